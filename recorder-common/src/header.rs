@@ -1,0 +1,105 @@
+//! The header of every event.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// First bytes of every event.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct EventHeader {
+    /// Length of the whole event in bytes.
+    pub len: u32,
+    /// A [`Kind`] number.
+    pub kind: u16,
+    /// [`Flag`] bits.
+    pub flags: u16,
+    /// Number of this event among those of its processor and ring; taken before the reserve, so a hole is a loss.
+    pub seq: u64,
+    /// `CLOCK_BOOTTIME`, nanoseconds.
+    pub boot_ns: u64,
+    /// The session's mark.
+    pub mark: u64,
+    /// Start of the thread group leader, `CLOCK_BOOTTIME` nanoseconds.
+    pub start_ns: u64,
+    /// Thread group id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Real user id (initial namespace).
+    pub uid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Audit login uid.
+    pub auid: u32,
+    /// Parent's thread group id.
+    pub ppid: u32,
+    /// Processor.
+    pub cpu: u16,
+    /// [`Ring`] number.
+    pub ring: u16,
+    /// Zero.
+    pub reserved: u32,
+    /// The kernel's name of the thread.
+    pub comm: [u8; 16],
+}
+
+const _: () = assert!(size_of::<EventHeader>() == 88);
+
+/// Event kinds. Plain numbers: a kind the service doesn't know is counted and kept as a loss, never a crash.
+pub struct Kind;
+
+impl Kind {
+    /// `ExecEvent`, then path and cwd as walked, then the first bytes of the arguments.
+    pub const EXEC: u16 = 1;
+    /// `ForkEvent`.
+    pub const FORK: u16 = 2;
+    /// `ExitEvent`.
+    pub const EXIT: u16 = 3;
+    /// `CredEvent`.
+    pub const CRED: u16 = 4;
+    /// `MarkEvent`: a session begins here.
+    pub const MARK: u16 = 5;
+    /// `ArgvPart`, then bytes: more arguments of the exec just before it.
+    pub const ARGV: u16 = 6;
+    /// `FileEvent`, then one or two paths.
+    pub const OPEN: u16 = 16;
+    /// As `OPEN`: the file did not exist before.
+    pub const CREATE: u16 = 17;
+    /// `FileEvent`, two paths.
+    pub const RENAME: u16 = 18;
+    /// `FileEvent`, one path.
+    pub const UNLINK: u16 = 19;
+    /// `TtyEvent`, then bytes that the screen shows.
+    pub const TTY_OUTPUT: u16 = 32;
+    /// `TtyEvent`, then typed bytes.
+    pub const TTY_INPUT: u16 = 33;
+    /// `TtyEvent`: size at first sight or changed.
+    pub const TTY_RESIZE: u16 = 34;
+    /// Header only: the answer to a canary act of the service.
+    pub const CANARY: u16 = 64;
+}
+
+/// Bits in `EventHeader::flags`.
+pub struct Flag;
+
+impl Flag {
+    /// A string did not fit.
+    pub const TRUNCATED: u16 = 1;
+    /// The path is what the program passed; the second string is the directory it is relative to.
+    pub const AS_PASSED: u16 = 2;
+    /// The walk ended without knowing the mount.
+    pub const MOUNT_UNKNOWN: u16 = 4;
+    /// User memory could not be read.
+    pub const UNREADABLE: u16 = 8;
+    /// The name was removed.
+    pub const DELETED: u16 = 16;
+}
+
+/// Ring buffers.
+pub struct Ring;
+
+impl Ring {
+    /// Rare and valuable: exec, fork, exit, cred, session, canary.
+    pub const CRITICAL: u16 = 0;
+    /// Argument parts, files, terminals.
+    pub const BULK: u16 = 1;
+}

@@ -1,0 +1,24 @@
+//! The ABI between kernel and user space: what lies in the ring buffers and maps, byte for byte.
+//!
+//! Rules: `repr(C)`, no padding (zerocopy refuses it), no `bool`, no enum fields; sizes are asserted. Kernel and
+//! service are always built together, so this ABI has no version; the journal has.
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod exec;
+mod file;
+mod header;
+mod limits;
+mod loss;
+mod offsets;
+mod tty;
+
+pub use exec::{ArgvPart, CredEvent, Creds, ExecEvent, ExitEvent, ForkEvent, MarkEvent};
+pub use file::FileEvent;
+pub use header::{EventHeader, Flag, Kind, Ring};
+pub use limits::{
+    ARGV_PART, ARGV_PARTS, CLASSES, PATH_PARTS, PATH_ROOM, RINGS, SCRATCH, SCRATCH_SLOTS, STR_MAX, TTY_CHUNK,
+};
+pub use loss::{Class, CpuCounters, Settings};
+pub use offsets::{MEMBERS, Member, Offsets};
+pub use tty::TtyEvent;

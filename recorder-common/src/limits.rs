@@ -1,0 +1,22 @@
+//! Sizes both sides agree on.
+
+/// Names a path walk takes: deeper paths are cut and say so.
+pub const PATH_PARTS: usize = 64;
+/// Bytes a walked path can take in an event, a power of two (the kernel's own `PATH_MAX`).
+pub const PATH_ROOM: usize = 4096;
+/// Bytes of a string that was passed by the program.
+pub const STR_MAX: usize = 4096;
+/// Bytes of arguments in one event.
+pub const ARGV_PART: usize = 4096;
+/// Argument events of one exec: what is longer is cut and says so.
+pub const ARGV_PARTS: usize = 32;
+/// Terminal bytes in one event.
+pub const TTY_CHUNK: usize = 4096;
+/// A scratch buffer: header, fixed part, two paths and a name.
+pub const SCRATCH: usize = 16384;
+/// Scratch buffers a processor has: programs of preempted tasks may hold one each.
+pub const SCRATCH_SLOTS: usize = 4;
+/// Ring buffers.
+pub const RINGS: usize = 2;
+/// Event classes that losses are counted by.
+pub const CLASSES: usize = 8;

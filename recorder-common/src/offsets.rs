@@ -1,0 +1,120 @@
+//! Positions of the kernel struct members that the programs read: declared once, for both sides.
+
+macro_rules! offsets {
+    ($($field:ident: $strukt:literal . $member:literal $(or $alt:literal)?;)*) => {
+        /// Byte offsets, filled by the loader from the running kernel's BTF. `u32::MAX` = this kernel has no such
+        /// member.
+        #[derive(Clone, Copy, Debug)]
+        #[repr(C)]
+        pub struct Offsets { $(#[doc = concat!("`", $strukt, ".", $member, "`")] pub $field: u32,)* }
+        impl Offsets {
+            /// All offsets unknown.
+            pub const UNKNOWN: Self = Self { $($field: u32::MAX,)* };
+            /// The offsets in the order of [`MEMBERS`].
+            pub fn set(&mut self, index: usize, offset: u32) {
+                let mut at = 0;
+                $(if at == index { self.$field = offset; } at += 1;)*
+                let _ = at;
+            }
+        }
+        /// What to look up, in the order of [`Offsets::set`].
+        pub const MEMBERS: &[Member] = &[$(Member {
+            strukt: $strukt, names: &[$member $(, $alt)?],
+        },)*];
+    };
+}
+
+/// A member of a kernel struct; dotted names descend, the first name that exists counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// Struct name.
+    pub strukt: &'static str,
+    /// Alternatives, newest kernel last.
+    pub names: &'static [&'static str],
+}
+
+offsets! {
+    task_pid: "task_struct"."pid";
+    task_tgid: "task_struct"."tgid";
+    task_cred: "task_struct"."cred";
+    task_mm: "task_struct"."mm";
+    task_fs: "task_struct"."fs";
+    task_files: "task_struct"."files";
+    task_signal: "task_struct"."signal";
+    task_leader: "task_struct"."group_leader";
+    task_parent: "task_struct"."real_parent";
+    task_start: "task_struct"."start_boottime" or "real_start_time";
+    task_loginuid: "task_struct"."loginuid";
+    task_sessionid: "task_struct"."sessionid";
+    task_comm: "task_struct"."comm";
+    task_exit_code: "task_struct"."exit_code";
+    cred_uid: "cred"."uid";
+    cred_gid: "cred"."gid";
+    cred_suid: "cred"."suid";
+    cred_sgid: "cred"."sgid";
+    cred_euid: "cred"."euid";
+    cred_egid: "cred"."egid";
+    cred_fsuid: "cred"."fsuid";
+    cred_fsgid: "cred"."fsgid";
+    cred_permitted: "cred"."cap_permitted";
+    cred_effective: "cred"."cap_effective";
+    cred_user_ns: "cred"."user_ns";
+    user_ns_level: "user_namespace"."level";
+    user_ns_uid_map: "user_namespace"."uid_map";
+    uid_map_nr: "uid_gid_map"."nr_extents";
+    uid_map_count: "uid_gid_map"."extent.count";
+    mm_arg_start: "mm_struct"."arg_start";
+    mm_arg_end: "mm_struct"."arg_end";
+    signal_live: "signal_struct"."live";
+    signal_tty: "signal_struct"."tty";
+    signal_flags: "signal_struct"."flags";
+    signal_group_exit_code: "signal_struct"."group_exit_code";
+    signal_pids: "signal_struct"."pids";
+    signal_leader: "signal_struct"."leader";
+    pid_numbers: "pid"."numbers";
+    bprm_file: "linux_binprm"."file";
+    bprm_argc: "linux_binprm"."argc";
+    file_path_dentry: "file"."f_path.dentry";
+    file_path_mnt: "file"."f_path.mnt";
+    file_inode: "file"."f_inode";
+    file_flags: "file"."f_flags";
+    file_mode: "file"."f_mode";
+    file_private: "file"."private_data";
+    fs_pwd_dentry: "fs_struct"."pwd.dentry";
+    fs_pwd_mnt: "fs_struct"."pwd.mnt";
+    files_fdt: "files_struct"."fdt";
+    fdt_fd: "fdtable"."fd";
+    fdt_max: "fdtable"."max_fds";
+    path_dentry: "path"."dentry";
+    path_mnt: "path"."mnt";
+    dentry_parent: "dentry"."d_parent";
+    dentry_name: "dentry"."d_name.name";
+    dentry_inode: "dentry"."d_inode";
+    dentry_hash_pprev: "dentry"."d_hash.pprev";
+    inode_ino: "inode"."i_ino";
+    inode_mode: "inode"."i_mode";
+    inode_rdev: "inode"."i_rdev";
+    inode_sb: "inode"."i_sb";
+    sb_dev: "super_block"."s_dev";
+    mount_mnt: "mount"."mnt";
+    mount_parent: "mount"."mnt_parent";
+    mount_mountpoint: "mount"."mnt_mountpoint";
+    mnt_root: "vfsmount"."mnt_root";
+    filename_name: "filename"."name";
+    open_flags_flag: "open_flags"."open_flag";
+    rename_old_dentry: "renamedata"."old_dentry";
+    rename_new_dentry: "renamedata"."new_dentry";
+    rename_flags: "renamedata"."flags";
+    tty_file_tty: "tty_file_private"."tty";
+    tty_driver: "tty_struct"."driver";
+    tty_index: "tty_struct"."index";
+    tty_link: "tty_struct"."link";
+    tty_winsize: "tty_struct"."winsize";
+    tty_termios_lflag: "tty_struct"."termios.c_lflag";
+    tty_session: "tty_struct"."ctrl.session" or "session";
+    tty_pgrp: "tty_struct"."ctrl.pgrp" or "pgrp";
+    driver_subtype: "tty_driver"."subtype";
+    driver_type: "tty_driver"."type";
+    driver_major: "tty_driver"."major";
+    driver_minor_start: "tty_driver"."minor_start";
+}

@@ -1,0 +1,243 @@
+//! What the kernel saw, in the form in which it is stored.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Bytes, Digest, TaskId};
+
+/// User and group ids of a task, as the initial user namespace sees them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ids {
+    /// Real user id.
+    pub uid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Saved user id.
+    pub suid: u32,
+    /// User id for file access.
+    pub fsuid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Effective group id.
+    pub egid: u32,
+}
+
+/// Capability sets, one bit a capability (`capability.h` numbers).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Caps {
+    /// Effective set.
+    pub effective: u64,
+    /// Permitted set.
+    pub permitted: u64,
+}
+
+/// Who did it. Shared by all records of a task until something in it changes; the journal stores it once a frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Task {
+    /// The process.
+    pub id: TaskId,
+    /// The thread.
+    pub tid: u32,
+    /// The parent process (0 if unknown).
+    pub ppid: u32,
+    /// The kernel's 16-byte name, without the zeros: chosen by the program, no evidence.
+    pub comm: Bytes,
+    /// Audit's login uid (`u32::MAX` if none was set): a witness, root can rewrite it.
+    pub auid: u32,
+    /// Real user id.
+    pub uid: u32,
+    /// Effective user id.
+    pub euid: u32,
+}
+
+/// A field that is stored shorter than it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// Which field.
+    pub field: CutField,
+    /// Its full length in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the whole; `None` where the whole was never seen.
+    pub sha256: Option<Digest>,
+}
+
+/// Field names of [`Cut`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CutField {
+    /// Arguments.
+    Argv,
+    /// A path.
+    Path,
+    /// Terminal bytes.
+    Tty,
+    /// Working directory.
+    Cwd,
+    /// A newer recorder's field.
+    Unknown(u16),
+}
+
+impl CutField {
+    /// Stable number in the journal.
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Argv => 1,
+            Self::Path => 2,
+            Self::Tty => 3,
+            Self::Cwd => 4,
+            Self::Unknown(n) => n,
+        }
+    }
+
+    /// From the stable number.
+    pub const fn from_code(code: u16) -> Self {
+        match code {
+            1 => Self::Argv,
+            2 => Self::Path,
+            3 => Self::Tty,
+            4 => Self::Cwd,
+            n => Self::Unknown(n),
+        }
+    }
+
+    /// Name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Argv => "argv",
+            Self::Path => "path",
+            Self::Tty => "tty",
+            Self::Cwd => "cwd",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
+/// Structs only in stored bodies: an enum goes as its stable number.
+macro_rules! serde_as_code {
+    ($name:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_u16(self.code())
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                u16::deserialize(d).map(Self::from_code)
+            }
+        }
+    };
+}
+pub(super) use serde_as_code;
+serde_as_code!(CutField);
+
+/// A program was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exec {
+    /// The executed file as the kernel resolved it.
+    pub path: Bytes,
+    /// Arguments as the new image got them.
+    pub argv: Vec<Bytes>,
+    /// Working directory.
+    pub cwd: Bytes,
+    /// Device of the file, major and minor.
+    pub dev: (u32, u32),
+    /// Inode number of the file.
+    pub ino: u64,
+    /// What was cut.
+    pub cut: Option<Cut>,
+}
+
+/// A process was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fork {
+    /// The child.
+    pub child: TaskId,
+}
+
+/// The last thread of a process ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Exit status (0 if killed).
+    pub code: u8,
+    /// The signal that killed it, or 0.
+    pub signal: u8,
+    /// 1 if a core was dumped.
+    pub core: u8,
+}
+
+/// Credentials changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cred {
+    /// Ids before.
+    pub old: Ids,
+    /// Ids after.
+    pub new: Ids,
+    /// Capabilities before.
+    pub old_caps: Caps,
+    /// Capabilities after.
+    pub new_caps: Caps,
+}
+
+/// Operations of [`File`]; the record's kind says which it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileOp {
+    /// An existing file was opened, or an open failed.
+    Open,
+    /// A file was created by open.
+    Create,
+    /// A name was moved.
+    Rename,
+    /// A name was removed.
+    Unlink,
+}
+
+/// An act on a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// The path: resolved by the kernel unless the record's flags say `as_passed`.
+    pub path: Bytes,
+    /// The new path of a rename.
+    pub to: Option<Bytes>,
+    /// Open flags (`O_*`) or rename flags (`RENAME_*`).
+    pub flags: u32,
+    /// Inode mode after the act; 0 if unknown.
+    pub mode: u32,
+    /// 0 or the negated errno.
+    pub result: i32,
+    /// Device, major and minor; (0, 0) if unknown.
+    pub dev: (u32, u32),
+    /// Inode number; 0 if unknown.
+    pub ino: u64,
+    /// How many equal acts this record stands for.
+    pub count: u32,
+    /// What was cut.
+    pub cut: Option<Cut>,
+}
+
+/// What a terminal record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TtyOp {
+    /// Bytes that the screen showed, after the line discipline.
+    Output,
+    /// Bytes that were typed; empty with a count where the input must not be kept.
+    Input,
+    /// The window's size, at first sight and at each change.
+    Resize,
+}
+
+/// A terminal act.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tty {
+    /// Name, such as `pts/3`. Reused by the system: `no` tells terminals of one session apart.
+    pub name: Bytes,
+    /// The terminal's number in its session, from 1, in order of appearance; 1 is the main one.
+    pub no: u32,
+    /// The bytes.
+    pub data: Bytes,
+    /// Typed bytes that were not kept (no echo, or not in line mode).
+    pub hidden: u32,
+    /// Columns at that moment.
+    pub cols: u16,
+    /// Rows at that moment.
+    pub rows: u16,
+    /// What was cut.
+    pub cut: Option<Cut>,
+}

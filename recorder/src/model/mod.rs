@@ -1,0 +1,22 @@
+//! The words of the recorder: ids, times, digests, events, sessions. No I/O, no clock, no kernel.
+//!
+//! Everything here is either a newtype that makes a mix-up a compile error or a plain struct that the journal
+//! stores. Bytes that come from a recorded person stay bytes ([`Bytes`]) until somebody looks at them.
+
+mod bytes;
+mod control;
+mod event;
+mod id;
+mod record;
+
+pub use bytes::Bytes;
+pub use control::{
+    Boot, ClockPair, EndReason, Heartbeat, Jump, Loss, LossReason, PreviousEnd, SessionClosed, SessionOpened,
+    Stop, StorageFault,
+};
+pub use event::{Caps, Cred, Cut, CutField, Exec, Exit, File, FileOp, Fork, Ids, Task, Tty, TtyOp};
+pub use id::{BootId, BootNanos, Digest, LogId, Mark, RealNanos, SessionId, StreamNo, TaskId};
+pub use record::{Body, Flags, Kind, Record};
+
+mod session;
+pub use session::{Elevation, LoginWitness, SessionEnd, SessionStart, Via};

@@ -1,0 +1,246 @@
+//! What the journal stores: a time, a task, a body with an explicit kind.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Boot, BootNanos, Cred, Exec, Exit, File, FileOp, Fork, Heartbeat, Jump, Loss, SessionClosed, SessionEnd,
+    SessionOpened, SessionStart, Stop, StorageFault, Task, Tty, TtyOp,
+};
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {
+        /// A record's kind: an explicit number that never changes its meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct Kind(u16);
+        impl Kind {
+            $($(#[$doc])* pub const $name: Self = Self($code);)*
+            /// Every kind this version knows.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+            /// Name in JSON and in `--kind`.
+            pub const fn name(self) -> &'static str {
+                match self.0 {
+                    $($code => $text,)*
+                    _ => "unknown",
+                }
+            }
+            /// The kind with that name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($text => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A program was started.
+    EXEC = 1, "exec";
+    /// A process was made.
+    FORK = 2, "fork";
+    /// A process ended.
+    EXIT = 3, "exit";
+    /// Credentials changed.
+    CRED = 4, "cred";
+    /// A file was opened, or could not be.
+    OPEN = 16, "open";
+    /// A file was created by open.
+    CREATE = 17, "create";
+    /// A name was moved.
+    RENAME = 18, "rename";
+    /// A name was removed.
+    UNLINK = 19, "unlink";
+    /// The screen showed bytes.
+    TTY_OUTPUT = 32, "tty_output";
+    /// Bytes were typed.
+    TTY_INPUT = 33, "tty_input";
+    /// A terminal appeared or changed its size.
+    TTY_RESIZE = 34, "tty_resize";
+    /// A session began.
+    SESSION_START = 48, "session_start";
+    /// A session ended.
+    SESSION_END = 49, "session_end";
+    /// The recorder started.
+    BOOT = 256, "boot";
+    /// The recorder lives.
+    HEARTBEAT = 257, "heartbeat";
+    /// Events are missing, counted.
+    LOSS = 258, "loss";
+    /// A clock stepped.
+    JUMP = 259, "jump";
+    /// The recorder stopped.
+    STOP = 260, "stop";
+    /// A stream began.
+    SESSION_OPENED = 261, "session_opened";
+    /// A stream ended.
+    SESSION_CLOSED = 262, "session_closed";
+    /// Storage failed.
+    STORAGE = 263, "storage";
+}
+
+impl Kind {
+    /// From the stored number.
+    pub const fn new(code: u16) -> Self {
+        Self(code)
+    }
+
+    /// The stored number.
+    pub const fn code(self) -> u16 {
+        self.0
+    }
+
+    /// True for records of the log itself: stored in clear, in control frames.
+    pub const fn is_control(self) -> bool {
+        self.0 >= 256
+    }
+
+    /// True for what must reach the disk with the next commit.
+    pub const fn is_critical(self) -> bool {
+        matches!(
+            self,
+            Self::EXEC
+                | Self::CRED
+                | Self::SESSION_START
+                | Self::SESSION_END
+                | Self::BOOT
+                | Self::LOSS
+                | Self::JUMP
+                | Self::STOP
+                | Self::SESSION_OPENED
+                | Self::SESSION_CLOSED
+                | Self::STORAGE
+        )
+    }
+}
+
+/// Bits that say how much a record's content can be trusted or what is special about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Flags(u16);
+
+impl Flags {
+    /// Something was cut; `cut` says what.
+    pub const TRUNCATED: Self = Self(1);
+    /// The path is what the program passed, not what the kernel resolved.
+    pub const AS_PASSED: Self = Self(2);
+    /// The mount could not be determined: the path is relative to its file system's root.
+    pub const MOUNT_UNKNOWN: Self = Self(4);
+    /// Memory of the program could not be read: content is missing.
+    pub const UNREADABLE: Self = Self(8);
+    /// The task was found running when the recorder started.
+    pub const SEEDED: Self = Self(16);
+    /// The file's name was already removed.
+    pub const DELETED: Self = Self(32);
+    /// The task lies outside the caller's root directory (chroot, detached mount).
+    pub const UNREACHABLE: Self = Self(64);
+
+    const NAMES: [(Self, &'static str); 7] = [
+        (Self::TRUNCATED, "truncated"),
+        (Self::AS_PASSED, "as_passed"),
+        (Self::MOUNT_UNKNOWN, "mount_unknown"),
+        (Self::UNREADABLE, "unreadable"),
+        (Self::SEEDED, "seeded"),
+        (Self::DELETED, "deleted"),
+        (Self::UNREACHABLE, "unreachable"),
+    ];
+
+    /// From the stored bits; unknown bits are kept.
+    pub const fn new(bits: u16) -> Self {
+        Self(bits)
+    }
+
+    /// The stored bits.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// True if all bits of `other` are set.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Names of the bits that are set.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().filter(move |(bit, _)| self.has(*bit)).map(|(_, name)| name)
+    }
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// When it happened.
+    pub boot_ns: BootNanos,
+    /// On which processor (`u16::MAX` where it has no meaning).
+    pub cpu: u16,
+    /// What is special about it.
+    pub flags: Flags,
+    /// Who did it; `None` for records of the log itself.
+    pub task: Option<Arc<Task>>,
+    /// What happened.
+    pub body: Body,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each variant holds the struct of the same name")]
+pub enum Body {
+    Exec(Exec),
+    Fork(Fork),
+    Exit(Exit),
+    Cred(Box<Cred>),
+    File(FileOp, File),
+    Tty(TtyOp, Tty),
+    SessionStart(Box<SessionStart>),
+    SessionEnd(SessionEnd),
+    Boot(Box<Boot>),
+    Heartbeat(Heartbeat),
+    Loss(Loss),
+    Jump(Jump),
+    Stop(Stop),
+    SessionOpened(SessionOpened),
+    SessionClosed(SessionClosed),
+    Storage(StorageFault),
+    /// A kind that this version doesn't know, as stored.
+    Unknown {
+        kind: Kind,
+        bytes: Vec<u8>,
+    },
+}
+
+impl Body {
+    /// The stored kind.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Exec(_) => Kind::EXEC,
+            Self::Fork(_) => Kind::FORK,
+            Self::Exit(_) => Kind::EXIT,
+            Self::Cred(_) => Kind::CRED,
+            Self::File(FileOp::Open, _) => Kind::OPEN,
+            Self::File(FileOp::Create, _) => Kind::CREATE,
+            Self::File(FileOp::Rename, _) => Kind::RENAME,
+            Self::File(FileOp::Unlink, _) => Kind::UNLINK,
+            Self::Tty(TtyOp::Output, _) => Kind::TTY_OUTPUT,
+            Self::Tty(TtyOp::Input, _) => Kind::TTY_INPUT,
+            Self::Tty(TtyOp::Resize, _) => Kind::TTY_RESIZE,
+            Self::SessionStart(_) => Kind::SESSION_START,
+            Self::SessionEnd(_) => Kind::SESSION_END,
+            Self::Boot(_) => Kind::BOOT,
+            Self::Heartbeat(_) => Kind::HEARTBEAT,
+            Self::Loss(_) => Kind::LOSS,
+            Self::Jump(_) => Kind::JUMP,
+            Self::Stop(_) => Kind::STOP,
+            Self::SessionOpened(_) => Kind::SESSION_OPENED,
+            Self::SessionClosed(_) => Kind::SESSION_CLOSED,
+            Self::Storage(_) => Kind::STORAGE,
+            Self::Unknown { kind, .. } => *kind,
+        }
+    }
+}
