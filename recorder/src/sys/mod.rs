@@ -1,1 +1,3 @@
-//! See docs/architecture.md.
+//! The only room with `unsafe` and raw system calls. See docs/architecture.md.
+
+pub mod secret;
