@@ -281,7 +281,10 @@ pub(super) fn interned_len(body: &Body) -> usize {
         Body::Boot(x) => {
             let lists = [&x.hooks, &x.blind, &x.lsm];
             lists.into_iter().flatten().map(|b| b.len() + 8).sum::<usize>()
-                + [&x.host, &x.kernel, &x.version, &x.backend, &x.lockdown].map(Bytes::len).iter().sum::<usize>()
+                + [&x.host, &x.kernel, &x.version, &x.backend, &x.lockdown]
+                    .map(Bytes::len)
+                    .iter()
+                    .sum::<usize>()
         }
         Body::SessionStart(x) => {
             x.login.user.len() + x.login.tty.len() + x.login.remote.len() + x.elevation.path.len()

@@ -56,8 +56,9 @@ fn decode(raw: &[u8; USED]) -> Result<Option<SecretKey>, JournalError> {
 
 fn read_slot(file: &impl ReadAt, offset: u64) -> Result<Option<SecretKey>, JournalError> {
     let mut raw = Zeroizing::new([0u8; USED]);
-    let got =
-        file.read_at(offset, raw.as_mut_slice()).map_err(|source| JournalError::io("read a key file", source))?;
+    let got = file
+        .read_at(offset, raw.as_mut_slice())
+        .map_err(|source| JournalError::io("read a key file", source))?;
     if got < USED {
         return Ok(None);
     }
@@ -66,7 +67,11 @@ fn read_slot(file: &impl ReadAt, offset: u64) -> Result<Option<SecretKey>, Journ
 
 impl<F: ReadAt> KeyFile<F> {
     /// Makes the file, empty.
-    pub(super) fn create<D: Disk<File = F>>(disk: &D, dir: &D::Dir, name: &str) -> Result<Self, JournalError> {
+    pub(super) fn create<D: Disk<File = F>>(
+        disk: &D,
+        dir: &D::Dir,
+        name: &str,
+    ) -> Result<Self, JournalError> {
         let make = || {
             disk.remove(dir, name)?;
             let file = disk.create(dir, name)?;
@@ -81,7 +86,10 @@ impl<F: ReadAt> KeyFile<F> {
     }
 
     /// Opens the file and returns the keys it holds.
-    pub(super) fn open<D: Disk<File = F>>(disk: &D, dir: &D::Dir) -> Result<(Self, Vec<SecretKey>), JournalError> {
+    pub(super) fn open<D: Disk<File = F>>(
+        disk: &D,
+        dir: &D::Dir,
+    ) -> Result<(Self, Vec<SecretKey>), JournalError> {
         let file = disk.open(dir, FILE).map_err(|source| JournalError::io("open recovery.key", source))?;
         let mut slots = [None; 3];
         let mut keys = Vec::new();
@@ -109,7 +117,11 @@ impl<F: ReadAt> KeyFile<F> {
     }
 
     /// Overwrites every slot but that of `keep`, durably.
-    pub(super) fn erase_others<D: Disk<File = F>>(&mut self, disk: &D, keep: PublicKey) -> Result<(), JournalError> {
+    pub(super) fn erase_others<D: Disk<File = F>>(
+        &mut self,
+        disk: &D,
+        keep: PublicKey,
+    ) -> Result<(), JournalError> {
         for (slot, offset) in self.slots.iter_mut().zip(offsets()) {
             if slot.is_some_and(|k| k != keep) {
                 disk.write_durable(&self.file, offset, &[0; USED])

@@ -31,7 +31,7 @@ pub mod tree;
 pub mod walk;
 mod writer;
 
-pub(crate) use bytes::{narrow, wide};
+pub(crate) use bytes::wide;
 pub use disk::{Disk, RealDisk};
 pub use key::{Entropy, OsEntropy};
 pub use origin::Abandoned;
@@ -146,7 +146,9 @@ pub enum JournalError {
         dir: PathBuf,
     },
     /// `recipients` is set.
-    #[error("encryption to recipients does not exist in this version: remove `recipients` and set mode = \"off\"")]
+    #[error(
+        "encryption to recipients does not exist in this version: remove `recipients` and set mode = \"off\""
+    )]
     RecipientsNotSupported,
     /// Neither mode nor recipients.
     #[error("encryption must be switched off by name: set mode = \"off\" in [encryption]")]

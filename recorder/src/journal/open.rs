@@ -52,7 +52,9 @@ pub(super) fn open<D: Disk, E: Entropy>(
     }
     let opening = Opening { config, disk, entropy, root, boot, now };
     let Some(known) = opening.newest().map_err(io)? else { return opening.enrol(None) };
-    let Some((origin, note)) = &known.origin else { return opening.enrol(Some((&known, Abandoned::Damaged))) };
+    let Some((origin, note)) = &known.origin else {
+        return opening.enrol(Some((&known, Abandoned::Damaged)));
+    };
     let dir = opening.disk.subdir(&opening.root, &known.log.to_string(), false).map_err(io)?;
     let spare = opening.spare_dir(known.log);
     let dirs: Vec<&D::Dir> = std::iter::once(&dir).chain(&spare).collect();

@@ -81,7 +81,8 @@ impl Unpacker {
         self.buffer.reserve(plain_len);
         let zstd = self.zstd.as_mut().ok_or(RecordError::Malformed)?;
         // The destination's capacity bounds the work; a longer frame is an error, a shorter one is found below.
-        let done = zstd.decompress_to_buffer(c.rest(), &mut self.buffer).map_err(|_| RecordError::Malformed)?;
+        let done =
+            zstd.decompress_to_buffer(c.rest(), &mut self.buffer).map_err(|_| RecordError::Malformed)?;
         if done != plain_len {
             return Err(RecordError::Malformed);
         }

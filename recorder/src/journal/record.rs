@@ -183,11 +183,8 @@ impl Encoder {
             table.clear();
         }
         out.extend_from_slice(&self.bodies);
-        let summary = Summary {
-            first: BootNanos::new(self.first),
-            last: BootNanos::new(self.last),
-            count: self.count,
-        };
+        let summary =
+            Summary { first: BootNanos::new(self.first), last: BootNanos::new(self.last), count: self.count };
         (self.first, self.last, self.previous, self.count, self.raw) = (0, 0, 0, 0, 0);
         self.meta.clear();
         self.tasks.clear();
@@ -267,13 +264,7 @@ pub fn decode(plain: &[u8]) -> Result<Vec<Record>, RecordError> {
         if content > MAX_CONTENT {
             return Err(RecordError::TooLong);
         }
-        records.push(Record {
-            boot_ns: BootNanos::new(now),
-            cpu: meta.cpu,
-            flags: meta.flags,
-            task,
-            body,
-        });
+        records.push(Record { boot_ns: BootNanos::new(now), cpu: meta.cpu, flags: meta.flags, task, body });
     }
     bodies.finish()?;
     Ok(records)

@@ -19,7 +19,12 @@ pub(crate) fn put_columns(out: &mut Vec<u8>, rows: &[u8], width: usize, delta: b
 }
 
 /// Takes `count` rows of `width` bytes back.
-pub(crate) fn take_columns(c: &mut Cursor<'_>, count: usize, width: usize, delta: bool) -> Result<Vec<u8>, Short> {
+pub(crate) fn take_columns(
+    c: &mut Cursor<'_>,
+    count: usize,
+    width: usize,
+    delta: bool,
+) -> Result<Vec<u8>, Short> {
     let stored = c.take(count.checked_mul(width).ok_or(Short)?)?;
     let mut rows = vec![0u8; stored.len()];
     if count == 0 {
@@ -96,7 +101,8 @@ impl StringTable {
         let mut before: &[u8] = &[];
         for (start, end) in &self.spans {
             let now = self.arena.get(*start..*end).unwrap_or_default();
-            let shared = before.iter().zip(now).take_while(|(a, b)| a == b).count().min(usize::from(u16::MAX));
+            let shared =
+                before.iter().zip(now).take_while(|(a, b)| a == b).count().min(usize::from(u16::MAX));
             let own = now.get(shared..).unwrap_or_default();
             put16(rows, u16::try_from(shared).unwrap_or(u16::MAX));
             put32(rows, wide32(own.len()));

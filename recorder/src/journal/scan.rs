@@ -179,7 +179,8 @@ impl<R: ReadAt> Scanner<R> {
 
     /// A foreign version number: damage to one of our frames if the frame is whole but for that byte.
     fn version(&mut self, version: u8) -> io::Result<Damage> {
-        let mut head = self.window(HEADER_LEN)?.first_chunk::<HEADER_LEN>().copied().unwrap_or([0; HEADER_LEN]);
+        let mut head =
+            self.window(HEADER_LEN)?.first_chunk::<HEADER_LEN>().copied().unwrap_or([0; HEADER_LEN]);
         if let Some(byte) = head.get_mut(4) {
             *byte = super::frame::VERSION;
         }
@@ -230,7 +231,12 @@ impl<R: ReadAt> Scanner<R> {
     }
 
     /// Looks behind damage: calls `seen` for every frame of the wanted type with a good CRC at any 8-byte boundary.
-    pub fn hunt(&mut self, from: u64, kind: FrameType, mut seen: impl FnMut(&Found, &[u8])) -> io::Result<()> {
+    pub fn hunt(
+        &mut self,
+        from: u64,
+        kind: FrameType,
+        mut seen: impl FnMut(&Found, &[u8]),
+    ) -> io::Result<()> {
         let longest = frame_len(super::bytes::narrow32(MAX_BODY));
         self.pos = from.next_multiple_of(8);
         while self.pos < self.len {

@@ -160,8 +160,7 @@ impl SegmentHeader {
         let next_key = PublicKey(c.array()?);
         let next_control = c.u64()?;
         let next_stream = c.u64()?;
-        let set_aside =
-            SetAside { offset: c.u64()?, bytes: c.u64()?, sha256: Digest::new(c.array()?) };
+        let set_aside = SetAside { offset: c.u64()?, bytes: c.u64()?, sha256: Digest::new(c.array()?) };
         let key_commitment = Digest::new(c.array()?);
         let recipients = c.u16()?;
         let pad = c.u16()?;

@@ -152,7 +152,8 @@ impl<R: ReadAt> Walk<R> {
         let Ok((header, signature)) = SegmentHeader::parse(scanner.body()) else {
             return bad(FaultCode::FrameInvalid);
         };
-        let plain = h.kind == FrameType::SEGMENT && h.stream == 0 && h.records == 0 && h.flags & !flag::KNOWN == 0;
+        let plain =
+            h.kind == FrameType::SEGMENT && h.stream == 0 && h.records == 0 && h.flags & !flag::KNOWN == 0;
         let Some(mut tree) = Frontier::resume(h.leaf, header.peaks.clone()).filter(|_| plain) else {
             return bad(FaultCode::FrameInvalid);
         };
@@ -177,7 +178,18 @@ impl<R: ReadAt> Walk<R> {
         let unsupported = (header.recipients != 0 || !header.wrapped_key.is_empty()).then_some(h.leaf);
         let committed = state.clone();
         let message = Vec::new();
-        Ok(Ok(Self { scanner, header, signature, signed, first, identity, state, committed, unsupported, message }))
+        Ok(Ok(Self {
+            scanner,
+            header,
+            signature,
+            signed,
+            first,
+            identity,
+            state,
+            committed,
+            unsupported,
+            message,
+        }))
     }
 
     /// Who the log says it is.
@@ -312,7 +324,10 @@ impl<R: ReadAt> Walk<R> {
         if seal.no != self.state.next_seal || h.stream_seq != seal.no {
             return Err(FaultCode::SealSkipped);
         }
-        if seal.tree_size != self.state.leaf || h.leaf != seal.tree_size || seal.root != self.state.tree.root() {
+        if seal.tree_size != self.state.leaf
+            || h.leaf != seal.tree_size
+            || seal.root != self.state.tree.root()
+        {
             return Err(FaultCode::TreeMismatch);
         }
         let whole = seal.log == self.identity.log
@@ -322,9 +337,7 @@ impl<R: ReadAt> Walk<R> {
             && h.records == 0
             && h.signature == 1;
         let stored = self.scanner.stored();
-        let signed_len = HEADER_LEN
-            .saturating_add(narrow32(h.body_len))
-            .saturating_sub(SIGNATURE_LEN);
+        let signed_len = HEADER_LEN.saturating_add(narrow32(h.body_len)).saturating_sub(SIGNATURE_LEN);
         self.identity.message(SEAL_LABEL, stored.get(..signed_len).unwrap_or_default(), &mut self.message);
         if !whole || !self.state.next_key.verifies(&self.message, &signature) {
             return Err(FaultCode::SealInvalid);
@@ -345,8 +358,9 @@ impl<R: ReadAt> Walk<R> {
         let log = self.identity.log;
         let mut hit = false;
         self.scanner.hunt(from, FrameType::SEAL, |found, body| {
-            hit |= Seal::parse(body)
-                .is_ok_and(|(seal, _)| seal.log == log && seal.no >= no && found.header.stream_seq == seal.no);
+            hit |= Seal::parse(body).is_ok_and(|(seal, _)| {
+                seal.log == log && seal.no >= no && found.header.stream_seq == seal.no
+            });
         })?;
         Ok(hit)
     }

@@ -14,8 +14,8 @@ use super::store::{Active, Begin, Current, Place};
 use super::stream::Streams;
 use super::{Committed, JournalError, MIN_SEGMENT, Opened, Pending, WriterConfig, elapsed};
 use crate::model::{
-    Body, BootId, BootNanos, Bytes, ClockPair, Digest, EndReason, Flags, Record, SessionId, Stop, StorageFault,
-    StreamNo,
+    Body, BootId, BootNanos, Bytes, ClockPair, Digest, EndReason, Flags, Record, SessionId, Stop,
+    StorageFault, StreamNo,
 };
 
 /// The recovery key is replaced this often.
@@ -166,7 +166,12 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
     }
 
     /// Seals what `out` holds and writes it durably; only then does the chain's position move.
-    fn seal_and_write(&mut self, out: &mut Vec<u8>, mut at: Position, now: ClockPair) -> Result<(), JournalError> {
+    fn seal_and_write(
+        &mut self,
+        out: &mut Vec<u8>,
+        mut at: Position,
+        now: ClockPair,
+    ) -> Result<(), JournalError> {
         let recovery = self.recovery.named();
         self.sealer.seal(out, &mut at, recovery, now, &mut self.entropy)?;
         self.active.write(&self.disk, out)?;
@@ -239,7 +244,13 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
         self.active.close(&self.disk)
     }
 
-    pub(super) fn header(&self, reason: Reason, now: ClockPair, need: u64, set_aside: SetAside) -> SegmentHeader {
+    pub(super) fn header(
+        &self,
+        reason: Reason,
+        now: ClockPair,
+        need: u64,
+        set_aside: SetAside,
+    ) -> SegmentHeader {
         let most = need.saturating_add(RESERVE * 4);
         SegmentHeader {
             log: self.sealer.identity.log,
@@ -263,7 +274,13 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
     }
 
     /// Makes a segment with its header and first seal; only then does the chain's position move.
-    fn begin(&mut self, reason: Reason, now: ClockPair, need: u64, aside: SetAside) -> Result<(), JournalError> {
+    fn begin(
+        &mut self,
+        reason: Reason,
+        now: ClockPair,
+        need: u64,
+        aside: SetAside,
+    ) -> Result<(), JournalError> {
         let header = self.header(reason, now, need, aside);
         let authority = Arc::clone(&self.recovery.current);
         let signer = reason.is_restart().then_some((RESTART_LABEL, &*authority));
@@ -306,7 +323,8 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
         // over all its attempts, because one of them may have reached the disk too.
         if self.recovery.restart.is_none() {
             let key = SecretKey::generate(&mut self.entropy)?;
-            let keep = [Some(self.recovery.current.public()), self.recovery.next.as_ref().map(SecretKey::public)];
+            let keep =
+                [Some(self.recovery.current.public()), self.recovery.next.as_ref().map(SecretKey::public)];
             let keep: Vec<PublicKey> = keep.into_iter().flatten().collect();
             self.place.keys.store(&self.disk, &key, &keep)?;
             self.recovery.restart = Some(key);

@@ -1,7 +1,10 @@
 //! Memory for a secret key: one page of its own, locked against swapping, left out of core dumps, wiped before it goes.
 //!
 //! Owns the page and nothing else: what the 32 bytes mean is the caller's business.
-#![expect(unsafe_code, reason = "mmap, mlock and madvise have no safe form; every block says why it is sound")]
+#![expect(
+    unsafe_code,
+    reason = "mmap, mlock and madvise have no safe form; every block says why it is sound"
+)]
 
 use std::io;
 use std::ptr::{self, NonNull};

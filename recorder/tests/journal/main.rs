@@ -1,0 +1,8 @@
+//! The journal from outside: what is written comes back, and whatever is done to the bytes is found.
+
+mod common;
+mod crash;
+mod fake;
+mod laws;
+mod restart;
+mod surgery;
