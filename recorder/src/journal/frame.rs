@@ -172,7 +172,12 @@ impl Header {
             Ok((h, header_len, reserved))
         };
         let (header, header_len, reserved) = fields().map_err(short)?;
-        if header_len != 112 || header.body_len > MAX_BODY || reserved != 0 {
+        let right_len = match header.kind {
+            FrameType::SEAL => header.body_len == 256,
+            FrameType::FOOTER => header.body_len == 48,
+            _ => header.body_len <= MAX_BODY,
+        };
+        if header_len != 112 || !right_len || reserved != 0 {
             return Err(HeaderFault::Shape);
         }
         Ok(header)

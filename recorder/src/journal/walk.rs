@@ -16,7 +16,9 @@ use crate::model::Digest;
 /// What broke a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultCode {
-    /// No frame where one must be, or the file ends inside one.
+    /// The file ends inside a frame.
+    Cut,
+    /// No frame where one must be.
     FrameBroken,
     /// Content changed: neither the CRC nor the next link fits.
     HashMismatch,
@@ -142,8 +144,11 @@ impl<R: ReadAt> Walk<R> {
         let bad = |code| Ok(Err(Unreadable::Header(code)));
         let first = match scanner.step()? {
             Step::Frame(found) => found,
+            Step::End if scanner.is_empty() => return bad(FaultCode::Cut),
             Step::End => return bad(FaultCode::FrameBroken),
-            Step::Damage(Damage::Version(v)) => return Ok(Err(Unreadable::Version(v))),
+            Step::Damage(damage @ (Damage::Version(_) | Damage::Cut)) => {
+                return Self::first_frame(&mut scanner, damage);
+            }
             Step::Damage(Damage::Padding) => return bad(FaultCode::NonzeroPadding),
             Step::Damage(Damage::Crc { .. }) => return bad(FaultCode::HashMismatch),
             Step::Damage(_) => return bad(FaultCode::FrameBroken),
@@ -192,6 +197,17 @@ impl<R: ReadAt> Walk<R> {
         }))
     }
 
+    /// A first frame of another version, or longer than the file. With a seal of ours behind it, it was changed.
+    fn first_frame(scanner: &mut Scanner<R>, damage: Damage) -> io::Result<Result<Self, Unreadable>> {
+        let mut ours = false;
+        scanner.hunt(0, FrameType::SEAL, |_, _| ours = true)?;
+        Ok(Err(match damage {
+            _ if ours => Unreadable::Header(FaultCode::FrameBroken),
+            Damage::Version(v) => Unreadable::Version(v),
+            _ => Unreadable::Header(FaultCode::Cut),
+        }))
+    }
+
     /// Who the log says it is.
     pub const fn identity(&self) -> Identity {
         self.identity
@@ -233,7 +249,10 @@ impl<R: ReadAt> Walk<R> {
 
     fn damage(&mut self, damage: Damage) -> io::Result<Event> {
         let code = match damage {
-            Damage::NotAFrame | Damage::Cut | Damage::Version(_) => FaultCode::FrameBroken,
+            // A frame longer than the file is a cut unless the seal that follows it is still there.
+            Damage::Cut if self.seal_behind(self.state.end, self.state.next_seal)? => FaultCode::FrameBroken,
+            Damage::Cut => FaultCode::Cut,
+            Damage::NotAFrame | Damage::Version(_) => FaultCode::FrameBroken,
             Damage::Padding => FaultCode::NonzeroPadding,
             Damage::Crc { hash, end } => {
                 // The next frame names the hash that this one should have.

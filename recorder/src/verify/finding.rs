@@ -60,6 +60,7 @@ codes! {
 /// The finding of a rule that the walk saw broken, with a sentence for people.
 pub(super) const fn of_fault(code: FaultCode) -> (Code, &'static str) {
     match code {
+        FaultCode::Cut => (SEGMENT_CUT, "the file ends inside a frame"),
         FaultCode::FrameBroken => (FRAME_BROKEN, "there is no whole frame where one must be"),
         FaultCode::FrameInvalid => (FRAME_INVALID, "a frame's header contradicts itself"),
         FaultCode::HashMismatch => (HASH_MISMATCH, "the content of a frame was changed"),

@@ -9,11 +9,11 @@ use recorder::journal::{Disk, Encryption, JournalError, Opened, RealDisk, Writer
 use recorder::model::*;
 use recorder::verify::{self, EndPolicy, Options, Report, Verdict};
 
-pub const SECOND: u64 = 1_000_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;
 
 /// Repeatable randomness.
 #[derive(Clone)]
-pub struct Dice(pub u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Entropy for Dice {
     fn fill(&mut self, out: &mut [u8]) -> Result<(), JournalError> {
@@ -25,18 +25,18 @@ impl Entropy for Dice {
     }
 }
 
-pub fn at(seconds: u64) -> ClockPair {
+pub(crate) fn at(seconds: u64) -> ClockPair {
     ClockPair {
         boot: BootNanos::new(seconds * SECOND),
         real: RealNanos::new(1_700_000_000 * SECOND + seconds * SECOND),
     }
 }
 
-pub fn boot(n: u8) -> BootId {
+pub(crate) fn boot(n: u8) -> BootId {
     BootId::new([n; 16])
 }
 
-pub fn config(dir: &Path, segment_bytes: u64) -> WriterConfig {
+pub(crate) fn config(dir: &Path, segment_bytes: u64) -> WriterConfig {
     WriterConfig {
         dir: dir.to_owned(),
         spare_dir: None,
@@ -47,13 +47,13 @@ pub fn config(dir: &Path, segment_bytes: u64) -> WriterConfig {
     }
 }
 
-pub type Real = Writer<RealDisk, Dice>;
+pub(crate) type Real = Writer<RealDisk, Dice>;
 
-pub fn open(dir: &Path, segment_bytes: u64, seed: u64, seconds: u64) -> (Real, Opened) {
+pub(crate) fn open(dir: &Path, segment_bytes: u64, seed: u64, seconds: u64) -> (Real, Opened) {
     Writer::open(config(dir, segment_bytes), RealDisk, Dice(seed), boot(1), at(seconds)).unwrap()
 }
 
-pub fn task(n: u32) -> Arc<Task> {
+pub(crate) fn task(n: u32) -> Arc<Task> {
     Arc::new(Task {
         id: TaskId { pid: 1000 + n, start: BootNanos::new(7) },
         tid: 1000 + n,
@@ -65,7 +65,7 @@ pub fn task(n: u32) -> Arc<Task> {
     })
 }
 
-pub fn exec(seconds: u64, n: u32) -> Record {
+pub(crate) fn exec(seconds: u64, n: u32) -> Record {
     let body = Body::Exec(Exec {
         path: Bytes::from("/usr/bin/true"),
         argv: vec![Bytes::from("true"), Bytes::from(format!("x-{n}").as_str())],
@@ -77,26 +77,26 @@ pub fn exec(seconds: u64, n: u32) -> Record {
     Record { boot_ns: at(seconds).boot, cpu: 1, flags: Flags::default(), task: Some(task(n % 3)), body }
 }
 
-pub fn opened_file(seconds: u64, path: &str) -> Record {
+pub(crate) fn opened_file(seconds: u64, path: &str) -> Record {
     let body = Body::File(FileOp::Open, File { path: Bytes::from(path), count: 1, ..File::default() });
     Record { boot_ns: at(seconds).boot, cpu: 0, flags: Flags::AS_PASSED, task: Some(task(0)), body }
 }
 
-pub fn heartbeat(seconds: u64) -> Record {
+pub(crate) fn heartbeat(seconds: u64) -> Record {
     let body = Body::Heartbeat(Heartbeat { clock: at(seconds), sessions: 1, ..Heartbeat::default() });
     Record { boot_ns: at(seconds).boot, cpu: u16::MAX, flags: Flags::default(), task: None, body }
 }
 
-pub fn session(n: u8) -> SessionId {
+pub(crate) fn session(n: u8) -> SessionId {
     SessionId::new([n; 16])
 }
 
-pub fn stop(seconds: u64) -> Stop {
+pub(crate) fn stop(seconds: u64) -> Stop {
     Stop { clock: at(seconds), signal: 15, open_sessions: 1 }
 }
 
 /// Several segments, a stop and a resume, a break, one session closed and one open. `ending`: how the last run ends.
-pub fn small<D: Disk, E: Entropy>(mut open: impl FnMut(u64) -> Writer<D, E>, ending: Ending) {
+pub(crate) fn small<D: Disk, E: Entropy>(mut open: impl FnMut(u64) -> Writer<D, E>, ending: Ending) {
     let mut w = open(0);
     let a = w.open_session(session(1), at(1).boot);
     for n in 0..6 {
@@ -127,12 +127,12 @@ pub fn small<D: Disk, E: Entropy>(mut open: impl FnMut(u64) -> Writer<D, E>, end
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     Stop,
     Running,
 }
 
-pub fn small_at(dir: &Path, seed: u64, ending: Ending) {
+pub(crate) fn small_at(dir: &Path, seed: u64, ending: Ending) {
     let mut seed = seed;
     small(
         |seconds| {
@@ -143,40 +143,40 @@ pub fn small_at(dir: &Path, seed: u64, ending: Ending) {
     );
 }
 
-pub fn verify(dir: &Path) -> Report {
+pub(crate) fn verify(dir: &Path) -> Report {
     verify::verify(dir, &Options::default(), &mut |_| ()).unwrap()
 }
 
 /// Everything that a stopped log with a known origin can show.
-pub fn strict(dir: &Path, origin: &Path) -> Report {
+pub(crate) fn strict(dir: &Path, origin: &Path) -> Report {
     let options = Options { origin: Some(origin.to_owned()), end: EndPolicy::Stopped, ..Options::default() };
     verify::verify(dir, &options, &mut |_| ()).unwrap()
 }
 
-pub fn codes(report: &Report) -> Vec<&'static str> {
+pub(crate) fn codes(report: &Report) -> Vec<&'static str> {
     report.findings.iter().map(|f| f.code).collect()
 }
 
-pub fn has(report: &Report, code: &str) -> bool {
+pub(crate) fn has(report: &Report, code: &str) -> bool {
     report.findings.iter().any(|f| f.code == code)
 }
 
 /// The only log of a journal.
-pub fn log_dir(journal: &Path) -> PathBuf {
+pub(crate) fn log_dir(journal: &Path) -> PathBuf {
     let mut logs: Vec<PathBuf> = std::fs::read_dir(journal).unwrap().map(|e| e.unwrap().path()).collect();
     logs.sort();
     assert_eq!(logs.len(), 1, "{logs:?}");
     logs.remove(0)
 }
 
-pub fn segments(log: &Path) -> Vec<PathBuf> {
+pub(crate) fn segments(log: &Path) -> Vec<PathBuf> {
     let all = std::fs::read_dir(log).unwrap().map(|e| e.unwrap().path());
     let mut list: Vec<PathBuf> = all.filter(|p| p.extension().is_some_and(|e| e == "rj")).collect();
     list.sort();
     list
 }
 
-pub fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -189,6 +189,6 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-pub fn is_whole(v: Verdict) -> bool {
+pub(crate) fn is_whole(v: Verdict) -> bool {
     matches!(v, Verdict::Verified | Verdict::VerifiedWithGaps)
 }

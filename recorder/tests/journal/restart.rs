@@ -27,7 +27,9 @@ fn what_was_written_is_read_back_in_order() {
     assert_eq!(first, expected);
     assert_eq!(of(2).count(), 3);
     assert!(entries.iter().all(|e| e.sealed));
-    assert!(entries.iter().all(|e| e.time == RealNanos::new(e.record.boot_ns.get() + 1_700_000_000 * SECOND)));
+    assert!(
+        entries.iter().all(|e| e.time == RealNanos::new(e.record.boot_ns.get() + 1_700_000_000 * SECOND))
+    );
     let states: Vec<_> = report.sessions.iter().map(|s| (s.id, s.completeness, s.records)).collect();
     assert_eq!(
         states,
