@@ -179,7 +179,7 @@ impl JournalError {
 }
 
 /// Smallest segment: header, seals and footer have to fit, and something between them.
-pub const MIN_SEGMENT: u64 = 4096;
+pub const MIN_SEGMENT: u64 = 3072;
 
 /// Nanoseconds between two clock readings.
 pub(crate) fn elapsed(from: ClockPair, to: ClockPair) -> Duration {

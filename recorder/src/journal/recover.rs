@@ -31,13 +31,14 @@ pub(super) enum Outcome {
     Abandon(Abandoned),
 }
 
-/// Opens the newest segment of a log, which may lie in the spare directory.
+/// Opens the newest segment of a log, which may lie in the spare directory (the last of `dirs`): what a fault moved there
+/// replaces a segment of the same leaf.
 fn newest<D: Disk>(disk: &D, dirs: &[&D::Dir]) -> std::io::Result<Option<(u64, D::File)>> {
     let mut best: Option<(u64, &D::Dir, String)> = None;
     for dir in dirs {
         for name in disk.list(dir)? {
             if let Some(leaf) = leaf_of(&name)
-                && best.as_ref().is_none_or(|(l, ..)| *l < leaf)
+                && best.as_ref().is_none_or(|(l, ..)| *l <= leaf)
             {
                 best = Some((leaf, dir, name));
             }

@@ -197,7 +197,7 @@ impl<R: ReadAt> Scanner<R> {
     pub fn used_end(&mut self, from: u64) -> io::Result<u64> {
         let mut end = from;
         let mut at = from;
-        let mut chunk = vec![0u8; CHUNK];
+        let mut chunk = vec![0u8; narrow(self.len.saturating_sub(from)).min(CHUNK)];
         while at < self.len {
             let want = narrow(self.len.saturating_sub(at)).min(CHUNK);
             let got = self.source.read_at(at, chunk.get_mut(..want).unwrap_or_default())?;
@@ -217,7 +217,7 @@ impl<R: ReadAt> Scanner<R> {
         use sha2::Digest as _;
         let mut sha = sha2::Sha256::new();
         let (mut at, end) = (from, from.saturating_add(bytes).min(self.len));
-        let mut chunk = vec![0u8; CHUNK];
+        let mut chunk = vec![0u8; narrow(end.saturating_sub(from)).min(CHUNK)];
         while at < end {
             let want = narrow(end.saturating_sub(at)).min(CHUNK);
             let got = self.source.read_at(at, chunk.get_mut(..want).unwrap_or_default())?;

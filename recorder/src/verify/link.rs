@@ -35,23 +35,18 @@ pub(super) fn follows(before: Named<'_>, next: Named<'_>, out: &mut Findings) ->
     }
     let last = p.end.seal.map(|s| (s.seal.no, s.hash));
     let named = c.header.last_seal.map(|s| (s.no, s.hash));
-    if c.first.header.leaf > p.end.leaf
-        || c.first.header.stream_seq > p.first.header.stream_seq.saturating_add(1)
-    {
-        if p.closed() || c.first.header.stream_seq > p.first.header.stream_seq.saturating_add(1) {
-            out.add(
-                f::SEGMENT_MISSING,
-                Some(next.name),
-                Some(p.end.leaf),
-                "the segment before this one is missing",
-            );
+    if c.first.header.leaf > p.end.leaf {
+        let between = c.first.header.stream_seq > p.first.header.stream_seq.saturating_add(1);
+        if p.closed() || between {
+            let text = "the segment before this one is missing";
+            out.add(f::SEGMENT_MISSING, Some(next.name), Some(p.end.leaf), text);
+        } else if p.reached || p.right_len() || p.unsupported.is_some_and(|leaf| leaf >= p.end.leaf) {
+            // The file was not cut: what it holds is not what the next segment says of it.
+            let text = "the segment does not follow the seals of the one before it";
+            out.add(f::CHAIN_BROKEN, Some(next.name), Some(c.first.header.leaf), text);
         } else {
-            out.add(
-                f::SEGMENT_CUT,
-                Some(before.name),
-                Some(p.end.leaf),
-                "the segment ends before the log goes on",
-            );
+            let text = "the segment ends before the log goes on";
+            out.add(f::SEGMENT_CUT, Some(before.name), Some(p.end.leaf), text);
         }
         return false;
     }
@@ -167,6 +162,12 @@ pub(super) fn ends(last: Named<'_>, out: &mut Findings) -> bool {
     let at = w.fault.map_or(leaf, |x| Some(x.leaf));
     if w.end.seal.is_none() {
         // A segment gets its name only when its first seal is durable: no crash leaves it without one.
+        let cut = w.fault.is_none() && w.tail.len < w.header.capacity;
+        let (code, text) = if cut {
+            (f::SEGMENT_CUT, "the file ends before the segment's first seal")
+        } else {
+            (code, text)
+        };
         out.add(code, Some(last.name), at, text);
         return false;
     }

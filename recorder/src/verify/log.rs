@@ -81,6 +81,7 @@ pub(super) fn verify(
         .into_iter()
         .map(|(_, path)| Task { path, limit: None, repeated: false })
         .collect();
+    drop_void(&mut tasks)?;
     let mut first_id = None;
     let mut number_after: Option<(u64, Option<u64>, bool)> = None;
     for task in tasks.iter_mut().rev() {
@@ -122,13 +123,41 @@ pub(super) fn verify(
     })
 }
 
+/// A storage fault can strike after a new segment got its name and before that was acknowledged: then it holds a header
+/// and one seal, and the restart elsewhere begins at the same leaf. Such a segment is void. One that holds more is a
+/// fork, and stays to be found as one.
+fn drop_void(tasks: &mut Vec<Task>) -> Result<(), VerifyError> {
+    let mut void = Vec::new();
+    for pair in tasks.windows(2) {
+        let [a, b] = pair else { continue };
+        if a.path.file_name() != b.path.file_name() {
+            continue;
+        }
+        for (candidate, other) in [(a, b), (b, a)] {
+            let (Some((mine, _)), Some((theirs, _))) = (peek(&candidate.path)?, peek(&other.path)?) else {
+                continue;
+            };
+            let replaced = mine.reason == Reason::Rotate
+                && theirs.reason == Reason::Fault
+                && mine.last_seal == theirs.last_seal;
+            if replaced && walk(candidate)?.is_ok_and(|w| w.end.seals == 1 && !w.tail.later_seal) {
+                void.push(candidate.path.clone());
+            }
+        }
+    }
+    tasks.retain(|t| !void.contains(&t.path));
+    Ok(())
+}
+
 /// Walks segments on all processors, a few at a time, and hands them over in order.
 fn walk_all(tasks: &[Task], each: &mut dyn FnMut(&Task, Outcome) -> bool) -> Result<(), VerifyError> {
     let width = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
     for wave in tasks.chunks(width) {
         let mut outcomes = Vec::with_capacity(wave.len());
-        if let [only] = wave {
-            outcomes.push(walk(only));
+        // Threads cost more than small files do.
+        let small = |t: &Task| std::fs::metadata(&t.path).is_ok_and(|m| m.len() < 1 << 20);
+        if wave.iter().all(small) {
+            outcomes.extend(wave.iter().map(walk));
         } else {
             std::thread::scope(|scope| {
                 let threads: Vec<_> = wave.iter().map(|task| scope.spawn(move || walk(task))).collect();
@@ -266,7 +295,7 @@ impl<'a> Fold<'a> {
             self.out.add(f::CHAIN_BROKEN, Some(name), Some(leaf), "the file has another segment's name");
             return false;
         }
-        if let Some(leaf) = w.unsupported {
+        if let Some(leaf) = w.unsupported.filter(|leaf| *leaf < w.end.leaf) {
             let text = "a frame needs a newer version of this program";
             self.out.add(f::UNSUPPORTED_VERSION, Some(name), Some(leaf), text);
         }

@@ -99,7 +99,7 @@ pub(crate) fn stop(seconds: u64) -> Stop {
 pub(crate) fn small<D: Disk, E: Entropy>(mut open: impl FnMut(u64) -> Writer<D, E>, ending: Ending) {
     let mut w = open(0);
     let a = w.open_session(session(1), at(1).boot);
-    for n in 0..6 {
+    for n in 0..4 {
         w.append(a, exec(1, n));
         w.append(a, opened_file(1, &format!("/etc/conf.d/{n}")));
         w.append(StreamNo::LOG, heartbeat(1));
@@ -110,14 +110,14 @@ pub(crate) fn small<D: Disk, E: Entropy>(mut open: impl FnMut(u64) -> Writer<D, 
     w.stop(stop(3)).unwrap();
     let mut w = open(10);
     let b = w.open_session(session(2), at(10).boot);
-    for n in 0..3 {
+    for n in 0..2 {
         w.append(b, exec(11, n));
         w.commit(at(11)).unwrap();
     }
     drop(w);
     let mut w = open(20);
     let c = w.open_session(session(3), at(20).boot);
-    for n in 0..3 {
+    for n in 0..2 {
         w.append(c, exec(21, n));
         w.commit(at(21)).unwrap();
     }
@@ -137,7 +137,7 @@ pub(crate) fn small_at(dir: &Path, seed: u64, ending: Ending) {
     small(
         |seconds| {
             seed += 1;
-            open(dir, 4096, seed, seconds).0
+            open(dir, 3072, seed, seconds).0
         },
         ending,
     );
