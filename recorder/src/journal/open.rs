@@ -12,7 +12,7 @@ use super::segment::{NONE, Reason, SegmentHeader, SetAside, file_name};
 use super::store::{Active, Begin, Current, Place};
 use super::stream::Streams;
 use super::writer::Recovery;
-use super::{Abandoned, JournalError, MIN_SEGMENT, Opened, Writer, WriterConfig};
+use super::{Abandoned, Encryption, JournalError, MIN_SEGMENT, Opened, Writer, WriterConfig};
 use crate::model::{BootId, Bytes, ClockPair, Digest, LogId, PreviousEnd};
 
 /// What all ways of opening need.
@@ -69,10 +69,8 @@ pub(super) fn open<D: Disk, E: Entropy>(
     };
     drop(dirs);
     let (incarnation, note) = (origin.incarnation, note.clone());
-    opening.resume(*found, key, dir, spare, incarnation, note)
+    opening.resume(&found, &key, dir, spare.as_ref(), incarnation, note)
 }
-
-use super::Encryption;
 
 impl<D: Disk, E: Entropy> Opening<D, E> {
     fn spare_dir(&self, log: LogId) -> Option<D::Dir> {
@@ -130,14 +128,15 @@ impl<D: Disk, E: Entropy> Opening<D, E> {
     /// Restarts the chain behind the last seal, authorised by the recovery key that it names.
     fn resume(
         mut self,
-        found: Found,
-        authority: SecretKey,
+        found: &Found,
+        authority: &SecretKey,
         dir: D::Dir,
-        spare: Option<D::Dir>,
+        spare: Option<&D::Dir>,
         incarnation: u32,
         note: String,
     ) -> Result<(Writer<D, E>, Opened), JournalError> {
-        let Found { identity, at, number, next_stream, stopped, set_aside, .. } = found;
+        let Found { identity, number, next_stream, stopped, set_aside, .. } = *found;
+        let at = &found.at;
         let mut keys = match KeyFile::open(&self.disk, &dir) {
             Ok((keys, _)) => keys,
             Err(_) => KeyFile::create(&self.disk, &dir, keyfile::FILE)?,
@@ -146,19 +145,19 @@ impl<D: Disk, E: Entropy> Opening<D, E> {
         keys.store(&self.disk, &next, &[authority.public()])?;
         let mut sealer = Sealer::start(identity, self.boot, &mut self.entropy)?;
         let reason = if stopped { Reason::Resume } else { Reason::Break };
-        let mut header = self.header(identity, incarnation, reason, &at);
+        let mut header = self.header(identity, incarnation, reason, at);
         header.next_key = sealer.public();
         header.next_stream = next_stream;
         header.set_aside = set_aside;
         let begun = Begin {
             header: &header,
             number: number.saturating_add(1),
-            signer: Some((RESTART_LABEL, &authority)),
+            signer: Some((RESTART_LABEL, authority)),
             recovery: next.public(),
         }
-        .run(&self.disk, &mut self.entropy, &dir, &mut sealer, &at)?;
+        .run(&self.disk, &mut self.entropy, &dir, &mut sealer, at)?;
         keys.erase_others(&self.disk, next.public())?;
-        if let Some(spare) = &spare
+        if let Some(spare) = spare
             && let Ok((mut old, _)) = KeyFile::open(&self.disk, spare)
         {
             old.erase_others(&self.disk, next.public())?;

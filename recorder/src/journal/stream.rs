@@ -136,8 +136,7 @@ impl Streams {
     /// Puts a record of the log itself before everything that waits.
     pub(super) fn prepend(&mut self, at: BootNanos, body: Body) {
         let record = control(at, body);
-        let mut buffer = Buffer::default();
-        buffer.flags = flags_of(record.body.kind());
+        let mut buffer = Buffer { flags: flags_of(record.body.kind()), ..Buffer::default() };
         buffer.encoder.push(&record);
         if let Some(frame) = finish(&mut buffer, &mut self.plain, None, StreamNo::LOG.get(), 0) {
             self.queued_bytes = self.queued_bytes.saturating_add(frame.body.len());

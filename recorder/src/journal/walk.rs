@@ -145,13 +145,12 @@ impl<R: ReadAt> Walk<R> {
         let first = match scanner.step()? {
             Step::Frame(found) => found,
             Step::End if scanner.is_empty() => return bad(FaultCode::Cut),
-            Step::End => return bad(FaultCode::FrameBroken),
             Step::Damage(damage @ (Damage::Version(_) | Damage::Cut)) => {
                 return Self::first_frame(&mut scanner, damage);
             }
             Step::Damage(Damage::Padding) => return bad(FaultCode::NonzeroPadding),
             Step::Damage(Damage::Crc { .. }) => return bad(FaultCode::HashMismatch),
-            Step::Damage(_) => return bad(FaultCode::FrameBroken),
+            Step::Damage(_) | Step::End => return bad(FaultCode::FrameBroken),
         };
         let h = first.header;
         let Ok((header, signature)) = SegmentHeader::parse(scanner.body()) else {

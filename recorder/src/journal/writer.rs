@@ -19,7 +19,7 @@ use crate::model::{
 };
 
 /// The recovery key is replaced this often.
-const RECOVERY_AGE: Duration = Duration::from_secs(60);
+const RECOVERY_AGE: Duration = Duration::from_mins(1);
 /// A segment must keep room for a footer and two seals.
 const RESERVE: u64 = 1024;
 

@@ -24,6 +24,9 @@ pub struct Secret {
 // SAFETY: the page belongs to this value alone (mapped in `new`, unmapped in `drop`); nothing about it is tied to a thread.
 unsafe impl Send for Secret {}
 
+// SAFETY: a shared reference only reads; whoever writes has the value by `&mut`.
+unsafe impl Sync for Secret {}
+
 impl Secret {
     /// Maps an empty (all zero) secret. A refused `mlock` (RLIMIT_MEMLOCK) is not an error; [`Self::is_locked`] tells.
     pub fn new() -> io::Result<Self> {

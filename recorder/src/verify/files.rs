@@ -81,11 +81,22 @@ pub(super) fn segments(dirs: &[PathBuf]) -> Result<Vec<(u64, PathBuf)>, VerifyEr
     Ok(found)
 }
 
-/// Reads an origin note; `Ok(None)` if there is no such file, `Ok(Some(None))` if it is no note.
-pub(super) fn note(path: &Path) -> Result<Option<Option<Origin>>, VerifyError> {
+/// What a file says about an origin.
+#[derive(Clone, Debug)]
+pub(super) enum Note {
+    /// There is no such file.
+    Missing,
+    /// It is no note, or not as it was signed.
+    Invalid,
+    /// A note whose signature fits.
+    Origin(Box<Origin>),
+}
+
+/// Reads an origin note.
+pub(super) fn note(path: &Path) -> Result<Note, VerifyError> {
     let file = match open_file(path) {
         Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Note::Missing),
         Err(source) => return Err(VerifyError::Io { path: path.to_owned(), source }),
     };
     let mut raw = vec![0u8; origin::MAX_LEN + 1];
@@ -97,5 +108,6 @@ pub(super) fn note(path: &Path) -> Result<Option<Option<Origin>>, VerifyError> {
             n => have = have.saturating_add(n),
         }
     }
-    Ok(Some(raw.get(..have).and_then(Origin::parse)))
+    let origin = raw.get(..have).and_then(Origin::parse);
+    Ok(origin.map_or(Note::Invalid, |o| Note::Origin(Box::new(o))))
 }

@@ -45,10 +45,18 @@ pub(super) struct LogResult {
     pub(super) not_checked: Vec<String>,
 }
 
+/// Declared losses of one class and reason.
+struct Losses {
+    events: u64,
+    records: u64,
+    segment: String,
+    leaf: u64,
+}
+
 struct Fold<'a> {
     out: Findings,
     sessions: Sessions,
-    losses: BTreeMap<(Vec<u8>, &'static str), (u64, u64, String, u64)>,
+    losses: BTreeMap<(Vec<u8>, &'static str), Losses>,
     given: Option<&'a Origin>,
     summary: LogSummary,
     ranges: Vec<Range>,
@@ -68,7 +76,10 @@ pub(super) fn verify(
     progress: &mut dyn FnMut(u64),
 ) -> Result<LogResult, VerifyError> {
     let note = files::note(&dir.path.join(crate::journal::origin::FILE))?;
-    let origin = note.clone().flatten();
+    let origin = match &note {
+        files::Note::Origin(origin) => Some(Origin::clone(origin)),
+        _ => None,
+    };
     let mut dirs = vec![dir.path.clone()];
     let id = origin.as_ref().map(|o| o.identity.log).or(dir.named);
     if let (Some(spare), Some(id)) = (&options.spare, id) {
@@ -100,10 +111,12 @@ pub(super) fn verify(
     }
     let id = id.or(first_id).unwrap_or_default();
     let mut fold = Fold::new(id, given);
-    match (&note, &origin) {
-        (None, _) => fold.out.add(f::ORIGIN_MISSING, None, None, "origin.note is missing"),
-        (Some(_), None) => fold.out.add(f::ORIGIN_INVALID, None, None, "origin.note is not as it was signed"),
-        _ => {}
+    match &note {
+        files::Note::Missing => fold.out.add(f::ORIGIN_MISSING, None, None, "origin.note is missing"),
+        files::Note::Invalid => {
+            fold.out.add(f::ORIGIN_INVALID, None, None, "origin.note is not as it was signed");
+        }
+        files::Note::Origin(_) => {}
     }
     if dir.named.is_some_and(|named| named != id) {
         fold.out.add(f::FOREIGN_LOG, None, None, "the directory has the name of another log");
@@ -341,7 +354,7 @@ impl<'a> Fold<'a> {
                 self.out.add(f::ORIGIN_UNCHECKED, None, None, text);
             }
             Some(_) => {
-                self.out.add(f::ORIGIN_MISMATCH, None, None, "this is not the log whose origin was given")
+                self.out.add(f::ORIGIN_MISMATCH, None, None, "this is not the log whose origin was given");
             }
         }
     }
@@ -367,15 +380,20 @@ impl<'a> Fold<'a> {
         let out = &mut self.out;
         match note {
             Note::Frame { stream, seq, records } => {
-                self.sessions.frame(*stream, *seq, *records, name, leaf, out)
+                self.sessions.frame(*stream, *seq, *records, name, leaf, out);
             }
             Note::Opened(o) => self.sessions.opened(*o, name, leaf, out),
             Note::Closed(c) => self.sessions.closed(c, name, leaf, out),
             Note::Loss(l) => {
                 let key = (l.class.as_slice().to_vec(), l.reason.name());
-                let entry = self.losses.entry(key).or_insert((0, 0, name.to_owned(), leaf));
-                entry.0 = entry.0.saturating_add(l.count);
-                entry.1 = entry.1.saturating_add(1);
+                let entry = self.losses.entry(key).or_insert_with(|| Losses {
+                    events: 0,
+                    records: 0,
+                    segment: name.to_owned(),
+                    leaf,
+                });
+                entry.events = entry.events.saturating_add(l.count);
+                entry.records = entry.records.saturating_add(1);
             }
             Note::Jump(j) => {
                 let drift = |p: crate::model::ClockPair| i128::from(p.real.get()) - i128::from(p.boot.get());
@@ -398,11 +416,11 @@ impl<'a> Fold<'a> {
     }
 
     fn report_losses(&mut self) {
-        for ((class, reason), (count, records, name, leaf)) in std::mem::take(&mut self.losses) {
+        for ((class, reason), Losses { events, records, segment, leaf }) in std::mem::take(&mut self.losses) {
             let class = crate::model::Bytes::new(class).escaped();
             let text =
-                format!("{count} events of class {class} are declared lost ({reason}, {records} records)");
-            self.out.add(f::LOSS, Some(&name), Some(leaf), text);
+                format!("{events} events of class {class} are declared lost ({reason}, {records} records)");
+            self.out.add(f::LOSS, Some(&segment), Some(leaf), text);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Walks one segment and keeps what the log's fold needs: no look at other segments, so segments can be walked in parallel.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::VerifyError;
 use super::files::{io_error, open_file};
@@ -79,7 +79,7 @@ pub(super) struct Task {
 pub(super) type Outcome = Result<Walked, Unreadable>;
 
 /// Only the header, to know where its predecessor ends.
-pub(super) fn peek(path: &PathBuf) -> Result<Option<(SegmentHeader, u64)>, VerifyError> {
+pub(super) fn peek(path: &Path) -> Result<Option<(SegmentHeader, u64)>, VerifyError> {
     let file = open_file(path).map_err(io_error(path))?;
     let walk = Walk::<File>::open(file).map_err(io_error(path))?;
     Ok(walk.ok().map(|w| (w.header, w.first.header.stream_seq)))

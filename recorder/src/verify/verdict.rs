@@ -19,9 +19,9 @@ pub(super) fn run(
     let given = match &options.origin {
         None => None,
         Some(path) => match files::note(path)? {
-            Some(Some(origin)) => Some(origin),
-            Some(None) => return Err(VerifyError::BadOrigin { path: path.clone() }),
-            None => return Err(VerifyError::NotFound { path: path.clone() }),
+            files::Note::Origin(origin) => Some(*origin),
+            files::Note::Invalid => return Err(VerifyError::BadOrigin { path: path.clone() }),
+            files::Note::Missing => return Err(VerifyError::NotFound { path: path.clone() }),
         },
     };
     let dirs = files::logs(dir)?;

@@ -97,7 +97,7 @@ fn f8_a_power_cut_at_every_operation_loses_nothing_acknowledged_and_accuses_nobo
                         let keep = |sector: usize| match variant {
                             0 => false,
                             1 => true,
-                            2 => sector % 2 == 0,
+                            2 => sector.is_multiple_of(2),
                             3 => sector % 2 == 1,
                             _ => {
                                 dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

@@ -1,6 +1,6 @@
 //! A disk in memory that freezes at any operation and keeps of the unsynced sectors whatever it likes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ struct Inode {
     /// What a reader of the living system sees.
     seen: Vec<u8>,
     /// Sectors written since the last sync.
-    dirty: BTreeMap<usize, ()>,
+    dirty: BTreeSet<usize>,
 }
 
 #[derive(Default)]
@@ -73,7 +73,7 @@ impl World {
             inode.seen.resize(to, 0);
         }
         inode.seen[from..to].copy_from_slice(data);
-        inode.dirty.extend((from / SECTOR..to.div_ceil(SECTOR)).map(|s| (s, ())));
+        inode.dirty.extend((from / SECTOR..to.div_ceil(SECTOR)));
     }
 
     fn sync(&mut self, no: usize) {
@@ -106,7 +106,7 @@ impl FakeDisk {
             let inode = &world.inodes[*no];
             let bytes = left.entry(*no).or_insert_with(|| {
                 let mut bytes = inode.durable.clone();
-                for sector in inode.dirty.keys() {
+                for sector in &inode.dirty {
                     let (from, to) = (sector * SECTOR, ((sector + 1) * SECTOR).min(inode.seen.len()));
                     if from < to && keep(*sector) {
                         if bytes.len() < to {

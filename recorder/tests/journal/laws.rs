@@ -85,7 +85,9 @@ proptest! {
         let mut encoder = Encoder::default();
         let (mut packer, mut unpacker) = (Packer::default(), Unpacker::default());
         for _ in 0..2 {
-            records.iter().for_each(|r| encoder.push(r));
+            for r in &records {
+                encoder.push(r);
+            }
             let mut plain = Vec::new();
             let summary = encoder.finish(&mut plain);
             prop_assert_eq!(summary.count as usize, records.len());
@@ -102,7 +104,9 @@ proptest! {
         hits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let mut encoder = Encoder::default();
-        records.iter().for_each(|r| encoder.push(r));
+        for r in &records {
+            encoder.push(r);
+        }
         let mut plain = Vec::new();
         encoder.finish(&mut plain);
         for (at, b) in hits {

@@ -57,6 +57,13 @@ fn a_stopped_log_with_its_origin_is_verified_as_the_policy_asks() {
 }
 
 #[test]
+fn a_writer_may_move_to_its_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<Writer>();
+    is_send::<recorder::verify::Entries>();
+}
+
+#[test]
 fn two_recorders_at_once_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (_w, _) = open(dir.path(), 4096, 1, 0);
