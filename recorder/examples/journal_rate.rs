@@ -1,6 +1,7 @@
 //! How fast one core writes, verifies and reads a journal, and what an event costs on disk. Figures, no test.
 //!
 //! `cargo run --release -p recorder --example journal_rate -- /var/tmp/rate 2000000`
+//! (0 events: only check what is there; a third argument: verify and do not read)
 #![expect(clippy::as_conversions, clippy::unwrap_used, clippy::cast_precision_loss, reason = "a measurement")]
 
 use std::os::unix::fs::MetadataExt;
@@ -52,6 +53,9 @@ fn open_record(n: usize, now: u64, (path, ino): &(Bytes, u64), task: &Arc<Task>)
 fn main() {
     let dir = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "/var/tmp/journal-rate".to_owned()));
     let total: usize = std::env::args().nth(2).and_then(|n| n.parse().ok()).unwrap_or(2_000_000);
+    if total == 0 {
+        return check(&dir);
+    }
     let _ = std::fs::remove_dir_all(&dir);
     let mut files = Vec::new();
     names(Path::new("/usr"), &mut files);
@@ -102,8 +106,13 @@ fn main() {
         stored as f64 / total as f64,
         committing / u32::try_from(commits).unwrap(),
     );
+    check(&dir);
+}
+
+/// Rates of the readers.
+fn check(dir: &Path) {
     let t = Instant::now();
-    let report = verify::verify(&dir, &Options::default(), &mut |_| ()).unwrap();
+    let report = verify::verify(dir, &Options::default(), &mut |_| ()).unwrap();
     let bytes: u64 = report.logs.iter().map(|l| l.bytes).sum();
     let seals: u64 = report.logs.iter().map(|l| l.seals).sum();
     eprintln!(
@@ -113,7 +122,10 @@ fn main() {
         report.verdict
     );
     let t = Instant::now();
-    let (_, entries) = verify::read(&dir, &Options::default()).unwrap();
+    if std::env::args().nth(3).is_some() {
+        return;
+    }
+    let (_, entries) = verify::read(dir, &Options::default()).unwrap();
     let count = entries.flatten().count();
     eprintln!(
         "read: {:.2} M records/s (verification included)",

@@ -19,3 +19,5 @@ mod laws;
 mod restart;
 #[cfg(test)]
 mod surgery;
+#[cfg(test)]
+mod vectors;
