@@ -1,6 +1,6 @@
 //! One record in a few words, everything untrusted escaped.
 
-use crate::model::{Body, Bytes, Exec, File, FileOp, Loss, Record, SessionId, Tty, TtyOp};
+use crate::model::{Body, Bytes, Cred, Exec, Exit, File, FileOp, Jump, Loss, Record, SessionId, Tty, TtyOp};
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.
 pub(crate) fn short(id: SessionId) -> String {
@@ -12,17 +12,8 @@ pub(crate) fn body(record: &Record) -> String {
     match &record.body {
         Body::Exec(exec) => command(exec),
         Body::Fork(fork) => format!("child {}", fork.child.pid),
-        Body::Exit(exit) if exit.signal != 0 => format!("killed by signal {}", exit.signal),
-        Body::Exit(exit) => format!("status {}", exit.code),
-        Body::Cred(cred) => format!(
-            "uid {}>{} euid {}>{} caps {:#x}>{:#x}",
-            cred.old.uid,
-            cred.new.uid,
-            cred.old.euid,
-            cred.new.euid,
-            cred.old_caps.effective,
-            cred.new_caps.effective
-        ),
+        Body::Exit(exit) => status(*exit),
+        Body::Cred(cred) => self::cred(cred),
         Body::File(op, file) => act(*op, file),
         Body::Tty(op, tty) => terminal(*op, tty),
         Body::SessionStart(s) => format!(
@@ -45,11 +36,7 @@ pub(crate) fn body(record: &Record) -> String {
         ),
         Body::Heartbeat(h) => format!("{} sessions, {} events, {} lost", h.sessions, h.events, h.lost),
         Body::Loss(l) => loss(l),
-        Body::Jump(j) => {
-            let moved = i128::from(j.after.real.get()) - i128::from(j.before.real.get());
-            let ran = i128::from(j.after.boot.get()) - i128::from(j.before.boot.get());
-            format!("the wall clock moved by {} ms", (moved - ran) / 1_000_000)
-        }
+        Body::Jump(j) => jump(j),
         Body::Stop(s) => format!("signal {}, {} sessions open", s.signal, s.open_sessions),
         Body::SessionOpened(s) => s.id.to_string(),
         Body::SessionClosed(s) => format!("{} {}, {} records", s.id, s.reason.name(), s.records),
@@ -132,6 +119,45 @@ fn terminal(op: TtyOp, tty: &Tty) -> String {
             format!("{name} #{} {} bytes: {short}{more}", tty.no, tty.data.len())
         }
     }
+}
+
+/// How a process ended.
+pub(crate) fn status(exit: Exit) -> String {
+    match exit {
+        Exit { signal: 0, code, .. } => format!("exit {code}"),
+        Exit { signal, core: 0, .. } => format!("killed by signal {signal}"),
+        Exit { signal, .. } => format!("killed by signal {signal}, core dumped"),
+    }
+}
+
+/// What changed in credentials.
+pub(crate) fn cred(cred: &Cred) -> String {
+    let (old, new) = (&cred.old, &cred.new);
+    let ids = [
+        ("uid", old.uid, new.uid),
+        ("euid", old.euid, new.euid),
+        ("suid", old.suid, new.suid),
+        ("fsuid", old.fsuid, new.fsuid),
+        ("gid", old.gid, new.gid),
+        ("egid", old.egid, new.egid),
+    ];
+    let ids =
+        ids.iter().filter(|(_, old, new)| old != new).map(|(name, old, new)| format!("{name} {old} > {new}"));
+    let (old, new) = (&cred.old_caps, &cred.new_caps);
+    let caps = [("caps", old.effective, new.effective), ("permitted caps", old.permitted, new.permitted)];
+    let caps = caps
+        .iter()
+        .filter(|(_, old, new)| old != new)
+        .map(|(name, old, new)| format!("{name} {old:#x} > {new:#x}"));
+    let changes: Vec<String> = ids.chain(caps).collect();
+    if changes.is_empty() { "unchanged".to_owned() } else { changes.join(", ") }
+}
+
+/// How far the wall clock stepped.
+pub(crate) fn jump(jump: &Jump) -> String {
+    let moved = i128::from(jump.after.real.get()) - i128::from(jump.before.real.get());
+    let ran = i128::from(jump.after.boot.get()) - i128::from(jump.before.boot.get());
+    format!("the wall clock stepped by {} ms", (moved - ran) / 1_000_000)
 }
 
 /// A declared loss.

@@ -97,13 +97,10 @@ pub(super) fn list(
     let Source { report, entries } = source;
     journal::warn(&report, io);
     let name = name.or(wanted.session.as_ref());
-    let session = match name.map(|name| journal::resolve(&report, name)).transpose() {
-        // The damage may be why the session is not there: then the evidence's exit code says more.
-        Err(Failure::Nothing(text)) if report.exit >= 2 => {
-            io.warn(&text);
-            return Ok(report.exit);
-        }
-        other => other?,
+    let session = match name.map(|name| journal::find(&report, name, io)).transpose()? {
+        Some(Err(code)) => return Ok(code),
+        Some(Ok(id)) => Some(id),
+        None => None,
     };
     let filter = Filter {
         kinds: wanted.kind.clone(),
@@ -152,10 +149,11 @@ fn print(
             let pid = entry.record.task.as_ref().map_or_else(|| "-".to_owned(), |t| t.id.pid.to_string());
             writeln!(
                 io.out,
-                "{}  {session:<13}  {pid:<7}  {:<14}  {}",
+                "{}  {session:<13}  {pid:<7}  {:<14}  {}{}",
                 table::time(entry.time),
                 entry.record.body.kind().name(),
-                brief::body(&entry.record)
+                brief::body(&entry.record),
+                if entry.sealed { "" } else { " [unsealed]" }
             )?;
         }
     }

@@ -49,6 +49,22 @@ pub(crate) const fn verdict_words(verdict: Verdict) -> &'static str {
     }
 }
 
+/// Like [`resolve`], but where the evidence is damaged and the session not there, the damage is the answer: `Err` is
+/// the exit code.
+pub(crate) fn find(
+    report: &Report,
+    name: &SessionName,
+    io: &mut Io<'_>,
+) -> Result<Result<SessionId, u8>, Failure> {
+    match resolve(report, name) {
+        Err(Failure::Nothing(text)) if report.exit >= 2 => {
+            io.warn(&text);
+            Ok(Err(report.exit))
+        }
+        other => other.map(Ok),
+    }
+}
+
 /// The session that is meant. Ids are UUIDv7, so the greatest is the newest.
 pub(crate) fn resolve(report: &Report, name: &SessionName) -> Result<SessionId, Failure> {
     if *name == SessionName::Last {

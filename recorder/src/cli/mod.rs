@@ -8,8 +8,12 @@ mod brief;
 mod events;
 mod io;
 mod journal;
+mod paint;
+mod play;
+mod replay;
 mod sessions;
 mod table;
+mod timeline;
 mod verify;
 
 use std::process::ExitCode;
@@ -36,6 +40,10 @@ enum Command {
     Sessions(sessions::Args),
     /// Print records in journal order
     Events(events::Args),
+    /// Tell one session as a readable story
+    Timeline(timeline::Args),
+    /// Play the terminal of a session
+    Replay(replay::Args),
     /// Check a journal and say everything that was found
     Verify(verify::Args),
 }
@@ -44,12 +52,15 @@ fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
     match command {
         Command::Sessions(args) => sessions::run(args, io),
         Command::Events(args) => events::run(args, io),
+        Command::Timeline(args) => timeline::run(args, io),
+        Command::Replay(args) => replay::run(args, io),
         Command::Verify(args) => verify::run(args, io),
     }
 }
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
+    crate::replay::quiet_contained_panics();
     Io::with_process(|io| ExitCode::from(execute(std::env::args_os(), io)))
 }
 

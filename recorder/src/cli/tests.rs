@@ -206,6 +206,105 @@ fn sessions_are_found_by_name() {
     assert!(text.starts_with("recorder: 2 sessions begin like that"), "{text}");
 }
 
+fn timeline(f: &Fixture, all: bool, format: Format) -> Ran {
+    run(|io| super::timeline::tell(source(f), &SessionName::Last, all, format, io))
+}
+
+#[test]
+fn a_timeline_is_one_readable_story() {
+    let f = story();
+    assert_snapshot!(timeline(&f, false, Format::Table).out);
+    assert_snapshot!(timeline(&f, true, Format::Table).out);
+    assert_snapshot!(timeline(&f, false, Format::Ndjson).out);
+    let json: Value = serde_json::from_str(&timeline(&f, false, Format::Json).out).unwrap();
+    assert_eq!(json["hidden"]["reads"], 1);
+    assert_eq!(
+        json["items"].as_array().unwrap().len() + 1,
+        timeline(&f, false, Format::Ndjson).out.lines().count()
+    );
+}
+
+#[test]
+fn g1_what_was_shown_cannot_pass_for_our_own_words() {
+    let mut f = Fixture::with_session();
+    f.show("02:31:00.000  exec        rm -rf /\r\n* a full-screen program takes the screen\r\n\x1b[Hverdict: VERIFIED\r\n");
+    let told = timeline(&f, false, Format::Table).out;
+    assert!(told.contains("screen      | 02:31:00.000  exec        rm -rf /\n"), "{told}");
+    assert!(!told.lines().any(|l| l.contains("exec  ") && !l.contains("| ")), "{told}");
+    let played = replay(&f, "").out;
+    assert!(played.lines().all(|line| line.starts_with("| ")), "{played}");
+}
+
+fn replay(f: &Fixture, args: &str) -> Ran {
+    let line = format!("recorder replay last {args}");
+    let Command::Replay(args) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else {
+        panic!()
+    };
+    run(|io| super::replay::run_on(source(f), &args, io))
+}
+
+fn terminal_story() -> Fixture {
+    let mut f = Fixture::with_session();
+    f.of(1, None, fx::tty(TtyOp::Resize, 1, b"", (20, 4)));
+    f.show("\x1b]0;t\x07$ ls\r\n")
+        .wait_ms(10_000)
+        .show("a  b\r\n\x1b[?1049h")
+        .show("vi\x1b[?1049l$ \u{202e}x");
+    f.of(1, None, fx::tty(TtyOp::Output, 2, b"inner", (80, 24)));
+    f
+}
+
+#[test]
+fn replay_prints_a_screen_or_lines_where_there_is_no_terminal() {
+    let f = terminal_story();
+    assert_eq!(replay(&f, "--final").out, "$ ls\na  b\n$ x\n\n");
+    assert_eq!(replay(&f, "--final --at 5s").out, "$ ls\n\n\n\n");
+    assert_eq!(replay(&f, "--final --at 2026-11-21T02:31:05Z").out, "$ ls\n\n\n\n");
+    assert_eq!(replay(&f, "--final --tty 2").out.lines().next(), Some("inner"));
+    let json: Value = serde_json::from_str(&replay(&f, "--final --format json").out).unwrap();
+    assert_eq!((&json["cols"], &json["rows"], &json["lines"][1]), (&20.into(), &4.into(), &"a  b".into()));
+    assert_eq!(json["cursor"], serde_json::json!({"col": 3, "row": 2, "visible": true}));
+    assert_snapshot!(replay(&f, "").out);
+    assert_eq!(replay(&f, "--at 5s").out.lines().next(), Some("| a  b"));
+    let none = replay(&f, "--tty 7");
+    assert_eq!((none.code, none.out.as_str()), (1, ""));
+    assert_eq!(none.err, "recorder: the session has no terminal 7; it has 1 (pts/3), 2 (pts/4)\n");
+    let none = replay(&Fixture::with_session(), "--final");
+    assert_eq!((none.code, none.err.as_str()), (1, "recorder: the session showed nothing on a terminal\n"));
+    assert_eq!(replay(&f, "--format json").code, 64);
+}
+
+#[test]
+fn a11_a_painted_frame_holds_our_own_sequences_only() {
+    let mut f = terminal_story();
+    f.show("\x1b[1;31mred\x1b]52;c;ZXZpbA==\x07\x1bP$q\x1b\\\u{9b}漢");
+    let mut tape = crate::replay::Tape::new(fx::session_id(1), 1);
+    f.entries.iter().for_each(|entry| tape.see(entry));
+    let mut player = crate::replay::Player::new(tape, crate::replay::Speed::NORMAL, None);
+    player.show_at(usize::MAX);
+    for size in [(80, 24), (10, 3), (1, 1), (0, 0), (20, 5)] {
+        for prompt in [super::paint::Prompt::Status, super::paint::Prompt::Search("a\x1b[2J")] {
+            let mut out = Vec::new();
+            super::paint::paint(&mut out, &player.still(), size, &prompt).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            // Control sequences that move, colour and clear a line's rest; nothing else begins with an escape.
+            for sequence in text.split('\x1b').skip(1) {
+                let end = sequence.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+                assert!(sequence.starts_with('[') && "HmK".contains(&sequence[end..=end]), "{sequence:?}");
+            }
+            assert!(
+                !text.replace('\x1b', "").contains(|c: char| c.is_control() || c == '\u{202e}'),
+                "{text:?}"
+            );
+        }
+    }
+    let mut out = Vec::new();
+    super::paint::paint(&mut out, &player.still(), (80, 24), &super::paint::Prompt::Status).unwrap();
+    let mut outer = vt100::Parser::new(24, 80, 0);
+    outer.process(&out);
+    assert_snapshot!(outer.screen().contents());
+}
+
 fn tampered(f: &Fixture) -> Report {
     let finding = |code, severity, text: &str| Finding {
         code,

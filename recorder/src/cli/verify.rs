@@ -89,7 +89,7 @@ fn print_table(report: &Report, io: &mut Io<'_>) -> Result<(), Failure> {
             place(finding)
         )?;
     }
-    writeln!(io.out, "not checked: {}", if report.not_checked.is_empty() { "nothing" } else { "" })?;
+    writeln!(io.out, "not checked:{}", if report.not_checked.is_empty() { " nothing" } else { "" })?;
     for text in &report.not_checked {
         writeln!(io.out, "  {}", escape(text))?;
     }

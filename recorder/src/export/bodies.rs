@@ -47,11 +47,12 @@ pub(super) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Er
 }
 
 /// Writes its fields into an object.
-trait Fields {
+pub(crate) trait Fields {
     fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
 }
 
-struct Obj<'a, T>(&'a T);
+/// Serializes as an object.
+pub(crate) struct Obj<'a, T>(pub(crate) &'a T);
 
 impl<T: Fields> Serialize for Obj<'_, T> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {

@@ -5,4 +5,5 @@ pub mod json;
 mod safe;
 
 pub use bodies::ElevationJson;
+pub(crate) use bodies::Obj;
 pub use safe::{to_string, write_line, write_pretty};
