@@ -1,5 +1,7 @@
 //! One record in a few words, everything untrusted escaped.
 
+use std::fmt::Write as _;
+
 use crate::model::{Body, Bytes, Cred, Exec, Exit, File, FileOp, Jump, Loss, Record, SessionId, Tty, TtyOp};
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.
@@ -93,10 +95,10 @@ pub(crate) fn act(op: FileOp, file: &File) -> String {
         });
     }
     if file.count > 1 {
-        text.push_str(&format!(" x{}", file.count));
+        let _ = write!(text, " x{}", file.count);
     }
     if file.result < 0 {
-        text.push_str(&format!(" failed: {}", errno(file.result)));
+        let _ = write!(text, " failed: {}", errno(file.result));
     }
     text
 }

@@ -82,9 +82,14 @@ impl From<VerifyError> for Failure {
 
 /// Messages may name files: a name with a line's end or an escape sequence stays in its line.
 pub(super) fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c == '\\' { c.to_string() } else { Bytes::from(c.encode_utf8(&mut [0; 4]) as &str).escaped() }
-        })
-        .collect()
+    let mut raw = [0; 4];
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\\' {
+            line.push(c);
+        } else {
+            line.push_str(&Bytes::from(&*c.encode_utf8(&mut raw)).escaped());
+        }
+    }
+    line
 }

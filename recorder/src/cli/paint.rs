@@ -63,7 +63,7 @@ fn paint_row(out: &mut impl Write, screen: &Screen, row: u16, cols: u16) -> io::
         cell.inverse ^= cursor == Some((col, row));
         let width = if cell.wide { 2 } else { 1 };
         if col + width > cols {
-            cell.text = " ".to_owned();
+            " ".clone_into(&mut cell.text);
         }
         let wanted = (cell.fg, cell.bg, cell.bold, cell.dim, cell.italic, cell.underline, cell.inverse);
         if style != Some(wanted) {

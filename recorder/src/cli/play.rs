@@ -96,7 +96,7 @@ fn watch(player: &mut Player, io: &mut Io<'_>) -> Result<(), Failure> {
         let wait = match wake {
             // There is work to do: look for a key and go on.
             Some(Duration::ZERO) => Duration::ZERO,
-            other => other.unwrap_or(Duration::from_secs(3600)).max(FRAME),
+            other => other.unwrap_or(Duration::from_hours(1)).max(FRAME),
         };
         if !event::poll(wait)? {
             continue;

@@ -254,7 +254,7 @@ fn print_shown(shown: &Shown, io: &mut Io<'_>) -> Result<(), Failure> {
         Shown::Line(text) => writeln!(io.out, "{}", format!("| {text}").trim_end())?,
         Shown::FullScreen => writeln!(io.out, "* a full-screen program takes the screen")?,
         Shown::Back(bytes) => {
-            writeln!(io.out, "* ... and gives it back after {}", super::table::bytes(*bytes))?
+            writeln!(io.out, "* ... and gives it back after {}", super::table::bytes(*bytes))?;
         }
     }
     Ok(())

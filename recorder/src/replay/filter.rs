@@ -67,8 +67,11 @@ impl Filter {
             (State::Ground, _) => self.character(byte, out),
             // Anywhere: start again, or give up.
             (_, 0x1b) => self.enter(State::Escape),
-            (_, 0x18 | 0x1a) => self.enter(State::Ground),
-            (State::Osc, 0x07) | (State::String, 0x9c) => self.enter(State::Ground),
+            // A character set (an intermediate) is not passed either: the emulator has none.
+            (_, 0x18 | 0x1a)
+            | (State::Osc, 0x07)
+            | (State::String, 0x9c)
+            | (State::EscapeIntermediate, 0x30..=0x7e) => self.enter(State::Ground),
             (State::Osc | State::String, _) => {}
             // Controls inside a sequence act at once, as on a real terminal.
             (_, 0x00..=0x1f) => out.push(byte),
@@ -80,8 +83,6 @@ impl Filter {
                 out.extend([0x1b, byte]);
                 self.enter(State::Ground);
             }
-            // Character sets, which the emulator doesn't have either.
-            (State::EscapeIntermediate, 0x30..=0x7e) => self.enter(State::Ground),
             (State::Csi, 0x40..=0x7e) => {
                 self.finish(byte, cols, rows, out);
                 self.enter(State::Ground);

@@ -44,6 +44,7 @@ fn contain<T>(run: impl FnOnce() -> T) -> Option<T> {
 
 /// One cell as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the attributes of a cell, not states")]
 pub struct Cell {
     /// A character with its combining marks; a blank where nothing is; what must not be shown is
     /// left out, or U+FFFD if it stands alone.
@@ -207,7 +208,7 @@ impl Screen {
         let mut text = Vec::new();
         for (row, line) in (1..=size.1).zip(&rows) {
             // One column stays free, so that nothing wraps; wide characters are not worth another panic.
-            let line: String = line.chars().filter(|c| c.is_ascii()).take(usize::from(size.0) - 1).collect();
+            let line: String = line.chars().filter(char::is_ascii).take(usize::from(size.0) - 1).collect();
             text.extend_from_slice(format!("\x1b[{row};1H{line}").as_bytes());
         }
         text.extend_from_slice(format!("\x1b[{};{}H", cursor.1 + 1, cursor.0 + 1).as_bytes());

@@ -127,7 +127,7 @@ fn settle(player: &mut Player, input: Input) -> (String, Option<String>) {
 
 #[test]
 fn search_stops_where_the_text_appears_even_if_it_scrolls_away_in_one_record() {
-    let flood: String = (0..500).map(|n| format!("line {n}\r\n")).collect();
+    let flood = (0..500).map(|n| format!("line {n}\r\n")).collect::<Vec<_>>().concat();
     let needle = format!("{flood}The Needle is here\r\n{flood}");
     let mut player =
         Player::new(tape(&["$ start\r\n", &needle, "$ needle aga", "in\r\n", "end"]), Speed::NORMAL, None);

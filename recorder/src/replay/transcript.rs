@@ -82,7 +82,9 @@ mod tests {
 
     fn lines(chunks: &[&str]) -> Vec<Shown> {
         let (mut transcript, mut shown) = (Transcript::default(), Vec::new());
-        chunks.iter().for_each(|chunk| transcript.feed(chunk.as_bytes(), &mut |s| shown.push(s)));
+        for chunk in chunks {
+            transcript.feed(chunk.as_bytes(), &mut |s| shown.push(s));
+        }
         transcript.finish(&mut |s| shown.push(s));
         shown
     }

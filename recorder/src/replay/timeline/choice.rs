@@ -8,7 +8,8 @@ const ENOENT: i32 = -2;
 const ENOTDIR: i32 = -20;
 const EACCES: i32 = -13;
 const EROFS: i32 = -30;
-/// `O_TRUNC` and `O_PATH` of the generic kernel ABI.
+/// `O_ACCMODE` (0 = for reading), `O_TRUNC` and `O_PATH` of the generic kernel ABI.
+const O_ACCMODE: u32 = 3;
 const O_TRUNC: u32 = 0o1000;
 const O_PATH: u32 = 0o10_000_000;
 
@@ -16,8 +17,7 @@ const O_PATH: u32 = 0o10_000_000;
 pub(super) fn wanted(op: FileOp, file: &File, hidden: &mut Hidden) -> bool {
     let count = u64::from(file.count.max(1));
     let missing = matches!(file.result, ENOENT | ENOTDIR);
-    let reads = op == FileOp::Open
-        && (file.flags & O_PATH != 0 || (file.flags & 3 == 0 && file.flags & O_TRUNC == 0));
+    let reads = op == FileOp::Open && (file.flags & O_PATH != 0 || file.flags & (O_ACCMODE | O_TRUNC) == 0);
     let counter = if missing && (reads || op == FileOp::Unlink) {
         &mut hidden.lookups
     } else if reads && !matches!(file.result, EPERM | EACCES | EROFS) {
