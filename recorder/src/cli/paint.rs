@@ -30,12 +30,15 @@ pub(super) fn paint(
 ) -> io::Result<()> {
     let (cols, rows) = (size.0, size.1.saturating_sub(1));
     let (width, height) = frame.screen.size();
+    // Where not all rows fit, the ones around the cursor are worth more: the line that somebody types is often the last.
+    let top = (frame.screen.cursor().1 + 1).saturating_sub(rows).min(height.saturating_sub(rows));
     for row in 0..rows {
         queue!(out, MoveTo(0, row), SetAttribute(Attribute::Reset), ResetColor)?;
-        if row < height {
-            paint_row(out, frame.screen, row, cols.min(width))?;
+        let filled = row + top < height;
+        if filled {
+            paint_row(out, frame.screen, (row + top, row), cols.min(width))?;
         }
-        if row >= height || width < cols {
+        if !filled || width < cols {
             queue!(out, SetAttribute(Attribute::Reset), ResetColor, Clear(ClearType::UntilNewLine))?;
         }
     }
@@ -55,7 +58,8 @@ pub(super) fn paint(
     queue!(out, Print(text), Clear(ClearType::UntilNewLine), SetAttribute(Attribute::Reset))
 }
 
-fn paint_row(out: &mut impl Write, screen: &Screen, row: u16, cols: u16) -> io::Result<()> {
+/// Paints one row of the screen at a row of the outer terminal.
+fn paint_row(out: &mut impl Write, screen: &Screen, (row, at): (u16, u16), cols: u16) -> io::Result<()> {
     let cursor = screen.cursor_visible().then(|| screen.cursor());
     let (mut col, mut style) = (0, None);
     while col < cols {
@@ -74,7 +78,7 @@ fn paint_row(out: &mut impl Write, screen: &Screen, row: u16, cols: u16) -> io::
         col += width;
         // Terminals differ in how wide they think a character is.
         if !cell.text.is_ascii() && col < cols {
-            queue!(out, MoveTo(col, row))?;
+            queue!(out, MoveTo(col, at))?;
         }
     }
     Ok(())
@@ -119,8 +123,8 @@ fn status(frame: &Frame<'_>, clipped: Option<String>) -> String {
     if frame.lost > 0 {
         parts.push(format!("{} EVENTS LOST", frame.lost));
     }
-    parts.extend(clipped);
     parts.extend(frame.message.clone());
+    parts.extend(clipped);
     if frame.message.is_none() {
         parts.push("space . [ ] arrows / n q".to_owned());
     }

@@ -303,6 +303,12 @@ fn a11_a_painted_frame_holds_our_own_sequences_only() {
     let mut outer = vt100::Parser::new(24, 80, 0);
     outer.process(&out);
     assert_snapshot!(outer.screen().contents());
+    // Too small: the line with the cursor is shown.
+    let mut out = Vec::new();
+    super::paint::paint(&mut out, &player.still(), (30, 2), &super::paint::Prompt::Status).unwrap();
+    let mut outer = vt100::Parser::new(2, 30, 0);
+    outer.process(&out);
+    assert_eq!(outer.screen().rows(0, 30).next().unwrap().trim_end(), "$ xred漢");
 }
 
 fn tampered(f: &Fixture) -> Report {

@@ -9,7 +9,7 @@ use super::tape::{Tape, Unpacked, What};
 use crate::model::RealNanos;
 
 /// Recorded bytes that one call works through at most, so that a key is never waited for long.
-const BUDGET: usize = 1 << 20;
+const BUDGET: usize = 256 << 10;
 
 /// Speed in percent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
