@@ -45,7 +45,11 @@ pub(super) fn story() -> Fixture {
     f.of(1, Some(bash.clone()), fx::exec("/usr/bin/bash", &["-bash"]));
     f.of(1, Some(bash.clone()), fx::tty(TtyOp::Resize, 1, b"", (80, 24)));
     f.show("root@web-1:~# vi /etc/hosts\r\n");
-    f.wait_ms(250).of(1, Some(vi.clone()), fx::exec("/usr/bin/vim.basic", &["vi", "/etc/hosts", "a b", ""]));
+    f.wait_ms(250).of(
+        1,
+        Some(vi.clone()),
+        fx::exec("/usr/bin/vim.basic", &["vi", "/etc/hosts", "a b", "", "\u{1b}[8m\u{202e}"]),
+    );
     f.of(1, Some(vi.clone()), fx::file(FileOp::Open, "/etc/hosts", 0o2, 0));
     f.of(1, Some(vi.clone()), fx::file(FileOp::Open, "/lib/libc.so.6", 0o2_000_000, 0));
     f.of(1, Some(vi.clone()), fx::file(FileOp::Create, "/tmp/\u{1b}[2J\u{202e}cod.exe\n", 0o1101, -13));

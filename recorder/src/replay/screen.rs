@@ -309,3 +309,22 @@ fn push_shown(cell: &vt100::Cell, wide: bool, out: &mut String) {
 fn is_hostile(text: &str) -> bool {
     text != "\\" && Bytes::from(text).escaped() != text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_taken_between_sequences_only_and_goes_on_like_the_original() {
+        let mut screen = Screen::new((20, 3));
+        screen.feed(b"a\x1b[31");
+        assert!(screen.save().is_none());
+        screen.feed("mb漢\r\n".as_bytes());
+        let mut copy = Screen::restore(&screen.save().unwrap());
+        for screen in [&mut screen, &mut copy] {
+            screen.feed(b"c");
+        }
+        assert_eq!((copy.rows(), copy.cursor()), (screen.rows(), screen.cursor()));
+        assert_eq!(copy.cell(0, 1).unwrap().fg, Color::Idx(1));
+    }
+}

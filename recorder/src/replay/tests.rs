@@ -62,10 +62,11 @@ fn a_panic_of_the_emulator_is_contained_and_the_text_stays() {
     // A wide character on the edge of the grid that is not shown: vt100 0.16.2 unwraps its missing half.
     screen.feed("\x1b[?47h\x1b[1;10H漢\x1b[?47l".as_bytes());
     screen.resize((10, 4));
-    screen.feed("\x1b[?47hthird line\x1b[1;10Hx".as_bytes());
+    screen.feed("\x1b[?47h\x1b[4;1Hthird\x1b[1;10Hx".as_bytes());
     screen.feed("\r\nsecond".as_bytes());
     assert!(screen.faults() > 0, "vt100 no longer panics here: remove what contains it");
     assert!(screen.rows().iter().any(|row| row == "second"), "{:?}", screen.rows());
+    assert!(screen.rows().iter().any(|row| row == "third"), "{:?}", screen.rows());
 }
 
 #[test]
@@ -115,9 +116,13 @@ fn speed_and_idle_limit_shorten_the_time() {
 }
 
 fn settle(player: &mut Player, input: Input) -> (String, Option<String>) {
+    settle_at(player, at(0), input)
+}
+
+fn settle_at(player: &mut Player, now: Duration, input: Input) -> (String, Option<String>) {
     let mut input = Some(input);
     for _ in 0..100_000 {
-        let frame = player.step(at(0), input.take());
+        let frame = player.step(now, input.take());
         if frame.wake != Some(Duration::ZERO) {
             return (frame.screen.row(frame.screen.cursor().1), frame.message);
         }
@@ -129,8 +134,11 @@ fn settle(player: &mut Player, input: Input) -> (String, Option<String>) {
 fn search_stops_where_the_text_appears_even_if_it_scrolls_away_in_one_record() {
     let flood = (0..500).map(|n| format!("line {n}\r\n")).collect::<Vec<_>>().concat();
     let needle = format!("{flood}The Needle is here\r\n{flood}");
-    let mut player =
-        Player::new(tape(&["$ start\r\n", &needle, "$ needle aga", "in\r\n", "end"]), Speed::NORMAL, None);
+    let mut player = Player::new(
+        tape(&["$ start\r\n", &needle, "$ needle aga", "in", "\r\n", "end"]),
+        Speed::NORMAL,
+        None,
+    );
     let (_, message) = settle(&mut player, Input::Search("needle".into()));
     assert_eq!(message.as_deref(), Some("found: needle"));
     assert!(player.step(at(0), None).screen.rows().iter().any(|r| r == "The Needle is here"));
@@ -139,6 +147,11 @@ fn search_stops_where_the_text_appears_even_if_it_scrolls_away_in_one_record() {
     let (_, message) = settle(&mut player, Input::Next);
     assert_eq!(message.as_deref(), Some("not found: needle"));
     assert_eq!(player.step(at(0), None).position, 3 * SECOND, "it stays where it was");
+    let mut player = Player::new(tape(&["a", "b"]), Speed::NORMAL, None);
+    player.step(at(0), None);
+    player.step(Duration::from_millis(1500), None);
+    settle_at(&mut player, Duration::from_millis(1500), Input::Search("z".into()));
+    assert_eq!(player.still().position, 3 * SECOND / 2, "also between two records");
     // Capitals matter if they were typed.
     settle(&mut player, Input::Seek(i64::MIN));
     assert_eq!(settle(&mut player, Input::Search("NEEDLE".into())).1.as_deref(), Some("not found: NEEDLE"));
@@ -147,7 +160,7 @@ fn search_stops_where_the_text_appears_even_if_it_scrolls_away_in_one_record() {
 #[test]
 fn search_finds_what_is_painted() {
     let mut player =
-        Player::new(tape(&["\x1b[?1049h", "\x1b[5;5Hmenu", "\x1b[9;9Hexit"]), Speed::NORMAL, None);
+        Player::new(tape(&["\x1b[?1049h", "\x1b[5;5Hmenu", "\x1b[9;9Hexit\x1b[1;1H"]), Speed::NORMAL, None);
     settle(&mut player, Input::Search("exit".into()));
     assert_eq!(player.step(at(0), None).position, 3 * SECOND);
 }
