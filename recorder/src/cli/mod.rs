@@ -106,4 +106,6 @@ fn refuse(error: &clap::Error, io: &mut Io<'_>) -> u8 {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

@@ -68,7 +68,7 @@ pub(super) fn story() -> Fixture {
     f
 }
 
-fn events(f: &Fixture, name: Option<&str>, wanted: &Wanted, format: Format) -> Ran {
+pub(super) fn events(f: &Fixture, name: Option<&str>, wanted: &Wanted, format: Format) -> Ran {
     let name = name.map(|n| n.parse::<SessionName>().unwrap());
     run(|io| super::events::list(source(f), name.as_ref(), wanted, format, io))
 }
@@ -210,7 +210,7 @@ fn sessions_are_found_by_name() {
     assert!(text.starts_with("recorder: 2 sessions begin like that"), "{text}");
 }
 
-fn timeline(f: &Fixture, all: bool, format: Format) -> Ran {
+pub(super) fn timeline(f: &Fixture, all: bool, format: Format) -> Ran {
     run(|io| super::timeline::tell(source(f), &SessionName::Last, all, format, io))
 }
 
@@ -239,7 +239,7 @@ fn g1_what_was_shown_cannot_pass_for_our_own_words() {
     assert!(played.lines().all(|line| line.starts_with("| ")), "{played}");
 }
 
-fn replay(f: &Fixture, args: &str) -> Ran {
+pub(super) fn replay(f: &Fixture, args: &str) -> Ran {
     let line = format!("recorder replay last {args}");
     let Command::Replay(args) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else {
         panic!()

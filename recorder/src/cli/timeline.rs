@@ -58,7 +58,8 @@ pub(super) fn tell(
             write_line(io.out, &HiddenLine { id, hidden: story.hidden })?;
         }
     }
-    Ok(journal::exit(&report, u8::from(story.items.is_empty())))
+    let empty = story.items.is_empty() && story.hidden == Hidden::default();
+    Ok(journal::exit(&report, u8::from(empty)))
 }
 
 fn print(id: SessionId, story: &Story, io: &mut Io<'_>) -> Result<(), Failure> {
