@@ -18,12 +18,12 @@ pub(crate) struct Io<'a> {
 }
 
 impl Io<'_> {
-    /// Runs with the process's own streams, locked.
+    /// Runs with the process's own streams. Standard error is not locked for good: other threads log to it.
     pub(crate) fn with_process<T>(run: impl FnOnce(&mut Io<'_>) -> T) -> T {
-        let (out, err) = (io::stdout(), io::stderr());
+        let (out, mut err) = (io::stdout(), io::stderr());
         let (out_terminal, err_terminal) = (out.is_terminal(), err.is_terminal());
         let mut out = BufWriter::with_capacity(1 << 16, out.lock());
-        run(&mut Io { out: &mut out, err: &mut err.lock(), out_terminal, err_terminal })
+        run(&mut Io { out: &mut out, err: &mut err, out_terminal, err_terminal })
     }
 
     /// True if colours may go to standard output.

@@ -372,7 +372,9 @@ fn verify_prints_everything_and_exits_with_the_verdict() {
 fn an_error_in_the_middle_keeps_what_was_printed() {
     let f = story();
     let broken = f.entries.clone().into_iter().take(3).map(Ok);
-    let broken = broken.chain([Err(VerifyError::NotAJournal("/x".into()))]);
+    let nowhere = std::path::Path::new("/nonexistent/journal");
+    let error = crate::verify::verify(nowhere, &crate::verify::Options::default(), &mut |_| {}).unwrap_err();
+    let broken = broken.chain([Err(error)]);
     let source = Source { report: f.report(), entries: broken };
     let ran = run(|io| super::events::list(source, None, &Wanted::default(), Format::Ndjson, io));
     assert_eq!((ran.code, ran.out.lines().count()), (74, 3));
@@ -422,6 +424,16 @@ fn command_lines_that_make_no_sense_exit_64_with_one_line() {
     }
     let ran = command_line("sessions --journal /nonexistent");
     assert_eq!((ran.code, ran.err.lines().count()), (74, 1));
+}
+
+#[test]
+fn help_says_what_each_reader_takes() {
+    let mut command = <Cli as clap::CommandFactory>::command().term_width(100);
+    command.build();
+    for name in ["sessions", "events", "timeline", "replay", "verify"] {
+        let reader = command.find_subcommand_mut(name).unwrap();
+        assert_snapshot!(format!("help_{name}"), reader.render_help().to_string());
+    }
 }
 
 #[test]
