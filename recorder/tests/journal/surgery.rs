@@ -277,7 +277,7 @@ fn the_origin_note_can_neither_change_nor_go() {
 
 /// Randomness that a thief has seen all of.
 #[derive(Clone)]
-struct Watched(Dice, Arc<Mutex<Vec<[u8; 32]>>>);
+pub(crate) struct Watched(pub(crate) Dice, pub(crate) Arc<Mutex<Vec<[u8; 32]>>>);
 
 impl Entropy for Watched {
     fn fill(&mut self, out: &mut [u8]) -> Result<(), JournalError> {
