@@ -131,9 +131,9 @@ fn flip_all(ending: Ending, fix: bool) {
                         let report = p.with(n, &bytes);
                         let what = format!("segment {n} byte {i} of {used}");
                         if n == p.last() && i >= tail {
-                            p.assert_tail(&report, &what)
+                            p.assert_tail(&report, &what);
                         } else {
-                            assert_broken(&report, &what)
+                            assert_broken(&report, &what);
                         }
                     }
                 }
