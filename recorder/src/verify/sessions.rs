@@ -108,3 +108,54 @@ impl Sessions {
         self.streams.iter().map(of).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{EndReason, StreamNo};
+
+    fn open(no: u64) -> SessionOpened {
+        SessionOpened { stream: StreamNo::new(no), id: SessionId::new([1; 16]) }
+    }
+
+    fn close(no: u64, frames: u64, records: u64) -> SessionClosed {
+        let stream = StreamNo::new(no);
+        let id = SessionId::new([1; 16]);
+        SessionClosed { stream, id, reason: EndReason::LastTask, frames, records, losses: 0 }
+    }
+
+    fn run(steps: impl Fn(&mut Sessions, &mut Findings)) -> (Vec<&'static str>, &'static str) {
+        let (mut s, mut out) = (Sessions::default(), Findings::new(None));
+        s.opened(open(1), "seg", 0, &mut out);
+        s.frame(1, 0, 5, "seg", 1, &mut out);
+        steps(&mut s, &mut out);
+        (out.list.iter().map(|f| f.code).collect(), s.verdicts(true)[0].completeness)
+    }
+
+    #[test]
+    fn a_stream_is_opened_once_runs_in_order_and_closes_with_its_counts() {
+        let ok = run(|s, out| {
+            s.frame(1, 1, 2, "seg", 2, out);
+            s.closed(&close(1, 2, 7), "seg", 3, out);
+        });
+        assert_eq!(ok, (vec![], "complete"));
+        let lies = run(|s, out| s.closed(&close(1, 1, 6), "seg", 3, out));
+        assert_eq!(lies, (vec!["SESSION_COUNT_MISMATCH"], "incomplete"));
+        let hole = run(|s, out| s.frame(1, 2, 2, "seg", 2, out));
+        assert_eq!(hole, (vec!["STREAM_BROKEN"], "incomplete"));
+        let unknown = run(|s, out| s.frame(2, 0, 2, "seg", 2, out));
+        assert_eq!(unknown, (vec!["STREAM_BROKEN"], "open"));
+        let again = run(|s, out| s.opened(open(1), "seg", 2, out));
+        assert_eq!(again.0, ["STREAM_BROKEN"]);
+        let late = run(|s, out| {
+            s.closed(&close(1, 1, 5), "seg", 2, out);
+            s.frame(1, 1, 1, "seg", 3, out);
+        });
+        assert_eq!(late, (vec!["STREAM_BROKEN"], "incomplete"));
+        let revived = run(|s, out| {
+            s.interrupted(2);
+            s.frame(1, 1, 1, "seg", 3, out);
+        });
+        assert_eq!(revived, (vec!["STREAM_BROKEN"], "incomplete"));
+    }
+}

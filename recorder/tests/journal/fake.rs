@@ -73,7 +73,7 @@ impl World {
             inode.seen.resize(to, 0);
         }
         inode.seen[from..to].copy_from_slice(data);
-        inode.dirty.extend((from / SECTOR..to.div_ceil(SECTOR)));
+        inode.dirty.extend(from / SECTOR..to.div_ceil(SECTOR));
     }
 
     fn sync(&mut self, no: usize) {

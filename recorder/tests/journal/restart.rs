@@ -180,8 +180,7 @@ fn losses_jumps_and_silence_are_findings() {
 }
 
 #[test]
-fn a_closing_count_that_lies_is_found() {
-    // A record that no frame can hold is declared, not dropped.
+fn a_record_that_no_frame_can_hold_is_declared_not_dropped() {
     let dir = tempfile::tempdir().unwrap();
     let (mut w, _) = open(dir.path(), 1 << 16, 1, 0);
     let s = w.open_session(session(1), at(1).boot);

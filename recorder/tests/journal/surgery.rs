@@ -131,9 +131,9 @@ fn flip_all(ending: Ending, fix: bool) {
                         let report = p.with(n, &bytes);
                         let what = format!("segment {n} byte {i} of {used}");
                         if n == p.last() && i >= tail {
-                            p.assert_tail(&report, &what)
+                            p.assert_tail(&report, &what);
                         } else {
-                            assert_broken(&report, &what)
+                            assert_broken(&report, &what);
                         }
                     }
                 }
@@ -277,7 +277,7 @@ fn the_origin_note_can_neither_change_nor_go() {
 
 /// Randomness that a thief has seen all of.
 #[derive(Clone)]
-struct Watched(Dice, Arc<Mutex<Vec<[u8; 32]>>>);
+pub(crate) struct Watched(pub(crate) Dice, pub(crate) Arc<Mutex<Vec<[u8; 32]>>>);
 
 impl Entropy for Watched {
     fn fill(&mut self, out: &mut [u8]) -> Result<(), JournalError> {
