@@ -36,8 +36,8 @@ pub struct EventHeader {
     pub cpu: u16,
     /// [`Ring`] number.
     pub ring: u16,
-    /// Zero.
-    pub reserved: u32,
+    /// [`Hook`] number of a canary, else zero.
+    pub hook: u32,
     /// The kernel's name of the thread.
     pub comm: [u8; 16],
 }
@@ -102,4 +102,31 @@ impl Ring {
     pub const CRITICAL: u16 = 0;
     /// Argument parts, files, terminals.
     pub const BULK: u16 = 1;
+}
+
+/// Hook classes: each has a canary. The numbers are positions in [`Hook::NAMES`].
+pub struct Hook;
+
+impl Hook {
+    /// Program start.
+    pub const EXEC: u32 = 0;
+    /// Process creation.
+    pub const FORK: u32 = 1;
+    /// Process end.
+    pub const EXIT: u32 = 2;
+    /// Credential changes.
+    pub const CRED: u32 = 3;
+    /// Opens.
+    pub const OPEN: u32 = 4;
+    /// Renames.
+    pub const RENAME: u32 = 5;
+    /// Removals.
+    pub const UNLINK: u32 = 6;
+    /// What terminals show.
+    pub const TTY_OUTPUT: u32 = 7;
+    /// What is typed.
+    pub const TTY_INPUT: u32 = 8;
+    /// Names in the boot record.
+    pub const NAMES: [&'static str; 9] =
+        ["exec", "fork", "exit", "cred", "open", "rename", "unlink", "tty_output", "tty_input"];
 }

@@ -12,8 +12,11 @@ pub const ARGV_PART: usize = 4096;
 pub const ARGV_PARTS: usize = 32;
 /// Terminal bytes in one event.
 pub const TTY_CHUNK: usize = 4096;
-/// A scratch buffer: header, fixed part, two paths and a name.
-pub const SCRATCH: usize = 16384;
+/// A scratch buffer: header, fixed part, two walked paths, two passed strings, and room for the verifier's bounds.
+/// The largest value a per-CPU map takes.
+pub const SCRATCH: usize = 32768;
+/// Argument bytes in the exec event itself; the rest goes through the bulk ring.
+pub const ARGV_CORE: usize = 1024;
 /// Scratch buffers a processor has: programs of preempted tasks may hold one each.
 pub const SCRATCH_SLOTS: usize = 4;
 /// Ring buffers.

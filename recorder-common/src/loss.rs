@@ -49,18 +49,71 @@ pub struct CpuCounters {
     pub scratch_mask: u64,
 }
 
-/// Settings in a map that the loader freezes.
+/// Settings in read-only data: the verifier sees constants and drops what is switched off.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Settings {
-    /// Process that writes and reads canaries: the service.
-    pub recorder_pid: u32,
     /// 0 elevated sessions only, 1 every login.
     pub all_logins: u32,
     /// 0 off, 1 redacted, 2 full.
     pub tty_input: u32,
-    /// 1 if syscall tracepoints are the source of files and terminals.
-    pub tracepoint: u32,
-    /// First mark of this run.
-    pub first_mark: u64,
 }
+
+/// What service and programs tell each other while they run (one element of an array map).
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct State {
+    /// Next session mark; set once by the service to the boot time, so that marks rise over restarts.
+    pub next_mark: u64,
+    /// Thread whose acts are canaries.
+    pub canary_tid: u32,
+    /// 1 while the reader sleeps in epoll and wants to be woken.
+    pub idle: u32,
+    /// 1 as soon as a terminal is recorded.
+    pub ttys: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A recorded terminal (value of the terminal map; its key is the kernel's address of the slave).
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct TtyState {
+    /// The session's mark.
+    pub mark: u64,
+    /// Until when output is kept after the session left the foreground, `CLOCK_BOOTTIME` nanoseconds.
+    pub grace_ns: u64,
+    /// Session leader's pid at that time: another one means that the address was reused.
+    pub leader: u32,
+    /// 1 if the terminal's session leader belongs to the session: all of it is recorded.
+    pub whole: u32,
+    /// Last seen size.
+    pub rows: u16,
+    /// Last seen size.
+    pub cols: u16,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Value of the task storage.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct TaskMark {
+    /// The session's mark; 0 = a person's task that is not elevated.
+    pub mark: u64,
+    /// [`MarkFlag`] bits.
+    pub flags: u64,
+    /// Credentials at the last look.
+    pub creds: crate::Creds,
+}
+
+/// Bits in `TaskMark::flags`.
+pub struct MarkFlag;
+
+impl MarkFlag {
+    /// A child of the canary thread.
+    pub const CANARY: u64 = 1;
+}
+
+const _: () = assert!(size_of::<TaskMark>() == 64);
+const _: () = assert!(size_of::<TtyState>() == 32);

@@ -34,6 +34,10 @@ pub struct Member {
 }
 
 offsets! {
+    regs_di: "pt_regs"."di";
+    regs_si: "pt_regs"."si";
+    regs_dx: "pt_regs"."dx";
+    regs_r10: "pt_regs"."r10";
     task_pid: "task_struct"."pid";
     task_tgid: "task_struct"."tgid";
     task_cred: "task_struct"."cred";

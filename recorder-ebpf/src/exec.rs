@@ -1,0 +1,137 @@
+//! Programs, processes, credentials.
+
+use recorder_common::{
+    ARGV_CORE, ARGV_PART, ARGV_PARTS, ArgvPart, Class, CredEvent, ExecEvent, ExitEvent, ForkEvent, Hook, Kind, MarkFlag,
+    Ring, TaskMark,
+};
+
+use crate::{
+    emit::Event,
+    kernel::{self, TaskPtr, off},
+    scope, tty,
+};
+
+/// `sched_process_exec(task, old_pid, bprm)`: the new image is in place, its arguments lie on its fresh stack.
+#[inline(always)]
+pub fn exec(task: TaskPtr, bprm: *const u8) {
+    let Some(mark) = scope::exec(task) else { return };
+    let session = mark.mark;
+    sync_creds(task, mark);
+    tty::adopt_controlling(task, session);
+
+    let mm: *const u8 = kernel::load(task, off!(task_mm));
+    let mm = mm as u64;
+    let start: u64 = kernel::read(mm, off!(mm_arg_start));
+    let end: u64 = kernel::read(mm, off!(mm_arg_end));
+    let total = end.saturating_sub(start);
+    let file: u64 = kernel::read(bprm as u64, off!(bprm_file));
+    let id = kernel::inode_id(kernel::read(file, off!(file_inode)));
+
+    let Some(mut event) = Event::new::<ExecEvent>(Class::EXEC) else { return };
+    let path_len = event.path(|buf, at| kernel::walk_file(buf, at, file));
+    let cwd_len = event.path(|buf, at| kernel::walk_cwd(buf, at, task));
+    let core = if total > ARGV_CORE as u64 { ARGV_CORE as u64 } else { total };
+    let argv_len = event.user_bytes::<0x7ff>(start, core as usize);
+    let payload = ExecEvent {
+        ino: id.ino,
+        argv_total: total,
+        dev: id.dev,
+        path_len,
+        cwd_len,
+        argv_len,
+        argc: kernel::read(bprm as u64, off!(bprm_argc)),
+        reserved: 0,
+    };
+    let exec_ns = event.boot_ns;
+    let sent = event.send(Kind::EXEC, Ring::CRITICAL, session, task, payload, 0);
+    if sent && total > ARGV_CORE as u64 {
+        rest_of_argv(task, session, exec_ns, start, total);
+    }
+}
+
+#[inline(always)]
+fn rest_of_argv(task: TaskPtr, session: u64, exec_ns: u64, start: u64, total: u64) {
+    let mut offset = ARGV_CORE as u64;
+    let mut part = 0;
+    while part < ARGV_PARTS {
+        part += 1;
+        if offset >= total {
+            return;
+        }
+        let left = total - offset;
+        let len = if left > (ARGV_PART as u64 - 1) { ARGV_PART as u64 - 1 } else { left };
+        let Some(mut event) = Event::new::<ArgvPart>(Class::EXEC) else { return };
+        let got = event.user_bytes::<0xfff>(start + offset, len as usize);
+        let payload = ArgvPart { exec_ns, offset: offset as u32, len: got };
+        event.send(Kind::ARGV, Ring::BULK, session, task, payload, 0);
+        offset += len;
+    }
+}
+
+/// `sched_process_fork(parent, child)`.
+#[inline(always)]
+pub fn fork(parent: TaskPtr, child: TaskPtr) {
+    let Some(session) = scope::fork(parent, child) else { return };
+    let Some(event) = Event::new::<ForkEvent>(Class::FORK) else { return };
+    let payload = ForkEvent {
+        child_start_ns: kernel::load(child, off!(task_start)),
+        child_pid: kernel::tgid(child),
+        reserved: 0,
+    };
+    event.send(Kind::FORK, Ring::CRITICAL, session, parent, payload, 0);
+}
+
+/// `sched_process_exit(task)`: a process ends when its last thread does, not when its leader does.
+#[inline(always)]
+pub fn exit(task: TaskPtr) {
+    let Some(mark) = scope::mark_of(task) else { return };
+    let signal = kernel::signal(task);
+    let live: i32 = kernel::read(signal, off!(signal_live));
+    if live != 0 {
+        return;
+    }
+    if mark.flags & MarkFlag::CANARY != 0 {
+        scope::answer(task, Hook::EXIT);
+        return;
+    }
+    if mark.mark == 0 {
+        return;
+    }
+    // A group exit carries its code in the signal struct (SIGNAL_GROUP_EXIT, include/linux/sched/signal.h).
+    let flags: u32 = kernel::read(signal, off!(signal_flags));
+    let code: u32 = if flags & 4 != 0 {
+        kernel::read(signal, off!(signal_group_exit_code))
+    } else {
+        kernel::load(task, off!(task_exit_code))
+    };
+    let Some(event) = Event::new::<ExitEvent>(Class::EXIT) else { return };
+    event.send(Kind::EXIT, Ring::CRITICAL, mark.mark, task, ExitEvent { code, reserved: 0 }, 0);
+}
+
+/// Compares the credentials with the last look and records a difference.
+#[inline(always)]
+pub fn sync_creds(task: TaskPtr, mark: &mut TaskMark) {
+    let new = kernel::creds(task);
+    let old = mark.creds;
+    if new == old {
+        return;
+    }
+    mark.creds = new;
+    let Some(event) = Event::new::<CredEvent>(Class::CRED) else { return };
+    event.send(Kind::CRED, Ring::CRITICAL, mark.mark, task, CredEvent { old, new }, 0);
+}
+
+/// After something that may have changed the credentials of the current task.
+#[inline(always)]
+pub fn creds_may_have_changed() {
+    let task = kernel::current();
+    if scope::is_canary(task) {
+        scope::answer(task, Hook::CRED);
+        return;
+    }
+    if let Some(mark) = scope::mark_of(task)
+        && mark.mark != 0
+    {
+        sync_creds(task, mark);
+    }
+}

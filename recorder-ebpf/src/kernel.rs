@@ -1,0 +1,263 @@
+//! The only file that knows kernel struct layouts: typed loads, probe reads, the path walk.
+//!
+//! Two ways to read. `load` is a direct load at a constant offset: the verifier follows the BTF types from `current`
+//! or a typed argument, costs one instruction and can't fault. `read` goes through the probe helper, for addresses
+//! that the verifier knows nothing about. Offsets come from read-only data (docs/kernel.md).
+
+use core::{
+    ffi::c_void,
+    ptr::{addr_of, read_volatile},
+};
+
+use aya_ebpf::helpers::{
+    bpf_get_current_task_btf, bpf_probe_read_kernel,
+    generated::{bpf_probe_read_kernel_str, bpf_task_pt_regs},
+};
+use recorder_common::{Creds, Flag, PATH_PARTS};
+
+/// Position of a kernel struct member, a constant for the verifier.
+macro_rules! off {
+    ($field:ident) => {{
+        // SAFETY: reads a static of this object.
+        unsafe { core::ptr::read_volatile(core::ptr::addr_of!($crate::maps::OFFSETS.$field)) as usize }
+    }};
+}
+pub(crate) use off;
+
+/// Hides a bound from LLVM, which otherwise proves masks away that the verifier of 6.1 needs.
+#[inline(always)]
+pub fn opaque(x: usize) -> usize {
+    let v = x;
+    // SAFETY: reads a local.
+    unsafe { read_volatile(addr_of!(v)) }
+}
+
+/// A task the verifier knows the type of.
+pub type TaskPtr = *const u8;
+
+#[inline(always)]
+pub fn current() -> TaskPtr {
+    // SAFETY: no arguments; never null.
+    unsafe { bpf_get_current_task_btf() as TaskPtr }
+}
+
+/// Direct load from a typed pointer.
+#[inline(always)]
+pub fn load<T: Copy>(p: *const u8, off: usize) -> T {
+    // SAFETY: the verifier accepts the load only if `p` is a typed kernel pointer and the offset lies in its type.
+    unsafe { read_volatile(p.add(off).cast::<T>()) }
+}
+
+/// Probe read from an address; zero on a fault.
+#[inline(always)]
+pub fn read<T: Copy + Default>(address: u64, off: usize) -> T {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel((address as *const u8).add(off).cast::<T>()) }.unwrap_or_default()
+}
+
+#[inline(always)]
+pub fn tgid(task: TaskPtr) -> u32 {
+    load(task, off!(task_tgid))
+}
+
+#[inline(always)]
+pub fn tid(task: TaskPtr) -> u32 {
+    load(task, off!(task_pid))
+}
+
+#[inline(always)]
+pub fn leader(task: TaskPtr) -> TaskPtr {
+    load(task, off!(task_leader))
+}
+
+#[inline(always)]
+pub fn loginuid(task: TaskPtr) -> u32 {
+    if off!(task_loginuid) == u32::MAX as usize { u32::MAX } else { load(task, off!(task_loginuid)) }
+}
+
+#[inline(always)]
+pub fn creds(task: TaskPtr) -> Creds {
+    let cred: *const u8 = load(task, off!(task_cred));
+    Creds {
+        uid: load(cred, off!(cred_uid)),
+        gid: load(cred, off!(cred_gid)),
+        suid: load(cred, off!(cred_suid)),
+        sgid: load(cred, off!(cred_sgid)),
+        euid: load(cred, off!(cred_euid)),
+        egid: load(cred, off!(cred_egid)),
+        fsuid: load(cred, off!(cred_fsuid)),
+        fsgid: load(cred, off!(cred_fsgid)),
+        cap_permitted: load(cred, off!(cred_permitted)),
+        cap_effective: load(cred, off!(cred_effective)),
+    }
+}
+
+/// True if the capabilities of `task` mean anything beyond himself: the initial user namespace, or one that is mapped
+/// to more than one id.
+#[inline(always)]
+pub fn caps_reach_out(task: TaskPtr) -> bool {
+    let cred: *const u8 = load(task, off!(task_cred));
+    let ns: *const u8 = load(cred, off!(cred_user_ns));
+    let level: u32 = read(ns as u64, off!(user_ns_level));
+    if level == 0 {
+        return true;
+    }
+    let map = off!(user_ns_uid_map);
+    let extents: u32 = read(ns as u64, map + off!(uid_map_nr));
+    let count: u32 = read(ns as u64, map + off!(uid_map_count));
+    extents > 1 || (extents == 1 && count > 1)
+}
+
+#[inline(always)]
+pub fn signal(task: TaskPtr) -> u64 {
+    let signal: *const u8 = load(task, off!(task_signal));
+    signal as u64
+}
+
+/// Number of the task's process group in the initial pid namespace. `enum pid_type`: PID, TGID, PGID, SID.
+#[inline(always)]
+pub fn pgid(task: TaskPtr) -> u32 {
+    let pid: u64 = read(signal(task), off!(signal_pids) + 2 * 8);
+    pid_number(pid)
+}
+
+/// `struct pid` to its number in the initial namespace; 0 for none.
+#[inline(always)]
+pub fn pid_number(pid: u64) -> u32 {
+    if pid == 0 { 0 } else { read(pid, off!(pid_numbers)) }
+}
+
+/// Inode number, device and mode.
+#[derive(Clone, Copy, Default)]
+pub struct InodeId {
+    pub ino: u64,
+    pub dev: u32,
+    pub mode: u32,
+}
+
+#[inline(always)]
+pub fn inode_id(inode: u64) -> InodeId {
+    if inode == 0 {
+        return InodeId::default();
+    }
+    let sb: u64 = read(inode, off!(inode_sb));
+    InodeId {
+        ino: read(inode, off!(inode_ino)),
+        dev: read(sb, off!(sb_dev)),
+        mode: u32::from(read::<u16>(inode, off!(inode_mode))),
+    }
+}
+
+/// The file behind a descriptor of the current task.
+#[inline(always)]
+pub fn file_of(task: TaskPtr, fd: u32) -> u64 {
+    let files: *const u8 = load(task, off!(task_files));
+    if files.is_null() {
+        return 0;
+    }
+    let fdt: u64 = read(files as u64, off!(files_fdt));
+    let max: u32 = read(fdt, off!(fdt_max));
+    if fd >= max {
+        return 0;
+    }
+    let array: u64 = read(fdt, off!(fdt_fd));
+    read(array + u64::from(fd) * 8, 0)
+}
+
+/// The arguments of the system call that is about to return.
+pub struct Args(*const u8);
+
+impl Args {
+    #[inline(always)]
+    pub fn new(task: TaskPtr) -> Self {
+        // SAFETY: `task` is a typed task pointer; the helper returns its user registers.
+        Self(unsafe { bpf_task_pt_regs(task.cast_mut().cast()) } as *const u8)
+    }
+    #[inline(always)]
+    pub fn first(&self) -> u64 {
+        load(self.0, off!(regs_di))
+    }
+    #[inline(always)]
+    pub fn second(&self) -> u64 {
+        load(self.0, off!(regs_si))
+    }
+    #[inline(always)]
+    pub fn third(&self) -> u64 {
+        load(self.0, off!(regs_dx))
+    }
+    #[inline(always)]
+    pub fn fourth(&self) -> u64 {
+        load(self.0, off!(regs_r10))
+    }
+}
+
+/// Largest offset a name may be written at: two bounds that the verifier can follow, `AT_MAX + 4096 <= SCRATCH`.
+pub const AT_MASK: usize = 0x3fff;
+
+/// Writes the names from `dentry` up to the root of the mount tree into `buf` from `start`, leaf first, each ended by a
+/// zero byte. Returns the position behind the last name and flags.
+#[inline(always)]
+pub fn walk(buf: *mut u8, start: usize, dentry: u64, mnt: u64) -> (usize, u16) {
+    let mut at = start;
+    let mut flags = 0;
+    let mut dentry = dentry;
+    let mut mount = mnt.wrapping_sub(off!(mount_mnt) as u64);
+    let mut root: u64 = if mnt == 0 { 0 } else { read(mnt, off!(mnt_root)) };
+    let mut steps = 0;
+    let mut done = false;
+    while steps < PATH_PARTS {
+        steps += 1;
+        let parent: u64 = read(dentry, off!(dentry_parent));
+        if dentry == root || dentry == parent || parent == 0 {
+            if mnt == 0 || dentry != root {
+                flags |= Flag::MOUNT_UNKNOWN;
+                done = true;
+                break;
+            }
+            let above: u64 = read(mount, off!(mount_parent));
+            if above == mount || above == 0 {
+                done = true;
+                break;
+            }
+            dentry = read(mount, off!(mount_mountpoint));
+            mount = above;
+            root = read(mount, off!(mount_mnt) + off!(mnt_root));
+            continue;
+        }
+        let name: u64 = read(dentry, off!(dentry_name));
+        let o = opaque(at) & AT_MASK;
+        // SAFETY: `o` is at most AT_MASK and 256 bytes are written.
+        let n = unsafe { bpf_probe_read_kernel_str(buf.add(o).cast::<c_void>(), 256, name as *const c_void) };
+        if n <= 0 {
+            flags |= Flag::UNREADABLE;
+            done = true;
+            break;
+        }
+        at = o + (n as usize & 0x1ff);
+        if at - start > recorder_common::PATH_ROOM {
+            break;
+        }
+        dentry = parent;
+    }
+    if !done {
+        flags |= Flag::TRUNCATED;
+    }
+    (at, flags)
+}
+
+/// As [`walk`], of a `struct file`.
+#[inline(always)]
+pub fn walk_file(buf: *mut u8, start: usize, file: u64) -> (usize, u16) {
+    walk(buf, start, read(file, off!(file_path_dentry)), read(file, off!(file_path_mnt)))
+}
+
+/// As [`walk`], of the working directory of `task`.
+#[inline(always)]
+pub fn walk_cwd(buf: *mut u8, start: usize, task: TaskPtr) -> (usize, u16) {
+    let fs: *const u8 = load(task, off!(task_fs));
+    let fs = fs as u64;
+    if fs == 0 {
+        return (start, Flag::UNREADABLE);
+    }
+    walk(buf, start, read(fs, off!(fs_pwd_dentry)), read(fs, off!(fs_pwd_mnt)))
+}

@@ -1,0 +1,175 @@
+//! The recorder's kernel programs. This file holds entry points only; `docs/kernel.md` is the law.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+
+mod atomic;
+mod emit;
+mod exec;
+mod file;
+mod kernel;
+mod maps;
+mod scope;
+mod tty;
+
+use aya_ebpf::{
+    EbpfContext,
+    macros::{btf_tracepoint, fentry, fexit, tracepoint},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, TracePointContext},
+};
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[btf_tracepoint(function = "sched_process_exec")]
+fn on_exec(ctx: BtfTracePointContext) -> i32 {
+    exec::exec(ctx.arg(0), ctx.arg(2));
+    0
+}
+
+#[btf_tracepoint(function = "sched_process_fork")]
+fn on_fork(ctx: BtfTracePointContext) -> i32 {
+    exec::fork(ctx.arg(0), ctx.arg(1));
+    0
+}
+
+#[btf_tracepoint(function = "sched_process_exit")]
+fn on_exit(ctx: BtfTracePointContext) -> i32 {
+    exec::exit(ctx.arg(0));
+    0
+}
+
+/// `struct trace_event_raw_sys_exit`: common part, id at 8, ret at 16.
+#[inline(always)]
+fn sys_exit(ctx: &TracePointContext) -> (u64, i64) {
+    let p = ctx.as_ptr().cast::<u8>();
+    // SAFETY: the context of a system call tracepoint has both fields.
+    let id = unsafe { p.add(8).cast::<i64>().read() };
+    // SAFETY: as above.
+    let ret = unsafe { p.add(16).cast::<i64>().read() };
+    (id as u64, ret)
+}
+
+#[tracepoint]
+fn sys_exit_open(ctx: TracePointContext) -> u32 {
+    let (id, ret) = sys_exit(&ctx);
+    file::sys_exit_open(id, ret);
+    0
+}
+
+#[tracepoint]
+fn sys_exit_unlink(ctx: TracePointContext) -> u32 {
+    let (id, ret) = sys_exit(&ctx);
+    file::sys_exit_unlink(id, ret);
+    0
+}
+
+#[tracepoint]
+fn sys_exit_rename(ctx: TracePointContext) -> u32 {
+    let (id, ret) = sys_exit(&ctx);
+    file::sys_exit_rename(id, ret);
+    0
+}
+
+#[tracepoint]
+fn sys_exit_cred(_ctx: TracePointContext) -> u32 {
+    exec::creds_may_have_changed();
+    0
+}
+
+#[tracepoint]
+fn sys_exit_read(ctx: TracePointContext) -> u32 {
+    tty::sys_exit_read(sys_exit(&ctx).1, false);
+    0
+}
+
+#[tracepoint]
+fn sys_exit_readv(ctx: TracePointContext) -> u32 {
+    tty::sys_exit_read(sys_exit(&ctx).1, true);
+    0
+}
+
+#[tracepoint]
+fn sys_enter_write(_ctx: TracePointContext) -> u32 {
+    tty::sys_enter_write();
+    0
+}
+
+#[tracepoint]
+fn sys_exit_write(ctx: TracePointContext) -> u32 {
+    tty::sys_exit_write(sys_exit(&ctx).1, false);
+    0
+}
+
+#[tracepoint]
+fn sys_exit_writev(ctx: TracePointContext) -> u32 {
+    tty::sys_exit_write(sys_exit(&ctx).1, true);
+    0
+}
+
+#[fexit(function = "commit_creds")]
+fn commit_creds(_ctx: FExitContext) -> i32 {
+    exec::creds_may_have_changed();
+    0
+}
+
+#[fexit(function = "do_filp_open")]
+fn do_filp_open(ctx: FExitContext) -> i32 {
+    file::filp_open(ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3));
+    0
+}
+
+#[fentry(function = "security_path_unlink")]
+fn path_unlink(ctx: FEntryContext) -> i32 {
+    file::path_unlink(ctx.arg(0));
+    0
+}
+
+#[fentry(function = "security_path_rmdir")]
+fn path_rmdir(ctx: FEntryContext) -> i32 {
+    file::path_unlink(ctx.arg(0));
+    0
+}
+
+#[fexit(function = "vfs_unlink")]
+fn vfs_unlink(ctx: FExitContext) -> i32 {
+    file::vfs_unlink(ctx.arg(2), ctx.arg::<u64>(4) as i32, false);
+    0
+}
+
+#[fexit(function = "vfs_rmdir")]
+fn vfs_rmdir(ctx: FExitContext) -> i32 {
+    file::vfs_unlink(ctx.arg(2), ctx.arg::<u64>(3) as i32, true);
+    0
+}
+
+#[fentry(function = "security_path_rename")]
+fn path_rename(ctx: FEntryContext) -> i32 {
+    file::path_rename(ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    0
+}
+
+#[fexit(function = "vfs_rename")]
+fn vfs_rename(ctx: FExitContext) -> i32 {
+    file::vfs_rename(ctx.arg(0), ctx.arg::<u64>(1) as i32);
+    0
+}
+
+#[fentry(function = "pty_write")]
+fn pty_write_enter(ctx: FEntryContext) -> i32 {
+    tty::pty_write_enter(ctx.arg(0));
+    0
+}
+
+#[fexit(function = "pty_write")]
+fn pty_write(ctx: FExitContext) -> i32 {
+    tty::pty_write(ctx.arg(0), ctx.arg(1), ctx.arg::<u64>(3) as i32);
+    0
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    loop {}
+}

@@ -1,0 +1,76 @@
+//! All maps and read-only globals.
+
+use core::ptr::null;
+
+use aya_ebpf::{
+    macros::{btf_map, map},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use recorder_common::{CpuCounters, Offsets, SCRATCH, SCRATCH_SLOTS, Settings, State, TaskMark, TtyState};
+
+/// Filled by the loader from BTF; frozen, so the verifier sees constants.
+#[unsafe(no_mangle)]
+pub static OFFSETS: Offsets = Offsets::UNKNOWN;
+/// Filled by the loader from the configuration; frozen.
+#[unsafe(no_mangle)]
+pub static SETTINGS: Settings = Settings { all_logins: 0, tty_input: 0 };
+
+/// aya-ebpf 0.2 has no task storage: a BTF map definition by hand (type 29, no preallocation).
+#[repr(C)]
+pub struct TaskStorage<V> {
+    r#type: *const [i32; 29],
+    key: *const i32,
+    value: *const V,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; 1],
+}
+// SAFETY: the pointers are placeholders for BTF; nothing reads through them.
+unsafe impl<V> Sync for TaskStorage<V> {}
+impl<V> TaskStorage<V> {
+    const fn new() -> Self {
+        Self { r#type: null(), key: null(), value: null(), max_entries: null(), map_flags: null() }
+    }
+}
+
+#[btf_map]
+pub static TASKS: TaskStorage<TaskMark> = TaskStorage::new();
+
+/// Old name of a rename in flight, by task.
+#[repr(C)]
+pub struct RenameState {
+    pub dir_dentry: u64,
+    pub dir_mnt: u64,
+    pub to_mnt: u64,
+    pub name_len: u64,
+    pub name: [u8; 256],
+}
+#[btf_map]
+pub static RENAMES: TaskStorage<RenameState> = TaskStorage::new();
+
+/// Rare and valuable events.
+#[map]
+pub static CRITICAL: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+/// Everything else. The service sets both sizes.
+#[map]
+pub static BULK: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
+
+#[map]
+pub static COUNTERS: PerCpuArray<CpuCounters> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static SCRATCHES: PerCpuArray<[u8; SCRATCH]> = PerCpuArray::with_max_entries(SCRATCH_SLOTS as u32, 0);
+#[map]
+pub static STATE: Array<State> = Array::with_max_entries(1, 0);
+
+/// Recorded terminals by the address of the slave's tty_struct.
+#[map]
+pub static TTYS: HashMap<u64, TtyState> = HashMap::with_max_entries(4096, 0);
+/// Process groups that belong to a session. Read only to decide whether a terminal that also serves the person's
+/// ordinary shell is in the session's hands.
+#[map]
+pub static PGRPS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(32768, 0);
+/// Writers that are between entry and return of a write to a master whose slave echoes lines.
+#[map]
+pub static TYPING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
+/// Mounts of unlinks in flight, by thread (trampoline backend).
+#[map]
+pub static MOUNTS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);

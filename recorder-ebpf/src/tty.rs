@@ -1,0 +1,453 @@
+//! Terminals: what the screen shows, what is typed, and the size.
+//!
+//! Keyed by the terminal, never by the task: echo is written by a kworker. The key is the address of the slave's
+//! tty_struct; addresses are reused, so an entry counts only while the terminal's session leader is the one that was
+//! seen when it was made (docs/kernel.md).
+
+use aya_ebpf::helpers::generated::bpf_get_current_pid_tgid;
+use recorder_common::{Class, Hook, Kind, Ring, TTY_CHUNK, TtyEvent, TtyState};
+
+use crate::{
+    emit::{self, Event},
+    kernel::{self, Args, TaskPtr, off},
+    maps::{PGRPS, SETTINGS, TTYS, TYPING},
+    scope,
+};
+
+/// `TTY_DRIVER_TYPE_PTY` moved between kernels; the subtypes did not (include/linux/tty_driver.h).
+const SUBTYPE_MASTER: u16 = 1;
+const SUBTYPE_SLAVE: u16 = 2;
+/// Both ends of a pty have these; consoles have other majors and no such subtype pair.
+const PTMX: u32 = (5 << 20) | 2;
+const MASTER_MAJOR: u32 = 128;
+const SLAVE_MAJOR: u32 = 136;
+const ICANON: u32 = 2;
+const ECHO: u32 = 8;
+/// How long the reader of an outer terminal may lag behind the end of the session's foreground.
+const GRACE_NS: u64 = 20_000_000;
+/// Calls of more than this many chunks are counted as unread beyond them.
+const CHUNKS: usize = 32;
+/// Vectors of one readv or writev that are followed.
+const VECTORS: usize = 8;
+
+#[inline(always)]
+fn tty_input() -> u32 {
+    // SAFETY: a static of this object.
+    unsafe { core::ptr::read_volatile(core::ptr::addr_of!(SETTINGS.tty_input)) }
+}
+
+#[inline(always)]
+fn session_leader(tty: u64) -> u32 {
+    kernel::pid_number(kernel::read(tty, off!(tty_session)))
+}
+
+#[inline(always)]
+fn foreground(tty: u64) -> u32 {
+    kernel::pid_number(kernel::read(tty, off!(tty_pgrp)))
+}
+
+#[derive(Clone, Copy)]
+struct Size {
+    rows: u16,
+    cols: u16,
+}
+
+#[inline(always)]
+fn size(tty: u64) -> Size {
+    let both: u32 = kernel::read(tty, off!(tty_winsize));
+    Size { rows: both as u16, cols: (both >> 16) as u16 }
+}
+
+#[inline(always)]
+fn is_pty(tty: u64, subtype: u16) -> bool {
+    let driver: u64 = kernel::read(tty, off!(tty_driver));
+    let found: u16 = kernel::read(driver, off!(driver_subtype));
+    let major: u32 = kernel::read(driver, off!(driver_major));
+    // The unix98 master's driver has major 128, the slave's 136 (include/uapi/linux/major.h).
+    found == subtype && (major == MASTER_MAJOR || major == SLAVE_MAJOR)
+}
+
+#[inline(always)]
+fn group_is(pgid: u32, mark: u64) -> bool {
+    // SAFETY: copied at once.
+    pgid != 0 && unsafe { PGRPS.get(&pgid) }.is_some_and(|m| *m == mark)
+}
+
+/// The exec of a recorded task: its controlling terminal belongs to the session.
+#[inline(always)]
+pub fn adopt_controlling(task: TaskPtr, session: u64) {
+    let tty: u64 = kernel::read(kernel::signal(task), off!(signal_tty));
+    if tty == 0 || !is_pty(tty, SUBTYPE_SLAVE) {
+        return;
+    }
+    let leader = session_leader(tty);
+    // SAFETY: copied at once.
+    if let Some(old) = unsafe { TTYS.get(&tty) } {
+        if old.leader == leader && (old.mark == session || !group_is(foreground(tty), session)) {
+            return;
+        }
+    }
+    adopt(tty, session, leader, u32::from(group_is(leader, session)));
+}
+
+/// A recorded task opened /dev/ptmx: the new terminal belongs to the session.
+#[inline(always)]
+pub fn adopt_opened(file: u64, session: u64) {
+    let master = master_of(file);
+    if master != 0 {
+        adopt(kernel::read(master, off!(tty_link)), session, 0, 1);
+    }
+}
+
+#[inline(always)]
+fn adopt(tty: u64, mark: u64, leader: u32, whole: u32) {
+    let size = size(tty);
+    let state = TtyState { mark, grace_ns: 0, leader, whole, rows: size.rows, cols: size.cols, reserved: 0 };
+    if TTYS.insert(&tty, &state, 0).is_err() {
+        // SAFETY: map value.
+        emit::count(|c| unsafe { &raw mut (*c).map_full }, 1);
+        return;
+    }
+    if let Some(s) = emit::state() {
+        // SAFETY: map value; only ever set to 1.
+        unsafe { (&raw mut (*s).ttys).write_volatile(1) };
+    }
+    event_of_size(tty, mark, size);
+}
+
+#[inline(always)]
+fn payload(tty: u64, size: Size, len: u32, hidden: u32) -> TtyEvent {
+    let driver: u64 = kernel::read(tty, off!(tty_driver));
+    let index: u32 = kernel::read(tty, off!(tty_index));
+    TtyEvent {
+        tty,
+        index,
+        len,
+        hidden,
+        rows: size.rows,
+        cols: size.cols,
+        major: kernel::read(driver, off!(driver_major)),
+        minor: kernel::read::<u32>(driver, off!(driver_minor_start)) + index,
+    }
+}
+
+#[inline(always)]
+fn event_of_size(tty: u64, mark: u64, size: Size) {
+    if let Some(event) = Event::new::<TtyEvent>(Class::TTY) {
+        event.send(Kind::TTY_RESIZE, Ring::BULK, mark, kernel::current(), payload(tty, size, 0, 0), 0);
+    }
+}
+
+/// The session that this slave's bytes belong to at this moment; 0 for none.
+#[inline(always)]
+fn wanted(tty: u64, writer_is: u64) -> u64 {
+    let Some(state) = TTYS.get_ptr_mut(&tty) else { return 0 };
+    // SAFETY: map value.
+    let state = unsafe { &mut *state };
+    let leader = session_leader(tty);
+    if state.leader == 0 {
+        state.leader = leader;
+    } else if leader != 0 && leader != state.leader {
+        let _ = TTYS.remove(&tty);
+        return 0;
+    }
+    let mark = state.mark;
+    let mine = state.whole == 1 || writer_is == mark || group_is(foreground(tty), mark);
+    let now = emit::now();
+    if mine {
+        state.grace_ns = now + GRACE_NS;
+    } else if now > state.grace_ns {
+        return 0;
+    }
+    let size = size(tty);
+    if size.rows != state.rows || size.cols != state.cols {
+        state.rows = size.rows;
+        state.cols = size.cols;
+        event_of_size(tty, mark, size);
+    }
+    mark
+}
+
+#[inline(always)]
+fn echoes_lines(slave: u64) -> bool {
+    let lflag: u32 = kernel::read(slave, off!(tty_termios_lflag));
+    lflag & (ECHO | ICANON) == ECHO | ICANON
+}
+
+/// The master's tty_struct behind a file, 0 if it is none.
+#[inline(always)]
+fn master_of(file: u64) -> u64 {
+    let inode: u64 = kernel::read(file, off!(file_inode));
+    if inode == 0 || kernel::read::<u32>(inode, off!(inode_rdev)) != PTMX {
+        return 0;
+    }
+    let private: u64 = kernel::read(file, off!(file_private));
+    let tty: u64 = kernel::read(private, off!(tty_file_tty));
+    if is_pty(tty, SUBTYPE_MASTER) { tty } else { 0 }
+}
+
+#[inline(always)]
+fn armed() -> bool {
+    // SAFETY: map value.
+    emit::state().is_some_and(|s| unsafe { (&raw const (*s).ttys).read_volatile() } == 1)
+}
+
+/// The slave behind the master that descriptor `fd` of the current task is, 0 if it is none.
+#[inline(always)]
+fn slave_behind(task: TaskPtr, fd: u64) -> u64 {
+    let file = kernel::file_of(task, fd as u32);
+    if file == 0 {
+        return 0;
+    }
+    let master = master_of(file);
+    if master == 0 { 0 } else { kernel::read(master, off!(tty_link)) }
+}
+
+/// Where bytes lie.
+#[derive(Clone, Copy)]
+enum Source {
+    User(u64),
+    Kernel(u64),
+}
+
+#[inline(always)]
+fn send_chunk(tty: u64, mark: u64, kind: u16, from: Source, n: usize) {
+    let Some(mut event) = Event::new::<TtyEvent>(Class::TTY) else { return };
+    let len = match from {
+        Source::User(p) => event.user_bytes::<0xfff>(p, n),
+        Source::Kernel(p) => event.kernel_bytes::<0xfff>(p, n),
+    };
+    if len as usize != n {
+        // SAFETY: map value.
+        emit::count(|c| unsafe { &raw mut (*c).unread_tty_bytes }, n as u64);
+    }
+    event.send(kind, Ring::BULK, mark, kernel::current(), payload(tty, size(tty), len, 0), 0);
+}
+
+#[inline(always)]
+fn send(tty: u64, mark: u64, kind: u16, from: Source, len: u64) {
+    let mut left = len;
+    let mut done = 0;
+    let mut chunk = 0;
+    while chunk < CHUNKS {
+        chunk += 1;
+        if left == 0 {
+            return;
+        }
+        let n = if left > (TTY_CHUNK as u64 - 1) { TTY_CHUNK as u64 - 1 } else { left };
+        let at = match from {
+            Source::User(p) => Source::User(p + done),
+            Source::Kernel(p) => Source::Kernel(p + done),
+        };
+        send_chunk(tty, mark, kind, at, n as usize);
+        done += n;
+        left -= n;
+    }
+    if left != 0 {
+        // SAFETY: map value.
+        emit::count(|c| unsafe { &raw mut (*c).unread_tty_bytes }, left);
+    }
+}
+
+#[inline(always)]
+fn hidden(tty: u64, mark: u64, count: u64) {
+    if let Some(event) = Event::new::<TtyEvent>(Class::TTY) {
+        let payload = payload(tty, size(tty), 0, count as u32);
+        event.send(Kind::TTY_INPUT, Ring::BULK, mark, kernel::current(), payload, 0);
+    }
+}
+
+/// Sends `len` bytes that lie in the vectors at `iov`.
+#[inline(always)]
+fn send_vectors(tty: u64, mark: u64, kind: u16, iov: u64, count: u64, len: u64) {
+    let mut left = len;
+    let mut i = 0;
+    while i < VECTORS as u64 {
+        if left == 0 || i >= count {
+            break;
+        }
+        let mut vector = [0u64; 2];
+        // SAFETY: 16 bytes into a local; the helper checks the source.
+        let r = unsafe {
+            aya_ebpf::helpers::generated::bpf_probe_read_user(
+                vector.as_mut_ptr().cast(),
+                16,
+                (iov + i * 16) as *const core::ffi::c_void,
+            )
+        };
+        if r != 0 {
+            break;
+        }
+        let n = if vector[1] < left { vector[1] } else { left };
+        // One chunk a vector is what event loops use (4 KiB buffers); longer ones go on below.
+        let first = if n > (TTY_CHUNK as u64 - 1) { TTY_CHUNK as u64 - 1 } else { n };
+        if first != 0 {
+            send_chunk(tty, mark, kind, Source::User(vector[0]), first as usize);
+        }
+        let rest = n - first;
+        if rest != 0 {
+            let second = if rest > (TTY_CHUNK as u64 - 1) { TTY_CHUNK as u64 - 1 } else { rest };
+            send_chunk(tty, mark, kind, Source::User(vector[0] + first), second as usize);
+            if rest > second {
+                // SAFETY: map value.
+                emit::count(|c| unsafe { &raw mut (*c).unread_tty_bytes }, rest - second);
+            }
+        }
+        left -= n;
+        i += 1;
+    }
+    if left != 0 {
+        // SAFETY: map value.
+        emit::count(|c| unsafe { &raw mut (*c).unread_tty_bytes }, left);
+    }
+}
+
+#[inline(always)]
+fn canary(task: TaskPtr, fd: u64, hook: u32) -> bool {
+    if !scope::is_canary(task) {
+        return false;
+    }
+    if slave_behind(task, fd) != 0 {
+        scope::answer(task, hook);
+    }
+    true
+}
+
+/// `sys_exit_read`, `sys_exit_readv` of whoever owns a master: byte for byte what the screen shows.
+#[inline(always)]
+pub fn sys_exit_read(ret: i64, vectors: bool) {
+    let task = kernel::current();
+    if ret <= 0 {
+        return;
+    }
+    let args = Args::new(task);
+    if canary(task, args.first(), Hook::TTY_OUTPUT) || !armed() {
+        return;
+    }
+    let slave = slave_behind(task, args.first());
+    if slave == 0 {
+        return;
+    }
+    let mark = wanted(slave, 0);
+    if mark == 0 {
+        return;
+    }
+    if vectors {
+        send_vectors(slave, mark, Kind::TTY_OUTPUT, args.second(), args.third(), ret as u64);
+    } else {
+        send(slave, mark, Kind::TTY_OUTPUT, Source::User(args.second()), ret as u64);
+    }
+}
+
+/// `sys_enter_write`, `sys_enter_writev`: remembers that the slave echoed lines when the typing began.
+#[inline(always)]
+pub fn sys_enter_write() {
+    if !armed() || tty_input() != 1 {
+        return;
+    }
+    let task = kernel::current();
+    let slave = slave_behind(task, Args::new(task).first());
+    begin_typing(slave);
+}
+
+#[inline(always)]
+fn begin_typing(slave: u64) {
+    if slave != 0 && echoes_lines(slave) {
+        // SAFETY: no arguments.
+        let key = unsafe { bpf_get_current_pid_tgid() };
+        let _ = TYPING.insert(&key, &slave, 0);
+    }
+}
+
+/// True if typed bytes may be kept: the slave echoed lines before and after, or the setting keeps everything.
+#[inline(always)]
+fn may_keep(slave: u64) -> bool {
+    match tty_input() {
+        2 => true,
+        1 => {
+            // SAFETY: no arguments.
+            let key = unsafe { bpf_get_current_pid_tgid() };
+            // SAFETY: copied at once.
+            let before = unsafe { TYPING.get(&key) }.is_some_and(|s| *s == slave);
+            let _ = TYPING.remove(&key);
+            before && echoes_lines(slave)
+        }
+        _ => false,
+    }
+}
+
+/// `sys_exit_write`, `sys_exit_writev` of whoever owns a master: what is typed.
+#[inline(always)]
+pub fn sys_exit_write(ret: i64, vectors: bool) {
+    let task = kernel::current();
+    if ret <= 0 {
+        return;
+    }
+    let args = Args::new(task);
+    if canary(task, args.first(), Hook::TTY_INPUT) || !armed() {
+        return;
+    }
+    let slave = slave_behind(task, args.first());
+    if slave == 0 {
+        return;
+    }
+    let mark = wanted(slave, 0);
+    let keep = may_keep(slave);
+    if mark == 0 {
+        return;
+    }
+    if !keep {
+        hidden(slave, mark, ret as u64);
+    } else if vectors {
+        send_vectors(slave, mark, Kind::TTY_INPUT, args.second(), args.third(), ret as u64);
+    } else {
+        send(slave, mark, Kind::TTY_INPUT, Source::User(args.second()), ret as u64);
+    }
+}
+
+/// fentry `pty_write(tty, ..)`.
+#[inline(always)]
+pub fn pty_write_enter(tty: u64) {
+    if armed() && tty_input() == 1 && is_pty(tty, SUBTYPE_MASTER) {
+        begin_typing(kernel::read(tty, off!(tty_link)));
+    }
+}
+
+/// fexit `pty_write(tty, buf, len) = ret`: the slave's writes are shown, the master's are typed. The exit counts each
+/// byte once; the entry would count partial writes twice.
+#[inline(always)]
+pub fn pty_write(tty: u64, buf: u64, ret: i32) {
+    let task = kernel::current();
+    if ret <= 0 {
+        return;
+    }
+    if scope::is_canary(task) {
+        if is_pty(tty, SUBTYPE_SLAVE) {
+            scope::answer(task, Hook::TTY_OUTPUT);
+        } else {
+            scope::answer(task, Hook::TTY_INPUT);
+        }
+        return;
+    }
+    if !armed() {
+        return;
+    }
+    if is_pty(tty, SUBTYPE_SLAVE) {
+        let mark = wanted(tty, scope::session_of(task));
+        if mark != 0 {
+            send(tty, mark, Kind::TTY_OUTPUT, Source::Kernel(buf), ret as u64);
+        }
+    } else if is_pty(tty, SUBTYPE_MASTER) {
+        let slave = kernel::read(tty, off!(tty_link));
+        let mark = wanted(slave, 0);
+        let keep = may_keep(slave);
+        if mark == 0 {
+            return;
+        }
+        if keep {
+            send(slave, mark, Kind::TTY_INPUT, Source::Kernel(buf), ret as u64);
+        } else {
+            hidden(slave, mark, ret as u64);
+        }
+    }
+}
