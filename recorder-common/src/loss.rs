@@ -59,20 +59,19 @@ pub struct Settings {
     pub tty_input: u32,
 }
 
-/// What service and programs tell each other while they run (one element of an array map).
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct State {
-    /// Next session mark; set once by the service to the boot time, so that marks rise over restarts.
-    pub next_mark: u64,
-    /// Thread whose acts are canaries.
-    pub canary_tid: u32,
-    /// 1 while the reader sleeps in epoll and wants to be woken.
-    pub idle: u32,
-    /// 1 as soon as a terminal is recorded.
-    pub ttys: u32,
-    /// Zero.
-    pub reserved: u32,
+/// What service and programs tell each other while they run: positions in an array map of u32, so that neither side
+/// overwrites the other's word.
+pub struct State;
+
+impl State {
+    /// Thread whose acts are canaries; 0 = none. Written by the service.
+    pub const CANARY_TID: u32 = 0;
+    /// 1 while the reader sleeps and wants to be woken. Written by the service.
+    pub const IDLE: u32 = 1;
+    /// 1 as soon as a terminal is recorded. Written by the programs.
+    pub const TTYS: u32 = 2;
+    /// Number of words.
+    pub const LEN: u32 = 3;
 }
 
 /// A recorded terminal (value of the terminal map; its key is the kernel's address of the slave).

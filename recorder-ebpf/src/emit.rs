@@ -15,8 +15,8 @@ use recorder_common::{CpuCounters, EventHeader, Flag, Ring, SCRATCH_SLOTS, STR_M
 
 use crate::{
     atomic,
-    kernel::{self, AT_MASK, TaskPtr, opaque},
-    maps::{BULK, COUNTERS, CRITICAL, SCRATCHES, STATE},
+    kernel::{self, AT_MASK, Place, opaque},
+    maps::{BULK, COUNTERS, CRITICAL, NEXT_MARK, SCRATCHES, STATE},
 };
 
 const NO_WAKEUP: u64 = 1;
@@ -30,9 +30,20 @@ pub fn counters() -> Option<*mut CpuCounters> {
     COUNTERS.get_ptr_mut(0)
 }
 
+/// A word of the state map.
 #[inline(always)]
-pub fn state() -> Option<*mut State> {
-    STATE.get_ptr_mut(0)
+pub fn state(word: u32) -> u32 {
+    // SAFETY: map value.
+    STATE.get_ptr(word).map_or(0, |w| unsafe { w.read_volatile() })
+}
+
+/// Sets a word of the state map to 1.
+#[inline(always)]
+pub fn set_state(word: u32) {
+    if let Some(w) = STATE.get_ptr_mut(word) {
+        // SAFETY: map value.
+        unsafe { w.write_volatile(1) };
+    }
 }
 
 #[inline(always)]
@@ -50,17 +61,34 @@ pub fn count(pick: impl Fn(*mut CpuCounters) -> *mut u64, n: u64) {
 
 #[inline(always)]
 pub fn next_mark() -> u64 {
-    match state() {
-        // SAFETY: map value.
-        Some(s) => add(unsafe { &raw mut (*s).next_mark }, 1),
-        None => 0,
-    }
+    NEXT_MARK.get_ptr_mut(0).map_or(0, |next| add(next, 1))
 }
 
 #[inline(always)]
 pub fn now() -> u64 {
     // SAFETY: no arguments.
     unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// Takes a scratch buffer of this processor; `SCRATCH_SLOTS` if all are in use. Global: one path for the verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn scratch_take(class: u32) -> u32 {
+    let none = SCRATCH_SLOTS as u32;
+    let Some(c) = counters() else { return none };
+    // SAFETY: map value.
+    let mask = unsafe { &raw mut (*c).scratch_mask };
+    let mut slot = 0;
+    while slot < none {
+        let bit = 1u64 << slot;
+        if atomic::fetch_or(mask, bit) & bit == 0 {
+            return slot;
+        }
+        slot += 1;
+    }
+    // SAFETY: map value; the index is masked below CLASSES.
+    add(unsafe { &raw mut (*c).scratch_busy[class as usize & 7] }, 1);
+    none
 }
 
 /// An event under construction: header, fixed payload, then bytes up to `at`.
@@ -77,41 +105,21 @@ impl Event {
     /// Takes a scratch buffer; counts a loss of `class` if all are in use.
     #[inline(always)]
     pub fn new<P>(class: usize) -> Option<Self> {
-        let c = counters()?;
-        // SAFETY: map value.
-        let mask = unsafe { &raw mut (*c).scratch_mask };
-        let mut slot = 0;
-        while slot < SCRATCH_SLOTS as u32 {
-            let bit = 1u64 << slot;
-            if atomic::fetch_or(mask, bit) & bit == 0 {
-                let Some(buf) = SCRATCHES.get_ptr_mut(slot) else {
-                    atomic::fetch_and(mask, !bit);
-                    return None;
-                };
-                return Some(Self {
-                    buf: buf.cast(),
-                    at: size_of::<EventHeader>() + size_of::<P>(),
-                    flags: 0,
-                    boot_ns: now(),
-                    slot,
-                    class,
-                });
-            }
-            slot += 1;
-        }
-        // SAFETY: map value; the class is a constant below CLASSES.
-        add(unsafe { &raw mut (*c).scratch_busy[class] }, 1);
-        None
+        let slot = scratch_take(class as u32);
+        let buf = SCRATCHES.get_ptr_mut(slot)?;
+        let at = size_of::<EventHeader>() + size_of::<P>();
+        Some(Self { buf: buf.cast(), at, flags: 0, boot_ns: now(), slot, class })
     }
 
     /// Appends a walked path; returns its length.
     #[inline(always)]
-    pub fn path(&mut self, walk: impl FnOnce(*mut u8, usize) -> (usize, u16)) -> u32 {
-        let start = self.at;
-        let (at, flags) = walk(self.buf, start);
+    pub fn path(&mut self, place: Place) -> u32 {
+        let start = self.at & AT_MASK;
+        let r = kernel::walk(self.slot, start as u32, place.dentry, place.mnt);
+        let at = r as u32 as usize & 0x7fff;
+        self.flags |= (r >> 32) as u16;
         self.at = at;
-        self.flags |= flags;
-        (at - start) as u32
+        (at.wrapping_sub(start) & 0x7fff) as u32
     }
 
     /// Appends a string that the program passed, without its zero; returns its length.
@@ -184,81 +192,79 @@ impl Event {
         n as u32
     }
 
-    /// Completes the event and hands it to the ring; counts a loss if there is no room. Gives the scratch back.
+    /// Completes the event of the current task and hands it to the ring; counts a loss if there is no room. Gives the
+    /// scratch back.
     #[inline(always)]
-    pub fn send<P>(self, kind: u16, ring: u16, mark: u64, task: TaskPtr, payload: P, hook: u32) -> bool {
-        let sent = self.output(kind, ring, mark, task, payload, hook);
-        self.discard();
-        sent
+    pub fn send<P>(self, kind: u16, ring: u16, mark: u64, payload: P, hook: u32) -> bool {
+        // SAFETY: the scratch is larger than header and payload.
+        let to = unsafe { self.buf.add(size_of::<EventHeader>()) };
+        // SAFETY: as above; header and payloads are multiples of 8 bytes.
+        unsafe { to.cast::<P>().write(payload) };
+        let what = u64::from(kind)
+            | u64::from(self.flags) << 16
+            | u64::from(ring) << 32
+            | (self.class as u64) << 40
+            | u64::from(hook) << 48;
+        event_send(self.slot, self.at as u32, what, mark, self.boot_ns) == 1
     }
+}
 
-    /// Gives the scratch back.
-    #[inline(always)]
-    pub fn discard(self) {
-        if let Some(c) = counters() {
-            // SAFETY: map value.
-            atomic::fetch_and(unsafe { &raw mut (*c).scratch_mask }, !(1u64 << (self.slot & 3)));
-        }
+/// Writes the header, copies the event out, gives the scratch back. `what` is kind, flags, ring, class and hook in 16,
+/// 16, 8, 8 and 16 bits. Returns 1 if the ring had room.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn event_send(slot: u32, len: u32, what: u64, mark: u64, boot_ns: u64) -> u32 {
+    let Some(c) = counters() else { return 0 };
+    let Some(buf) = SCRATCHES.get_ptr_mut(slot) else { return 0 };
+    let len = opaque(len as usize) & 0x7fff;
+    let ring = (what >> 32) as u16 & 1;
+    let task = kernel::current();
+    let cred: *const u8 = kernel::load(task, kernel::off!(task_cred));
+    let leader = kernel::leader(task);
+    let parent: *const u8 = kernel::load(task, kernel::off!(task_parent));
+    let header = EventHeader {
+        len: len as u32,
+        kind: what as u16,
+        flags: (what >> 16) as u16,
+        // SAFETY: map value; the index is masked below RINGS.
+        seq: add(unsafe { &raw mut (*c).seq[ring as usize & 1] }, 1),
+        boot_ns,
+        mark,
+        start_ns: kernel::load(leader, kernel::off!(task_start)),
+        pid: kernel::tgid(task),
+        tid: kernel::tid(task),
+        uid: kernel::load(cred, kernel::off!(cred_uid)),
+        euid: kernel::load(cred, kernel::off!(cred_euid)),
+        auid: kernel::loginuid(task),
+        ppid: kernel::load(parent, kernel::off!(task_tgid)),
+        // SAFETY: no arguments.
+        cpu: unsafe { bpf_get_smp_processor_id() } as u16,
+        ring,
+        hook: (what >> 48) as u32,
+        comm: kernel::comm(task),
+    };
+    // SAFETY: the scratch is larger than the header, and aligned.
+    unsafe { buf.cast::<EventHeader>().write(header) };
+    let map: *mut c_void =
+        if ring == Ring::CRITICAL { addr_of!(CRITICAL).cast_mut().cast() } else { addr_of!(BULK).cast_mut().cast() };
+    let wake = wake_flags(map, ring);
+    // SAFETY: `len` is below SCRATCH.
+    let r = unsafe { bpf_ringbuf_output(map, buf.cast(), len as u64, wake) };
+    // SAFETY: map value.
+    atomic::fetch_and(unsafe { &raw mut (*c).scratch_mask }, !(1u64 << (slot & 63)));
+    if r == 0 {
+        return 1;
     }
-
-    #[inline(always)]
-    fn output<P>(&self, kind: u16, ring: u16, mark: u64, task: TaskPtr, payload: P, hook: u32) -> bool {
-        let Some(c) = counters() else { return false };
-        let len = opaque(self.at) & 0x7fff;
-        let cred: *const u8 = kernel::load(task, kernel::off!(task_cred));
-        let leader = kernel::leader(task);
-        let parent: *const u8 = kernel::load(task, kernel::off!(task_parent));
-        let mut comm = [0u8; 16];
-        // SAFETY: address arithmetic only.
-        let from = unsafe { task.add(kernel::off!(task_comm)) };
-        // SAFETY: 16 bytes into a local; the source is the task's comm.
-        unsafe { bpf_probe_read_kernel(comm.as_mut_ptr().cast(), 16, from.cast()) };
-        let header = EventHeader {
-            len: len as u32,
-            kind,
-            flags: self.flags,
-            // SAFETY: map value; the ring is a constant.
-            seq: add(unsafe { &raw mut (*c).seq[ring as usize & 1] }, 1),
-            boot_ns: self.boot_ns,
-            mark,
-            start_ns: kernel::load(leader, kernel::off!(task_start)),
-            pid: kernel::tgid(task),
-            tid: kernel::tid(task),
-            uid: kernel::load(cred, kernel::off!(cred_uid)),
-            euid: kernel::load(cred, kernel::off!(cred_euid)),
-            auid: kernel::loginuid(task),
-            ppid: kernel::load(parent, kernel::off!(task_tgid)),
-            // SAFETY: no arguments.
-            cpu: unsafe { bpf_get_smp_processor_id() } as u16,
-            ring,
-            hook,
-            comm,
-        };
-        // SAFETY: the scratch is larger than header and payload, and 8-byte aligned.
-        unsafe { self.buf.cast::<EventHeader>().write(header) };
-        // SAFETY: as above.
-        unsafe { self.buf.add(size_of::<EventHeader>()).cast::<P>().write_unaligned(payload) };
-        let map: *mut c_void = if ring == Ring::CRITICAL {
-            addr_of!(CRITICAL).cast_mut().cast()
-        } else {
-            addr_of!(BULK).cast_mut().cast()
-        };
-        let wake = wake_flags(map, ring);
-        // SAFETY: `len` is at most SCRATCH - 1.
-        let r = unsafe { bpf_ringbuf_output(map, self.buf.cast(), len as u64, wake) };
-        if r != 0 {
-            // SAFETY: map value; constants below the array sizes.
-            add(unsafe { &raw mut (*c).ring_full[ring as usize & 1][self.class & 7] }, 1);
-        }
-        r == 0
-    }
+    let class = (what >> 40) as usize & 7;
+    // SAFETY: map value; both indexes are masked.
+    add(unsafe { &raw mut (*c).ring_full[ring as usize & 1][class] }, 1);
+    0
 }
 
 /// Wakes the reader only if it sleeps, and then for a critical event or 64 KiB: the wakeup is the cost of a ring.
 #[inline(always)]
 fn wake_flags(map: *mut c_void, ring: u16) -> u64 {
-    // SAFETY: map value.
-    let idle = state().is_some_and(|s| unsafe { (&raw const (*s).idle).read_volatile() } == 1);
+    let idle = state(State::IDLE) == 1;
     // SAFETY: a ring map.
     if idle && (ring == Ring::CRITICAL || unsafe { bpf_ringbuf_query(map, AVAIL_DATA) } >= WAKE_BYTES) {
         FORCE_WAKEUP

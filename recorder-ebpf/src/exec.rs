@@ -7,7 +7,7 @@ use recorder_common::{
 
 use crate::{
     emit::Event,
-    kernel::{self, TaskPtr, off},
+    kernel::{self, Place, TaskPtr, off},
     scope, tty,
 };
 
@@ -28,8 +28,8 @@ pub fn exec(task: TaskPtr, bprm: *const u8) {
     let id = kernel::inode_id(kernel::read(file, off!(file_inode)));
 
     let Some(mut event) = Event::new::<ExecEvent>(Class::EXEC) else { return };
-    let path_len = event.path(|buf, at| kernel::walk_file(buf, at, file));
-    let cwd_len = event.path(|buf, at| kernel::walk_cwd(buf, at, task));
+    let path_len = event.path(Place::of_file(file));
+    let cwd_len = event.path(Place::of_cwd(task));
     let core = if total > ARGV_CORE as u64 { ARGV_CORE as u64 } else { total };
     let argv_len = event.user_bytes::<0x7ff>(start, core as usize);
     let payload = ExecEvent {
@@ -43,14 +43,14 @@ pub fn exec(task: TaskPtr, bprm: *const u8) {
         reserved: 0,
     };
     let exec_ns = event.boot_ns;
-    let sent = event.send(Kind::EXEC, Ring::CRITICAL, session, task, payload, 0);
+    let sent = event.send(Kind::EXEC, Ring::CRITICAL, session, payload, 0);
     if sent && total > ARGV_CORE as u64 {
-        rest_of_argv(task, session, exec_ns, start, total);
+        rest_of_argv(session, exec_ns, start, total);
     }
 }
 
 #[inline(always)]
-fn rest_of_argv(task: TaskPtr, session: u64, exec_ns: u64, start: u64, total: u64) {
+fn rest_of_argv(session: u64, exec_ns: u64, start: u64, total: u64) {
     let mut offset = ARGV_CORE as u64;
     let mut part = 0;
     while part < ARGV_PARTS {
@@ -63,7 +63,7 @@ fn rest_of_argv(task: TaskPtr, session: u64, exec_ns: u64, start: u64, total: u6
         let Some(mut event) = Event::new::<ArgvPart>(Class::EXEC) else { return };
         let got = event.user_bytes::<0xfff>(start + offset, len as usize);
         let payload = ArgvPart { exec_ns, offset: offset as u32, len: got };
-        event.send(Kind::ARGV, Ring::BULK, session, task, payload, 0);
+        event.send(Kind::ARGV, Ring::BULK, session, payload, 0);
         offset += len;
     }
 }
@@ -78,7 +78,7 @@ pub fn fork(parent: TaskPtr, child: TaskPtr) {
         child_pid: kernel::tgid(child),
         reserved: 0,
     };
-    event.send(Kind::FORK, Ring::CRITICAL, session, parent, payload, 0);
+    event.send(Kind::FORK, Ring::CRITICAL, session, payload, 0);
 }
 
 /// `sched_process_exit(task)`: a process ends when its last thread does, not when its leader does.
@@ -91,7 +91,7 @@ pub fn exit(task: TaskPtr) {
         return;
     }
     if mark.flags & MarkFlag::CANARY != 0 {
-        scope::answer(task, Hook::EXIT);
+        scope::answer(Hook::EXIT);
         return;
     }
     if mark.mark == 0 {
@@ -105,7 +105,7 @@ pub fn exit(task: TaskPtr) {
         kernel::load(task, off!(task_exit_code))
     };
     let Some(event) = Event::new::<ExitEvent>(Class::EXIT) else { return };
-    event.send(Kind::EXIT, Ring::CRITICAL, mark.mark, task, ExitEvent { code, reserved: 0 }, 0);
+    event.send(Kind::EXIT, Ring::CRITICAL, mark.mark, ExitEvent { code, reserved: 0 }, 0);
 }
 
 /// Compares the credentials with the last look and records a difference.
@@ -118,7 +118,7 @@ pub fn sync_creds(task: TaskPtr, mark: &mut TaskMark) {
     }
     mark.creds = new;
     let Some(event) = Event::new::<CredEvent>(Class::CRED) else { return };
-    event.send(Kind::CRED, Ring::CRITICAL, mark.mark, task, CredEvent { old, new }, 0);
+    event.send(Kind::CRED, Ring::CRITICAL, mark.mark, CredEvent { old, new }, 0);
 }
 
 /// After something that may have changed the credentials of the current task.
@@ -126,7 +126,7 @@ pub fn sync_creds(task: TaskPtr, mark: &mut TaskMark) {
 pub fn creds_may_have_changed() {
     let task = kernel::current();
     if scope::is_canary(task) {
-        scope::answer(task, Hook::CRED);
+        scope::answer(Hook::CRED);
         return;
     }
     if let Some(mark) = scope::mark_of(task)

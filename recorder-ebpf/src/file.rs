@@ -10,7 +10,7 @@ use recorder_common::{Class, FileEvent, Flag, Hook, Kind, Ring};
 
 use crate::{
     emit::Event,
-    kernel::{self, Args, TaskPtr, off},
+    kernel::{self, Args, Place, TaskPtr, off},
     maps::{MOUNTS, RENAMES, RenameState},
     scope, tty,
 };
@@ -29,14 +29,13 @@ pub mod nr {
     pub const RMDIR: u64 = 84;
     pub const CREAT: u64 = 85;
     pub const UNLINK: u64 = 87;
-    pub const UNLINKAT: u64 = 263;
     pub const OPENAT2: u64 = 437;
 }
 
 #[inline(always)]
 fn recorded(task: TaskPtr, hook: u32) -> Option<u64> {
     if scope::is_canary(task) {
-        scope::answer(task, hook);
+        scope::answer(hook);
         return None;
     }
     match scope::session_of(task) {
@@ -47,10 +46,10 @@ fn recorded(task: TaskPtr, hook: u32) -> Option<u64> {
 
 /// A file was opened: path and identity from the file itself.
 #[inline(always)]
-fn opened(task: TaskPtr, session: u64, file: u64) {
+fn opened(session: u64, file: u64) {
     tty::adopt_opened(file, session);
     let Some(mut event) = Event::new::<FileEvent>(Class::FILE) else { return };
-    let path_len = event.path(|buf, at| kernel::walk_file(buf, at, file));
+    let path_len = event.path(Place::of_file(file));
     let id = kernel::inode_id(kernel::read(file, off!(file_inode)));
     let mode: u32 = kernel::read(file, off!(file_mode));
     let payload = FileEvent {
@@ -62,7 +61,7 @@ fn opened(task: TaskPtr, session: u64, file: u64) {
         ..FileEvent::default()
     };
     let kind = if mode & FMODE_CREATED != 0 { Kind::CREATE } else { Kind::OPEN };
-    event.send(kind, Ring::BULK, session, task, payload, 0);
+    event.send(kind, Ring::BULK, session, payload, 0);
 }
 
 /// Where a relative path starts.
@@ -82,17 +81,11 @@ impl Base {
 /// Appends the directory that a passed path is relative to.
 #[inline(always)]
 fn base(event: &mut Event, task: TaskPtr, base: Base) -> u32 {
-    match base {
-        Base::Cwd => event.path(|buf, at| kernel::walk_cwd(buf, at, task)),
-        Base::Fd(fd) => {
-            let file = kernel::file_of(task, fd);
-            if file == 0 {
-                event.flags |= Flag::UNREADABLE;
-                return 0;
-            }
-            event.path(|buf, at| kernel::walk_file(buf, at, file))
-        }
-    }
+    let place = match base {
+        Base::Cwd => Place::of_cwd(task),
+        Base::Fd(fd) => Place::of_file(kernel::file_of(task, fd)),
+    };
+    event.path(place)
 }
 
 /// A failed open: nothing but the passed string.
@@ -103,7 +96,7 @@ fn failed_open(task: TaskPtr, session: u64, dfd: u64, name: Name, flags: u32, re
     let path_len = base(&mut event, task, Base::of(dfd));
     let name_len = name.append(&mut event);
     let payload = FileEvent { flags, result, path_len, name_len, ..FileEvent::default() };
-    event.send(Kind::OPEN, Ring::BULK, session, task, payload, 0);
+    event.send(Kind::OPEN, Ring::BULK, session, payload, 0);
 }
 
 #[derive(Clone, Copy)]
@@ -130,7 +123,7 @@ pub fn sys_exit_open(id: u64, ret: i64) {
     if ret >= 0 {
         let file = kernel::file_of(task, ret as u32);
         if file != 0 {
-            opened(task, session, file);
+            opened(session, file);
             return;
         }
     }
@@ -162,7 +155,7 @@ pub fn sys_exit_unlink(id: u64, ret: i64) {
     let name_len = event.user_str(name);
     let payload =
         FileEvent { flags: flags as u32, result: ret as i32, path_len, name_len, ..FileEvent::default() };
-    event.send(Kind::UNLINK, Ring::BULK, session, task, payload, 0);
+    event.send(Kind::UNLINK, Ring::BULK, session, payload, 0);
 }
 
 /// `sys_exit_rename*`.
@@ -191,7 +184,7 @@ pub fn sys_exit_rename(id: u64, ret: i64) {
         to_name_len,
         ..FileEvent::default()
     };
-    event.send(Kind::RENAME, Ring::BULK, session, task, payload, 0);
+    event.send(Kind::RENAME, Ring::BULK, session, payload, 0);
 }
 
 /// fexit `do_filp_open(dfd, pathname, op)`: failures and io_uring included.
@@ -208,7 +201,7 @@ pub fn filp_open(dfd: u64, pathname: u64, op: u64, ret: u64) {
         let name: u64 = kernel::read(pathname, off!(filename_name));
         failed_open(task, session, dfd, Name::Kernel(name), flags, ret as i32);
     } else {
-        opened(task, session, ret);
+        opened(session, ret);
     }
 }
 
@@ -236,7 +229,7 @@ pub fn vfs_unlink(dentry: u64, ret: i32, directory: bool) {
     let mnt = unsafe { MOUNTS.get(&key) }.copied().unwrap_or(0);
     let _ = MOUNTS.remove(&key);
     let Some(mut event) = Event::new::<FileEvent>(Class::FILE) else { return };
-    let path_len = event.path(|buf, at| kernel::walk(buf, at, dentry, mnt));
+    let path_len = event.path(Place { dentry, mnt });
     let id = kernel::inode_id(kernel::read(dentry, off!(dentry_inode)));
     let payload = FileEvent {
         ino: id.ino,
@@ -247,7 +240,7 @@ pub fn vfs_unlink(dentry: u64, ret: i32, directory: bool) {
         path_len,
         ..FileEvent::default()
     };
-    event.send(Kind::UNLINK, Ring::BULK, session, task, payload, 0);
+    event.send(Kind::UNLINK, Ring::BULK, session, payload, 0);
 }
 
 #[inline(always)]
@@ -302,8 +295,8 @@ pub fn vfs_rename(data: u64, ret: i32) {
     let dentry: u64 =
         if ret == 0 { kernel::read(data, off!(rename_old_dentry)) } else { kernel::read(data, off!(rename_new_dentry)) };
     let Some(mut event) = Event::new::<FileEvent>(Class::FILE) else { return };
-    let path_len = event.path(|buf, at| kernel::walk(buf, at, state.dir_dentry, state.dir_mnt));
-    let to_len = event.path(|buf, at| kernel::walk(buf, at, dentry, state.to_mnt));
+    let path_len = event.path(Place { dentry: state.dir_dentry, mnt: state.dir_mnt });
+    let to_len = event.path(Place { dentry, mnt: state.to_mnt });
     let name_len = event.kernel_bytes::<0xff>(state.name.as_ptr() as u64, state.name_len as usize);
     let id = kernel::inode_id(kernel::read(dentry, off!(dentry_inode)));
     let payload = FileEvent {
@@ -317,5 +310,5 @@ pub fn vfs_rename(data: u64, ret: i32) {
         name_len,
         to_name_len: 0,
     };
-    event.send(Kind::RENAME, Ring::BULK, session, task, payload, 0);
+    event.send(Kind::RENAME, Ring::BULK, session, payload, 0);
 }

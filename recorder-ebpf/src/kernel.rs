@@ -15,6 +15,8 @@ use aya_ebpf::helpers::{
 };
 use recorder_common::{Creds, Flag, PATH_PARTS};
 
+use crate::maps::SCRATCHES;
+
 /// Position of a kernel struct member, a constant for the verifier.
 macro_rules! off {
     ($field:ident) => {{
@@ -68,6 +70,11 @@ pub fn tid(task: TaskPtr) -> u32 {
 #[inline(always)]
 pub fn leader(task: TaskPtr) -> TaskPtr {
     load(task, off!(task_leader))
+}
+
+#[inline(always)]
+pub fn comm(task: TaskPtr) -> [u8; 16] {
+    load(task, off!(task_comm))
 }
 
 #[inline(always)]
@@ -194,10 +201,39 @@ impl Args {
 /// Largest offset a name may be written at: two bounds that the verifier can follow, `AT_MAX + 4096 <= SCRATCH`.
 pub const AT_MASK: usize = 0x3fff;
 
-/// Writes the names from `dentry` up to the root of the mount tree into `buf` from `start`, leaf first, each ended by a
-/// zero byte. Returns the position behind the last name and flags.
-#[inline(always)]
-pub fn walk(buf: *mut u8, start: usize, dentry: u64, mnt: u64) -> (usize, u16) {
+/// A place in the file system: `struct dentry *` and `struct vfsmount *`.
+#[derive(Clone, Copy)]
+pub struct Place {
+    pub dentry: u64,
+    pub mnt: u64,
+}
+
+impl Place {
+    /// Of an open file.
+    #[inline(always)]
+    pub fn of_file(file: u64) -> Self {
+        Self { dentry: read(file, off!(file_path_dentry)), mnt: read(file, off!(file_path_mnt)) }
+    }
+
+    /// The working directory of `task`; nowhere in an exiting task.
+    #[inline(always)]
+    pub fn of_cwd(task: TaskPtr) -> Self {
+        let fs: *const u8 = load(task, off!(task_fs));
+        let fs = fs as u64;
+        Self { dentry: read(fs, off!(fs_pwd_dentry)), mnt: read(fs, off!(fs_pwd_mnt)) }
+    }
+}
+
+/// Writes the names from `dentry` up to the root of the mount tree into a scratch buffer from `start`, leaf first,
+/// each ended by a zero byte. Returns the position behind the last name, and flags in the upper half.
+///
+/// A global function: the verifier checks it once and not at every call, which is what lets six programs have it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn walk(slot: u32, start: u32, dentry: u64, mnt: u64) -> u64 {
+    let Some(buf) = SCRATCHES.get_ptr_mut(slot) else { return u64::from(start) };
+    let buf: *mut u8 = buf.cast();
+    let start = start as usize & AT_MASK;
     let mut at = start;
     let mut flags = 0;
     let mut dentry = dentry;
@@ -226,8 +262,10 @@ pub fn walk(buf: *mut u8, start: usize, dentry: u64, mnt: u64) -> (usize, u16) {
         }
         let name: u64 = read(dentry, off!(dentry_name));
         let o = opaque(at) & AT_MASK;
-        // SAFETY: `o` is at most AT_MASK and 256 bytes are written.
-        let n = unsafe { bpf_probe_read_kernel_str(buf.add(o).cast::<c_void>(), 256, name as *const c_void) };
+        // SAFETY: `o` is at most AT_MASK.
+        let to = unsafe { buf.add(o) };
+        // SAFETY: 256 bytes behind AT_MASK lie in the buffer.
+        let n = unsafe { bpf_probe_read_kernel_str(to.cast::<c_void>(), 256, name as *const c_void) };
         if n <= 0 {
             flags |= Flag::UNREADABLE;
             done = true;
@@ -242,22 +280,5 @@ pub fn walk(buf: *mut u8, start: usize, dentry: u64, mnt: u64) -> (usize, u16) {
     if !done {
         flags |= Flag::TRUNCATED;
     }
-    (at, flags)
-}
-
-/// As [`walk`], of a `struct file`.
-#[inline(always)]
-pub fn walk_file(buf: *mut u8, start: usize, file: u64) -> (usize, u16) {
-    walk(buf, start, read(file, off!(file_path_dentry)), read(file, off!(file_path_mnt)))
-}
-
-/// As [`walk`], of the working directory of `task`.
-#[inline(always)]
-pub fn walk_cwd(buf: *mut u8, start: usize, task: TaskPtr) -> (usize, u16) {
-    let fs: *const u8 = load(task, off!(task_fs));
-    let fs = fs as u64;
-    if fs == 0 {
-        return (start, Flag::UNREADABLE);
-    }
-    walk(buf, start, read(fs, off!(fs_pwd_dentry)), read(fs, off!(fs_pwd_mnt)))
+    at as u64 | u64::from(flags) << 32
 }

@@ -59,7 +59,10 @@ pub static COUNTERS: PerCpuArray<CpuCounters> = PerCpuArray::with_max_entries(1,
 #[map]
 pub static SCRATCHES: PerCpuArray<[u8; SCRATCH]> = PerCpuArray::with_max_entries(SCRATCH_SLOTS as u32, 0);
 #[map]
-pub static STATE: Array<State> = Array::with_max_entries(1, 0);
+pub static STATE: Array<u32> = Array::with_max_entries(State::LEN, 0);
+/// Next session mark; set by the service to the boot time, so that marks rise over restarts.
+#[map]
+pub static NEXT_MARK: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Recorded terminals by the address of the slave's tty_struct.
 #[map]

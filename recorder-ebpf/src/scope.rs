@@ -11,7 +11,7 @@ use core::{
 };
 
 use aya_ebpf::helpers::generated::bpf_task_storage_get;
-use recorder_common::{Class, Creds, Hook, Kind, MarkEvent, MarkFlag, Ring, TaskMark};
+use recorder_common::{Class, Creds, Hook, Kind, MarkEvent, MarkFlag, Ring, State, TaskMark};
 
 use crate::{
     emit::{self, Event},
@@ -80,15 +80,14 @@ pub fn session_of(task: TaskPtr) -> u64 {
 /// True for the service's own canary thread.
 #[inline(always)]
 pub fn is_canary(task: TaskPtr) -> bool {
-    // SAFETY: map value.
-    emit::state().is_some_and(|s| unsafe { (*s).canary_tid } == kernel::tid(task))
+    emit::state(State::CANARY_TID) == kernel::tid(task)
 }
 
 /// Answers a canary act.
 #[inline(always)]
-pub fn answer(task: TaskPtr, hook: u32) {
+pub fn answer(hook: u32) {
     if let Some(event) = Event::new::<()>(Class::CANARY) {
-        event.send(Kind::CANARY, Ring::CRITICAL, 0, task, (), hook);
+        event.send(Kind::CANARY, Ring::CRITICAL, 0, (), hook);
     }
 }
 
@@ -96,7 +95,7 @@ pub fn answer(task: TaskPtr, hook: u32) {
 #[inline(always)]
 pub fn fork(parent: TaskPtr, child: TaskPtr) -> Option<u64> {
     if is_canary(parent) {
-        answer(parent, Hook::FORK);
+        answer(Hook::FORK);
         let mark = TaskMark { mark: 0, flags: MarkFlag::CANARY, creds: Creds::default() };
         create(child, &raw const mark);
         return None;
@@ -135,7 +134,7 @@ pub fn exec(task: TaskPtr) -> Option<&'static mut TaskMark> {
     let login = kernel::loginuid(task);
     match known {
         Some(mark) if mark.flags & MarkFlag::CANARY != 0 => {
-            answer(task, Hook::EXEC);
+            answer(Hook::EXEC);
             None
         }
         Some(mark) if mark.mark != 0 => Some(mark),
@@ -196,6 +195,6 @@ fn open(task: TaskPtr, mark: &mut TaskMark, creds: Creds, via: u32) {
     if let Some(event) = Event::new::<MarkEvent>(Class::SESSION) {
         let payload =
             MarkEvent { old, new: creds, audit_session: kernel::load(task, off!(task_sessionid)), via };
-        event.send(Kind::MARK, Ring::CRITICAL, mark.mark, task, payload, 0);
+        event.send(Kind::MARK, Ring::CRITICAL, mark.mark, payload, 0);
     }
 }

@@ -4,8 +4,8 @@
 //! tty_struct; addresses are reused, so an entry counts only while the terminal's session leader is the one that was
 //! seen when it was made (docs/kernel.md).
 
-use aya_ebpf::helpers::generated::bpf_get_current_pid_tgid;
-use recorder_common::{Class, Hook, Kind, Ring, TTY_CHUNK, TtyEvent, TtyState};
+use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_probe_read_user};
+use recorder_common::{Class, Hook, Kind, Ring, State, TTY_CHUNK, TtyEvent, TtyState};
 
 use crate::{
     emit::{self, Event},
@@ -108,10 +108,7 @@ fn adopt(tty: u64, mark: u64, leader: u32, whole: u32) {
         emit::count(|c| unsafe { &raw mut (*c).map_full }, 1);
         return;
     }
-    if let Some(s) = emit::state() {
-        // SAFETY: map value; only ever set to 1.
-        unsafe { (&raw mut (*s).ttys).write_volatile(1) };
-    }
+    emit::set_state(State::TTYS);
     event_of_size(tty, mark, size);
 }
 
@@ -134,7 +131,7 @@ fn payload(tty: u64, size: Size, len: u32, hidden: u32) -> TtyEvent {
 #[inline(always)]
 fn event_of_size(tty: u64, mark: u64, size: Size) {
     if let Some(event) = Event::new::<TtyEvent>(Class::TTY) {
-        event.send(Kind::TTY_RESIZE, Ring::BULK, mark, kernel::current(), payload(tty, size, 0, 0), 0);
+        event.send(Kind::TTY_RESIZE, Ring::BULK, mark, payload(tty, size, 0, 0), 0);
     }
 }
 
@@ -188,8 +185,7 @@ fn master_of(file: u64) -> u64 {
 
 #[inline(always)]
 fn armed() -> bool {
-    // SAFETY: map value.
-    emit::state().is_some_and(|s| unsafe { (&raw const (*s).ttys).read_volatile() } == 1)
+    emit::state(State::TTYS) == 1
 }
 
 /// The slave behind the master that descriptor `fd` of the current task is, 0 if it is none.
@@ -204,48 +200,92 @@ fn slave_behind(task: TaskPtr, fd: u64) -> u64 {
 }
 
 /// Where bytes lie.
-#[derive(Clone, Copy)]
-enum Source {
-    User(u64),
-    Kernel(u64),
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Memory {
+    User,
+    Kernel,
 }
 
-#[inline(always)]
-fn send_chunk(tty: u64, mark: u64, kind: u16, from: Source, n: usize) {
-    let Some(mut event) = Event::new::<TtyEvent>(Class::TTY) else { return };
-    let len = match from {
-        Source::User(p) => event.user_bytes::<0xfff>(p, n),
-        Source::Kernel(p) => event.kernel_bytes::<0xfff>(p, n),
+/// Sends up to `TTY_CHUNK - 1` bytes as one event. A global function: verified once, not in every turn of the loops
+/// below.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tty_chunk(tty: u64, mark: u64, kind_and_memory: u64, from: u64, n: u32) -> u32 {
+    let kind = kind_and_memory as u16;
+    let Some(mut event) = Event::new::<TtyEvent>(Class::TTY) else { return 0 };
+    let len = if kind_and_memory >> 32 == Memory::User as u64 {
+        event.user_bytes::<0xfff>(from, n as usize)
+    } else {
+        event.kernel_bytes::<0xfff>(from, n as usize)
     };
-    if len as usize != n {
+    if len != n {
         // SAFETY: map value.
-        emit::count(|c| unsafe { &raw mut (*c).unread_tty_bytes }, n as u64);
+        emit::count(|c| unsafe { &raw mut (*c).unread_tty_bytes }, u64::from(n));
     }
-    event.send(kind, Ring::BULK, mark, kernel::current(), payload(tty, size(tty), len, 0), 0);
+    event.send(kind, Ring::BULK, mark, payload(tty, size(tty), len, 0), 0);
+    len
 }
 
-#[inline(always)]
-fn send(tty: u64, mark: u64, kind: u16, from: Source, len: u64) {
-    let mut left = len;
-    let mut done = 0;
-    let mut chunk = 0;
-    while chunk < CHUNKS {
-        chunk += 1;
-        if left == 0 {
-            return;
+/// Bytes of one terminal, on their way out.
+#[derive(Clone, Copy)]
+struct Flow {
+    tty: u64,
+    mark: u64,
+    kind: u16,
+    memory: Memory,
+}
+
+impl Flow {
+    /// Sends `len` bytes in chunks; what lies beyond the last chunk is counted as unread.
+    #[inline(always)]
+    fn send(self, from: u64, len: u64, chunks: usize) {
+        let mut left = len;
+        let mut from = from;
+        let mut chunk = 0;
+        let what = u64::from(self.kind) | (self.memory as u64) << 32;
+        while chunk < chunks {
+            chunk += 1;
+            if left == 0 {
+                return;
+            }
+            let n = if left > (TTY_CHUNK as u64 - 1) { TTY_CHUNK as u64 - 1 } else { left };
+            tty_chunk(self.tty, self.mark, what, from, n as u32);
+            from += n;
+            left -= n;
         }
-        let n = if left > (TTY_CHUNK as u64 - 1) { TTY_CHUNK as u64 - 1 } else { left };
-        let at = match from {
-            Source::User(p) => Source::User(p + done),
-            Source::Kernel(p) => Source::Kernel(p + done),
-        };
-        send_chunk(tty, mark, kind, at, n as usize);
-        done += n;
-        left -= n;
+        if left != 0 {
+            // SAFETY: map value.
+            emit::count(|c| unsafe { &raw mut (*c).unread_tty_bytes }, left);
+        }
     }
-    if left != 0 {
-        // SAFETY: map value.
-        emit::count(|c| unsafe { &raw mut (*c).unread_tty_bytes }, left);
+
+    /// Sends `len` bytes that lie in the vectors at `iov`.
+    #[inline(always)]
+    fn send_vectors(self, iov: u64, count: u64, len: u64) {
+        let mut left = len;
+        let mut i = 0;
+        while i < VECTORS as u64 {
+            if left == 0 || i >= count {
+                break;
+            }
+            let mut vector = [0u64; 2];
+            let at = (iov + i * 16) as *const core::ffi::c_void;
+            // SAFETY: 16 bytes into a local; the helper checks the source.
+            let r = unsafe { bpf_probe_read_user(vector.as_mut_ptr().cast(), 16, at) };
+            if r != 0 {
+                break;
+            }
+            let n = if vector[1] < left { vector[1] } else { left };
+            // Event loops read into vectors of 4 KiB.
+            self.send(vector[0], n, 4);
+            left -= n;
+            i += 1;
+        }
+        if left != 0 {
+            // SAFETY: map value.
+            emit::count(|c| unsafe { &raw mut (*c).unread_tty_bytes }, left);
+        }
     }
 }
 
@@ -253,52 +293,7 @@ fn send(tty: u64, mark: u64, kind: u16, from: Source, len: u64) {
 fn hidden(tty: u64, mark: u64, count: u64) {
     if let Some(event) = Event::new::<TtyEvent>(Class::TTY) {
         let payload = payload(tty, size(tty), 0, count as u32);
-        event.send(Kind::TTY_INPUT, Ring::BULK, mark, kernel::current(), payload, 0);
-    }
-}
-
-/// Sends `len` bytes that lie in the vectors at `iov`.
-#[inline(always)]
-fn send_vectors(tty: u64, mark: u64, kind: u16, iov: u64, count: u64, len: u64) {
-    let mut left = len;
-    let mut i = 0;
-    while i < VECTORS as u64 {
-        if left == 0 || i >= count {
-            break;
-        }
-        let mut vector = [0u64; 2];
-        // SAFETY: 16 bytes into a local; the helper checks the source.
-        let r = unsafe {
-            aya_ebpf::helpers::generated::bpf_probe_read_user(
-                vector.as_mut_ptr().cast(),
-                16,
-                (iov + i * 16) as *const core::ffi::c_void,
-            )
-        };
-        if r != 0 {
-            break;
-        }
-        let n = if vector[1] < left { vector[1] } else { left };
-        // One chunk a vector is what event loops use (4 KiB buffers); longer ones go on below.
-        let first = if n > (TTY_CHUNK as u64 - 1) { TTY_CHUNK as u64 - 1 } else { n };
-        if first != 0 {
-            send_chunk(tty, mark, kind, Source::User(vector[0]), first as usize);
-        }
-        let rest = n - first;
-        if rest != 0 {
-            let second = if rest > (TTY_CHUNK as u64 - 1) { TTY_CHUNK as u64 - 1 } else { rest };
-            send_chunk(tty, mark, kind, Source::User(vector[0] + first), second as usize);
-            if rest > second {
-                // SAFETY: map value.
-                emit::count(|c| unsafe { &raw mut (*c).unread_tty_bytes }, rest - second);
-            }
-        }
-        left -= n;
-        i += 1;
-    }
-    if left != 0 {
-        // SAFETY: map value.
-        emit::count(|c| unsafe { &raw mut (*c).unread_tty_bytes }, left);
+        event.send(Kind::TTY_INPUT, Ring::BULK, mark, payload, 0);
     }
 }
 
@@ -308,7 +303,7 @@ fn canary(task: TaskPtr, fd: u64, hook: u32) -> bool {
         return false;
     }
     if slave_behind(task, fd) != 0 {
-        scope::answer(task, hook);
+        scope::answer(hook);
     }
     true
 }
@@ -332,10 +327,11 @@ pub fn sys_exit_read(ret: i64, vectors: bool) {
     if mark == 0 {
         return;
     }
+    let flow = Flow { tty: slave, mark, kind: Kind::TTY_OUTPUT, memory: Memory::User };
     if vectors {
-        send_vectors(slave, mark, Kind::TTY_OUTPUT, args.second(), args.third(), ret as u64);
+        flow.send_vectors(args.second(), args.third(), ret as u64);
     } else {
-        send(slave, mark, Kind::TTY_OUTPUT, Source::User(args.second()), ret as u64);
+        flow.send(args.second(), ret as u64, CHUNKS);
     }
 }
 
@@ -396,12 +392,13 @@ pub fn sys_exit_write(ret: i64, vectors: bool) {
     if mark == 0 {
         return;
     }
+    let flow = Flow { tty: slave, mark, kind: Kind::TTY_INPUT, memory: Memory::User };
     if !keep {
         hidden(slave, mark, ret as u64);
     } else if vectors {
-        send_vectors(slave, mark, Kind::TTY_INPUT, args.second(), args.third(), ret as u64);
+        flow.send_vectors(args.second(), args.third(), ret as u64);
     } else {
-        send(slave, mark, Kind::TTY_INPUT, Source::User(args.second()), ret as u64);
+        flow.send(args.second(), ret as u64, CHUNKS);
     }
 }
 
@@ -423,9 +420,9 @@ pub fn pty_write(tty: u64, buf: u64, ret: i32) {
     }
     if scope::is_canary(task) {
         if is_pty(tty, SUBTYPE_SLAVE) {
-            scope::answer(task, Hook::TTY_OUTPUT);
+            scope::answer(Hook::TTY_OUTPUT);
         } else {
-            scope::answer(task, Hook::TTY_INPUT);
+            scope::answer(Hook::TTY_INPUT);
         }
         return;
     }
@@ -435,7 +432,7 @@ pub fn pty_write(tty: u64, buf: u64, ret: i32) {
     if is_pty(tty, SUBTYPE_SLAVE) {
         let mark = wanted(tty, scope::session_of(task));
         if mark != 0 {
-            send(tty, mark, Kind::TTY_OUTPUT, Source::Kernel(buf), ret as u64);
+            Flow { tty, mark, kind: Kind::TTY_OUTPUT, memory: Memory::Kernel }.send(buf, ret as u64, CHUNKS);
         }
     } else if is_pty(tty, SUBTYPE_MASTER) {
         let slave = kernel::read(tty, off!(tty_link));
@@ -445,7 +442,7 @@ pub fn pty_write(tty: u64, buf: u64, ret: i32) {
             return;
         }
         if keep {
-            send(slave, mark, Kind::TTY_INPUT, Source::Kernel(buf), ret as u64);
+            Flow { tty: slave, mark, kind: Kind::TTY_INPUT, memory: Memory::Kernel }.send(buf, ret as u64, CHUNKS);
         } else {
             hidden(slave, mark, ret as u64);
         }

@@ -1,1 +1,19 @@
-//! See docs/architecture.md.
+//! The only room that knows aya: loads the programs, proves that they see, drains the rings, decodes, counts losses.
+//!
+//! `docs/kernel.md` is the law. Output is [`Captured`](crate::model::Captured) in the order of the boot clock.
+
+mod btf;
+mod canary;
+mod decode;
+mod load;
+mod loss;
+mod offsets;
+mod order;
+mod ring;
+mod seed;
+mod support;
+
+pub use load::{Backend, BackendChoice, CaptureConfig, InputMode, LoadError};
+pub use ring::{Capture, Counts};
+pub use seed::Seeded;
+pub use support::{Support, probe};

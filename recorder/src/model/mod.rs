@@ -4,12 +4,14 @@
 //! stores. Bytes that come from a recorded person stay bytes ([`Bytes`]) until somebody looks at them.
 
 mod bytes;
+mod captured;
 mod control;
 mod event;
 mod id;
 mod record;
 
 pub use bytes::Bytes;
+pub use captured::{Act, Captured, Elevated, KernelEvent, TtyAct};
 pub use control::{
     Boot, ClockPair, EndReason, Heartbeat, Jump, Loss, LossReason, PreviousEnd, SessionClosed, SessionOpened,
     Stop, StorageFault,

@@ -1,1 +1,8 @@
-//! See docs/architecture.md.
+//! The room for system calls: clocks, perf and bpf descriptors, processes, notification. The only one with `unsafe`.
+
+pub mod bpf;
+pub mod clock;
+pub mod notify;
+pub mod perf;
+pub mod process;
+pub mod tracefs;

@@ -1,0 +1,409 @@
+//! Bytes from the rings into words. Nothing here trusts a length.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use recorder_common::{
+    ArgvPart, CredEvent, Creds, EventHeader, ExecEvent, ExitEvent, FileEvent, Flag, ForkEvent, Kind, MarkEvent, TtyEvent,
+};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::model::{
+    Act, BootNanos, Bytes, Caps, Cut, CutField, Elevated, Exec, Exit, File, FileOp, Flags, Ids, KernelEvent, Mark, Task,
+    TaskId, TtyAct, TtyOp,
+};
+
+/// Bytes that are no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum DecodeError {
+    /// Shorter than its own lengths say.
+    #[error("an event is cut")]
+    Cut,
+    /// A kind this version doesn't know.
+    #[error("an event of unknown kind {0}")]
+    Kind(u16),
+}
+
+/// Tasks kept for sharing; beyond that the cache starts anew.
+const CACHED_TASKS: usize = 16 * 1024;
+/// How long an exec waits for the rest of its arguments, which come through the other ring.
+const ARGV_PATIENCE: Duration = Duration::from_millis(500);
+
+/// An exec whose arguments are still coming.
+struct Waiting {
+    event: KernelEvent,
+    argv: Vec<u8>,
+    wanted: u64,
+    since: Instant,
+}
+
+/// Turns events into words, shares task descriptions, puts long arguments together.
+#[derive(Default)]
+pub(super) struct Decoder {
+    tasks: HashMap<u32, ([u8; TASK_BYTES], Arc<Task>)>,
+    waiting: HashMap<(u32, u64), Waiting>,
+    /// Parts that overtook their exec event.
+    early: Vec<(u32, ArgvPart, Vec<u8>)>,
+}
+
+/// The header's bytes that describe the task: `start_ns` to `ppid`, and `comm`.
+const TASK_BYTES: usize = 48;
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn get<T: FromBytes + KnownLayout + Immutable>(&mut self) -> Result<T, DecodeError> {
+        let (value, rest) = T::read_from_prefix(self.0).map_err(|_| DecodeError::Cut)?;
+        self.0 = rest;
+        Ok(value)
+    }
+
+    fn take(&mut self, len: u32) -> Result<&'a [u8], DecodeError> {
+        let len = usize::try_from(len).map_err(|_| DecodeError::Cut)?;
+        let (head, rest) = self.0.split_at_checked(len).ok_or(DecodeError::Cut)?;
+        self.0 = rest;
+        Ok(head)
+    }
+}
+
+/// Reads the header alone.
+pub(super) fn header(raw: &[u8]) -> Result<EventHeader, DecodeError> {
+    Reader(raw).get()
+}
+
+impl Decoder {
+    /// Decodes one event. `None` for canaries, argument parts and execs that wait for theirs.
+    pub(super) fn decode(&mut self, raw: &[u8]) -> Result<Option<KernelEvent>, DecodeError> {
+        let mut r = Reader(raw);
+        let head: EventHeader = r.get()?;
+        let mut flags = flags(head.flags);
+        let act = match head.kind {
+            Kind::CANARY => return Ok(None),
+            Kind::ARGV => {
+                let part: ArgvPart = r.get()?;
+                let bytes = r.take(part.len)?.to_vec();
+                return Ok(self.argv_part(head.pid, part, bytes));
+            }
+            Kind::MARK => mark(&r.get()?),
+            Kind::EXEC => return self.exec(&head, &mut r),
+            Kind::FORK => {
+                let e: ForkEvent = r.get()?;
+                Act::Fork(TaskId { pid: e.child_pid, start: BootNanos::new(e.child_start_ns) })
+            }
+            Kind::EXIT => exit(r.get::<ExitEvent>()?.code),
+            Kind::CRED => {
+                let e: CredEvent = r.get()?;
+                Act::Cred { old: creds(&e.old), new: creds(&e.new) }
+            }
+            Kind::OPEN | Kind::CREATE | Kind::RENAME | Kind::UNLINK => {
+                let (act, more) = file(head.kind, head.flags, &mut r)?;
+                flags = flags.with(more);
+                act
+            }
+            Kind::TTY_OUTPUT | Kind::TTY_INPUT | Kind::TTY_RESIZE => tty(head.kind, &mut r)?,
+            other => return Err(DecodeError::Kind(other)),
+        };
+        Ok(Some(self.event(&head, flags, act)))
+    }
+
+    fn event(&mut self, head: &EventHeader, flags: Flags, act: Act) -> KernelEvent {
+        KernelEvent {
+            boot_ns: BootNanos::new(head.boot_ns),
+            cpu: head.cpu,
+            mark: Mark::new(head.mark),
+            flags,
+            task: self.task(head),
+            act,
+        }
+    }
+
+    /// The task's description, shared as long as nothing in it changes.
+    fn task(&mut self, head: &EventHeader) -> Arc<Task> {
+        let mut key = [0; TASK_BYTES];
+        let bytes = head.as_bytes();
+        // start_ns, pid, tid, uid, euid, auid, ppid lie together; comm comes after the processor.
+        let parts = bytes.get(32..64).into_iter().chain(bytes.get(72..88)).flatten();
+        key.iter_mut().zip(parts).for_each(|(to, from)| *to = *from);
+        if let Some((known, task)) = self.tasks.get(&head.tid)
+            && *known == key
+        {
+            return Arc::clone(task);
+        }
+        if self.tasks.len() >= CACHED_TASKS {
+            self.tasks.clear();
+        }
+        let comm = head.comm.split(|b| *b == 0).next().unwrap_or_default();
+        let task = Arc::new(Task {
+            id: TaskId { pid: head.pid, start: BootNanos::new(head.start_ns) },
+            tid: head.tid,
+            ppid: head.ppid,
+            comm: Bytes::from(comm),
+            auid: head.auid,
+            uid: head.uid,
+            euid: head.euid,
+        });
+        self.tasks.insert(head.tid, (key, Arc::clone(&task)));
+        task
+    }
+
+    fn exec(&mut self, head: &EventHeader, r: &mut Reader<'_>) -> Result<Option<KernelEvent>, DecodeError> {
+        let e: ExecEvent = r.get()?;
+        let path = joined(r.take(e.path_len)?);
+        let cwd = joined(r.take(e.cwd_len)?);
+        let argv = r.take(e.argv_len)?.to_vec();
+        let exec = Exec { path, argv: Vec::new(), cwd, dev: dev(e.dev), ino: e.ino, cut: None };
+        let event = self.event(head, flags(head.flags), Act::Exec(exec));
+        let mut waiting = Waiting { event, argv, wanted: e.argv_total, since: Instant::now() };
+        let key = (head.pid, head.boot_ns);
+        let mine = |(pid, part, _): &mut (u32, ArgvPart, Vec<u8>)| (*pid, part.exec_ns) == key;
+        for (_, part, bytes) in self.early.extract_if(.., mine) {
+            append(&mut waiting, part, &bytes);
+        }
+        let unreadable = waiting.event.flags.has(Flags::UNREADABLE);
+        if complete(&waiting) || unreadable || waiting.argv.len() < recorder_common::ARGV_CORE {
+            return Ok(Some(finish(waiting)));
+        }
+        self.waiting.insert(key, waiting);
+        Ok(None)
+    }
+
+    fn argv_part(&mut self, pid: u32, part: ArgvPart, bytes: Vec<u8>) -> Option<KernelEvent> {
+        let key = (pid, part.exec_ns);
+        let Some(waiting) = self.waiting.get_mut(&key) else {
+            self.early.push((pid, part, bytes));
+            return None;
+        };
+        append(waiting, part, &bytes);
+        if complete(waiting) { self.waiting.remove(&key).map(finish) } else { None }
+    }
+
+    /// Execs that have waited long enough (all of them if `all`): what came is kept, the rest is stated as cut.
+    pub(super) fn overdue(&mut self, now: Instant, all: bool) -> Vec<KernelEvent> {
+        self.early.retain(|_| !all);
+        if self.early.len() > CACHED_TASKS {
+            self.early.clear();
+        }
+        let late = |w: &Waiting| all || now.duration_since(w.since) > ARGV_PATIENCE;
+        self.waiting.extract_if(|_, w| late(w)).map(|(_, w)| finish(w)).collect()
+    }
+}
+
+fn append(waiting: &mut Waiting, part: ArgvPart, bytes: &[u8]) {
+    // A hole (a lost part) ends what can be kept: later parts would shift the arguments.
+    if usize::try_from(part.offset).is_ok_and(|o| o == waiting.argv.len()) {
+        waiting.argv.extend_from_slice(bytes);
+    }
+}
+
+/// Bytes of arguments that the kernel side sends at most: the core and 32 parts that each leave room for the bound.
+const ARGV_MOST: u64 = 1024 + 32 * 4095;
+const _: () = assert!(recorder_common::ARGV_PARTS == 32 && recorder_common::ARGV_PART == 4096);
+
+fn complete(waiting: &Waiting) -> bool {
+    u64::try_from(waiting.argv.len()).is_ok_and(|n| n >= waiting.wanted.min(ARGV_MOST))
+}
+
+fn finish(mut waiting: Waiting) -> KernelEvent {
+    let got = u64::try_from(waiting.argv.len()).unwrap_or(u64::MAX);
+    let cut = got < waiting.wanted;
+    if let Act::Exec(exec) = &mut waiting.event.act {
+        let bytes = if cut { &waiting.argv[..] } else { waiting.argv.strip_suffix(&[0]).unwrap_or(&waiting.argv) };
+        if waiting.wanted > 0 {
+            exec.argv = bytes.split(|b| *b == 0).map(Bytes::from).collect();
+        }
+        if cut {
+            exec.cut = Some(Cut { field: CutField::Argv, bytes: waiting.wanted, sha256: None });
+            waiting.event.flags = waiting.event.flags.with(Flags::TRUNCATED);
+        }
+    }
+    waiting.event
+}
+
+fn flags(kernel: u16) -> Flags {
+    let map = [
+        (Flag::TRUNCATED, Flags::TRUNCATED),
+        (Flag::AS_PASSED, Flags::AS_PASSED),
+        (Flag::MOUNT_UNKNOWN, Flags::MOUNT_UNKNOWN),
+        (Flag::UNREADABLE, Flags::UNREADABLE),
+        (Flag::DELETED, Flags::DELETED),
+    ];
+    map.into_iter().filter(|(bit, _)| kernel & bit != 0).fold(Flags::default(), |all, (_, f)| all.with(f))
+}
+
+/// Leaf-first names, each ended by a zero, into a path.
+fn joined(walked: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(walked.len() + 1);
+    for name in walked.strip_suffix(&[0]).unwrap_or(walked).rsplit(|b| *b == 0).filter(|n| !n.is_empty()) {
+        out.push(b'/');
+        out.extend_from_slice(name);
+    }
+    if out.is_empty() {
+        out.push(b'/');
+    }
+    Bytes::new(out)
+}
+
+/// A directory and what was passed below it. Dots are kept: resolving them would claim knowledge of links.
+fn below(directory: &[u8], name: &[u8]) -> Bytes {
+    if name.starts_with(b"/") {
+        return Bytes::from(name);
+    }
+    let mut out = joined(directory).as_slice().to_vec();
+    if !out.ends_with(b"/") {
+        out.push(b'/');
+    }
+    out.extend_from_slice(name);
+    Bytes::new(out)
+}
+
+fn dev(kernel: u32) -> (u32, u32) {
+    (kernel >> 20, kernel & 0xf_ffff)
+}
+
+fn ids(c: &Creds) -> Ids {
+    Ids { uid: c.uid, euid: c.euid, suid: c.suid, fsuid: c.fsuid, gid: c.gid, egid: c.egid }
+}
+
+fn creds(c: &Creds) -> (Ids, Caps) {
+    (ids(c), Caps { effective: c.cap_effective, permitted: c.cap_permitted })
+}
+
+fn mark(e: &MarkEvent) -> Act {
+    let (new, caps) = creds(&e.new);
+    let via = u16::try_from(e.via).unwrap_or(u16::MAX);
+    Act::Elevated(Elevated { old: ids(&e.old), new, caps, audit_session: e.audit_session, via })
+}
+
+fn exit(code: u32) -> Act {
+    let [low, high, ..] = code.to_le_bytes();
+    Act::Exit(Exit { code: high, signal: low & 0x7f, core: low >> 7 })
+}
+
+fn file(kind: u16, kernel_flags: u16, r: &mut Reader<'_>) -> Result<(Act, Flags), DecodeError> {
+    let e: FileEvent = r.get()?;
+    let dir = r.take(e.path_len)?;
+    let to_dir = r.take(e.to_len)?;
+    let name = r.take(e.name_len)?;
+    let to_name = r.take(e.to_name_len)?;
+    let passed = kernel_flags & Flag::AS_PASSED != 0;
+    let op = match kind {
+        Kind::CREATE => FileOp::Create,
+        Kind::RENAME => FileOp::Rename,
+        Kind::UNLINK => FileOp::Unlink,
+        _ => FileOp::Open,
+    };
+    let path = if passed || e.name_len > 0 { below(dir, name) } else { joined(dir) };
+    let to = (op == FileOp::Rename).then(|| if passed { below(to_dir, to_name) } else { joined(to_dir) });
+    let file = File {
+        path,
+        to,
+        flags: e.flags,
+        mode: e.mode,
+        result: e.result,
+        dev: dev(e.dev),
+        ino: e.ino,
+        count: 1,
+        cut: None,
+    };
+    Ok((Act::File(op, file), Flags::default()))
+}
+
+fn tty(kind: u16, r: &mut Reader<'_>) -> Result<Act, DecodeError> {
+    let e: TtyEvent = r.get()?;
+    let op = match kind {
+        Kind::TTY_OUTPUT => TtyOp::Output,
+        Kind::TTY_INPUT => TtyOp::Input,
+        _ => TtyOp::Resize,
+    };
+    let name = if (136..144).contains(&e.major) { format!("pts/{}", e.index) } else { format!("tty{}", e.index) };
+    Ok(Act::Tty(
+        op,
+        TtyAct {
+            key: e.tty,
+            name: Bytes::from(name.as_str()),
+            data: Bytes::from(r.take(e.len)?),
+            hidden: e.hidden,
+            cols: e.cols,
+            rows: e.rows,
+        },
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: u16, payload: &[u8], tail: &[u8]) -> Vec<u8> {
+        let head = EventHeader { kind, pid: 7, tid: 7, boot_ns: 5, ..EventHeader::default() };
+        [head.as_bytes(), payload, tail].concat()
+    }
+
+    #[test]
+    fn walked_names_turn_round() {
+        assert_eq!(joined(b"c\0b\0a\0").as_slice(), b"/a/b/c");
+        assert_eq!(joined(b"").as_slice(), b"/");
+        assert_eq!(below(b"b\0a\0", b"../x").as_slice(), b"/a/b/../x");
+        assert_eq!(below(b"b\0a\0", b"/x").as_slice(), b"/x");
+        assert_eq!(below(b"", b"x").as_slice(), b"/x");
+    }
+
+    #[test]
+    fn lengths_beyond_the_event_are_an_error() {
+        let e = FileEvent { path_len: u32::MAX, ..FileEvent::default() };
+        assert_eq!(Decoder::default().decode(&event(Kind::OPEN, e.as_bytes(), b"x\0")), Err(DecodeError::Cut));
+        assert_eq!(Decoder::default().decode(&event(999, b"", b"")), Err(DecodeError::Kind(999)));
+        for len in 0..size_of::<EventHeader>() {
+            let raw = event(Kind::EXIT, ExitEvent::default().as_bytes(), b"");
+            assert_eq!(Decoder::default().decode(raw.get(..len).unwrap()), Err(DecodeError::Cut));
+        }
+    }
+
+    fn exec_of(event: Option<KernelEvent>) -> Exec {
+        match event.unwrap().act {
+            Act::Exec(e) => e,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn long_arguments_are_put_together_in_either_order() {
+        let first: Vec<u8> = [b"x".repeat(1023), vec![0]].concat();
+        let e = ExecEvent { argv_total: 1030, argv_len: 1024, ..ExecEvent::default() };
+        let head = event(Kind::EXEC, e.as_bytes(), &first);
+        let part = ArgvPart { exec_ns: 5, offset: 1024, len: 6 };
+        let rest = event(Kind::ARGV, part.as_bytes(), b"a\0b\nc\0");
+        for order in [[&head, &rest], [&rest, &head]] {
+            let mut d = Decoder::default();
+            assert_eq!(d.decode(order[0]), Ok(None));
+            let exec = exec_of(d.decode(order[1]).unwrap());
+            assert_eq!(exec.argv.len(), 3);
+            assert_eq!(exec.argv[2].as_slice(), b"b\nc");
+            assert_eq!(exec.cut, None);
+        }
+        let mut d = Decoder::default();
+        assert_eq!(d.decode(&head), Ok(None));
+        let late = d.overdue(Instant::now(), true);
+        let exec = exec_of(late.into_iter().next());
+        assert_eq!(exec.cut, Some(Cut { field: CutField::Argv, bytes: 1030, sha256: None }));
+    }
+
+    #[test]
+    fn empty_arguments_stay() {
+        let e = ExecEvent { argv_total: 3, argv_len: 3, ..ExecEvent::default() };
+        let exec = exec_of(Decoder::default().decode(&event(Kind::EXEC, e.as_bytes(), b"a\0\0")).unwrap());
+        assert_eq!(exec.argv, [Bytes::from("a"), Bytes::from("")]);
+        let none = ExecEvent::default();
+        let exec = exec_of(Decoder::default().decode(&event(Kind::EXEC, none.as_bytes(), b"")).unwrap());
+        assert_eq!(exec.argv, []);
+    }
+
+    #[test]
+    fn exit_codes_are_taken_apart() {
+        assert_eq!(exit(3 << 8), Act::Exit(Exit { code: 3, signal: 0, core: 0 }));
+        assert_eq!(exit(9), Act::Exit(Exit { code: 0, signal: 9, core: 0 }));
+        assert_eq!(exit(0x80 | 11), Act::Exit(Exit { code: 0, signal: 11, core: 1 }));
+    }
+}

@@ -1,0 +1,399 @@
+//! Loads and attaches the programs of one backend, and lets the canaries decide whether they see.
+
+use std::{io, time::Duration};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::{Array, Map, RingBuf},
+    programs::Program,
+};
+
+use super::{btf, canary, offsets};
+use crate::{
+    model::BootNanos,
+    sys::{clock, perf, tracefs::TraceFs},
+};
+
+/// The object that `cargo xtask build-ebpf` made; empty if the recorder was built without it.
+pub static OBJECT: &[u8] = include_bytes_aligned!("recorder.bpf.o");
+
+macro_rules! include_bytes_aligned {
+    ($name:literal) => {{
+        /// ELF readers cast: the bytes need the alignment of the largest field.
+        #[repr(C, align(32))]
+        struct Aligned<T: ?Sized>(T);
+        static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/", $name)));
+        &ALIGNED.0
+    }};
+}
+use include_bytes_aligned;
+
+/// What the kernel side can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// fentry and fexit: outcomes from inside the kernel.
+    Trampoline,
+    /// System call tracepoints, where trampolines are refused.
+    Tracepoint,
+}
+
+impl Backend {
+    /// Name in the boot record.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Trampoline => "trampoline",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+
+    /// What this backend can't see.
+    pub const fn blind(self) -> &'static [&'static str] {
+        match self {
+            Self::Trampoline => &[
+                "terminals other than ptys (VT, serial)",
+                "links, modes, owners, attributes, mounts, network (not recorded yet)",
+                "input of shells without exec (internal-sftp)",
+            ],
+            Self::Tracepoint => &[
+                "io_uring: opens, renames, removals, terminal bytes",
+                "32-bit system calls",
+                "renames, removals and failed opens show the path as passed, after its directory",
+                "terminal bytes read by splice, recvmsg or io_uring",
+                "terminals other than ptys (VT, serial)",
+                "links, modes, owners, attributes, mounts, network (not recorded yet)",
+                "input of shells without exec (internal-sftp)",
+            ],
+        }
+    }
+}
+
+/// Which backend to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendChoice {
+    /// The best that answers.
+    Auto,
+    /// This one or none.
+    Only(Backend),
+}
+
+/// What to keep of typed input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputMode {
+    /// Counts only.
+    Off,
+    /// Bytes while the terminal echoes in line mode, else counts.
+    Redacted,
+    /// All bytes.
+    Full,
+}
+
+/// What capture needs to know.
+#[derive(Clone, Debug)]
+pub struct CaptureConfig {
+    /// Backend.
+    pub backend: BackendChoice,
+    /// Typed input.
+    pub tty_input: InputMode,
+    /// Record every login, not only elevated sessions.
+    pub all_logins: bool,
+    /// Bytes of the critical ring, a power of two.
+    pub critical_ring: u32,
+    /// Bytes of the bulk ring, a power of two.
+    pub bulk_ring: u32,
+}
+
+/// Why nothing can be recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The binary was built without kernel programs.
+    #[error("this recorder was built without its BPF object; build it with `cargo xtask build`")]
+    NoObject,
+    /// Not allowed.
+    #[error("loading BPF programs needs root (CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN): {0}")]
+    Privilege(String),
+    /// Too old.
+    #[error("kernel {release} is too old: {missing} is missing; Linux 5.15 or later is needed")]
+    TooOld {
+        /// `uname -r`.
+        release: String,
+        /// What the programs need and this kernel lacks.
+        missing: &'static str,
+    },
+    /// Types are missing or lack a member.
+    #[error(transparent)]
+    Offsets(#[from] offsets::OffsetError),
+    /// The kernel refused something.
+    #[error("{what}: {reason}")]
+    Refused {
+        /// Program or map.
+        what: String,
+        /// The kernel's words.
+        reason: String,
+    },
+    /// Attached, but blind.
+    #[error("the {backend} backend attached but does not see: no answer from {hooks}")]
+    Blind {
+        /// Backend.
+        backend: &'static str,
+        /// Hooks whose canary did not come back.
+        hooks: String,
+    },
+}
+
+fn refused(what: impl Into<String>) -> impl FnOnce(aya::programs::ProgramError) -> LoadError {
+    let what = what.into();
+    move |e| {
+        let mut reason = e.to_string();
+        if let aya::programs::ProgramError::LoadError { io_error, verifier_log } = &e {
+            let log = verifier_log.to_string();
+            let tail: Vec<&str> = log.lines().rev().take(6).collect();
+            reason = format!("{io_error}; verifier: {}", tail.into_iter().rev().collect::<Vec<_>>().join(" | "));
+        }
+        LoadError::Refused { what, reason }
+    }
+}
+
+/// A BTF-typed program: name in the object and what it hooks.
+struct Typed {
+    program: &'static str,
+    target: &'static str,
+}
+
+/// A system call tracepoint program and its events.
+struct Syscalls {
+    program: &'static str,
+    events: &'static [&'static str],
+}
+
+const SCHED: [Typed; 3] = [
+    Typed { program: "on_fork", target: "sched_process_fork" },
+    Typed { program: "on_exec", target: "sched_process_exec" },
+    Typed { program: "on_exit", target: "sched_process_exit" },
+];
+
+const TRAMPOLINES: [Typed; 10] = [
+    Typed { program: "do_filp_open", target: "do_filp_open" },
+    Typed { program: "commit_creds", target: "commit_creds" },
+    Typed { program: "path_unlink", target: "security_path_unlink" },
+    Typed { program: "path_rmdir", target: "security_path_rmdir" },
+    Typed { program: "vfs_unlink", target: "vfs_unlink" },
+    Typed { program: "vfs_rmdir", target: "vfs_rmdir" },
+    Typed { program: "path_rename", target: "security_path_rename" },
+    Typed { program: "vfs_rename", target: "vfs_rename" },
+    Typed { program: "pty_write_enter", target: "pty_write" },
+    Typed { program: "pty_write", target: "pty_write" },
+];
+
+const SYSCALLS: [Syscalls; 9] = [
+    Syscalls {
+        program: "sys_exit_open",
+        events: &["sys_exit_open", "sys_exit_openat", "sys_exit_openat2", "sys_exit_creat"],
+    },
+    Syscalls {
+        program: "sys_exit_unlink",
+        events: &["sys_exit_unlink", "sys_exit_unlinkat", "sys_exit_rmdir"],
+    },
+    Syscalls {
+        program: "sys_exit_rename",
+        events: &["sys_exit_rename", "sys_exit_renameat", "sys_exit_renameat2"],
+    },
+    Syscalls {
+        program: "sys_exit_cred",
+        events: &[
+            "sys_exit_setuid",
+            "sys_exit_setreuid",
+            "sys_exit_setresuid",
+            "sys_exit_setfsuid",
+            "sys_exit_setgid",
+            "sys_exit_setregid",
+            "sys_exit_setresgid",
+            "sys_exit_setfsgid",
+            "sys_exit_capset",
+        ],
+    },
+    Syscalls { program: "sys_exit_read", events: &["sys_exit_read"] },
+    Syscalls { program: "sys_exit_readv", events: &["sys_exit_readv"] },
+    Syscalls { program: "sys_enter_write", events: &["sys_enter_write", "sys_enter_writev"] },
+    Syscalls { program: "sys_exit_write", events: &["sys_exit_write"] },
+    Syscalls { program: "sys_exit_writev", events: &["sys_exit_writev"] },
+];
+
+/// Loaded, attached and seen to work.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    pub(super) backend: Backend,
+    pub(super) attached: Vec<perf::Attached>,
+    pub(super) critical: RingBuf<aya::maps::MapData>,
+    pub(super) bulk: RingBuf<aya::maps::MapData>,
+    pub(super) state: Array<aya::maps::MapData, u32>,
+    pub(super) tasks: Map,
+    /// Events that came while the canaries were awaited.
+    pub(super) early: Vec<Vec<u8>>,
+    /// Why a better backend was not taken.
+    pub(super) refused: Option<String>,
+}
+
+/// Loads the best backend that the choice allows and whose canaries come back.
+pub(super) fn load(config: &CaptureConfig, object: &[u8]) -> Result<Loaded, LoadError> {
+    if object.is_empty() {
+        return Err(LoadError::NoObject);
+    }
+    // The parsed types are needed twice and dropped with this frame.
+    let table = offsets::resolve(&btf::Btf::of_kernel().map_err(offsets::OffsetError::from)?)?;
+    let btf = Btf::from_sys_fs()
+        .map_err(|e| LoadError::Refused { what: "type information".into(), reason: e.to_string() })?;
+    match config.backend {
+        BackendChoice::Only(backend) => attempt(backend, config, object, &table, &btf),
+        BackendChoice::Auto => match attempt(Backend::Trampoline, config, object, &table, &btf) {
+            Ok(loaded) => Ok(loaded),
+            Err(why @ (LoadError::Refused { .. } | LoadError::Blind { .. })) => {
+                let mut loaded = attempt(Backend::Tracepoint, config, object, &table, &btf)?;
+                loaded.refused = Some(why.to_string());
+                Ok(loaded)
+            }
+            Err(other) => Err(other),
+        },
+    }
+}
+
+fn attempt(
+    backend: Backend,
+    config: &CaptureConfig,
+    object: &[u8],
+    table: &[u32],
+    btf: &Btf,
+) -> Result<Loaded, LoadError> {
+    let settings = [
+        u32::from(config.all_logins),
+        match config.tty_input {
+            InputMode::Off => 0,
+            InputMode::Redacted => 1,
+            InputMode::Full => 2,
+        },
+    ];
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(btf))
+        .verifier_log_level(VerifierLogLevel::STATS)
+        .allow_unsupported_maps()
+        .override_global("OFFSETS", table, true)
+        .override_global("SETTINGS", settings.as_slice(), true)
+        .map_max_entries("CRITICAL", config.critical_ring)
+        .map_max_entries("BULK", config.bulk_ring)
+        .load(object)
+        .map_err(|e| map_error(&e))?;
+    let critical = ring(&mut ebpf, "CRITICAL")?;
+    let bulk = ring(&mut ebpf, "BULK")?;
+    let state = ebpf
+        .take_map("STATE")
+        .and_then(|m| Array::try_from(m).ok())
+        .ok_or_else(|| missing("STATE"))?;
+    let tasks = ebpf.take_map("TASKS").ok_or_else(|| missing("TASKS"))?;
+    set_first_mark(&mut ebpf, clock::boot())?;
+    let mut loaded =
+        Loaded { ebpf, backend, attached: Vec::new(), critical, bulk, state, tasks, early: Vec::new(), refused: None };
+    loaded.attach(btf)?;
+    let silent = canary::silent_hooks(&mut loaded, Duration::from_secs(5))
+        .map_err(|e| LoadError::Refused { what: "canary".into(), reason: e.to_string() })?;
+    if silent.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(LoadError::Blind { backend: backend.name(), hooks: silent.join(", ") })
+    }
+}
+
+fn map_error(e: &aya::EbpfError) -> LoadError {
+    use std::error::Error;
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    let mut privilege = false;
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            privilege = io.raw_os_error() == Some(libc::EPERM);
+        }
+        cause = inner.source();
+    }
+    if privilege { LoadError::Privilege(text) } else { LoadError::Refused { what: "BPF maps".into(), reason: text } }
+}
+
+fn missing(map: &str) -> LoadError {
+    LoadError::Refused { what: format!("map {map}"), reason: "not in the object".into() }
+}
+
+fn ring(ebpf: &mut Ebpf, name: &str) -> Result<RingBuf<aya::maps::MapData>, LoadError> {
+    let map = ebpf.take_map(name).ok_or_else(|| missing(name))?;
+    RingBuf::try_from(map)
+        .map_err(|e| LoadError::Refused { what: format!("ring {name}"), reason: e.to_string() })
+}
+
+/// Marks rise over restarts of the service within one boot.
+fn set_first_mark(ebpf: &mut Ebpf, now: BootNanos) -> Result<(), LoadError> {
+    let mut next: Array<_, u64> =
+        ebpf.map_mut("NEXT_MARK").and_then(|m| Array::try_from(m).ok()).ok_or_else(|| missing("NEXT_MARK"))?;
+    next.set(0, now.get(), 0)
+        .map_err(|e| LoadError::Refused { what: "map NEXT_MARK".into(), reason: e.to_string() })
+}
+
+impl Loaded {
+    fn attach(&mut self, btf: &Btf) -> Result<(), LoadError> {
+        // Trampolines first: if the kernel refuses them, nothing else was done in vain.
+        if self.backend == Backend::Trampoline {
+            for t in &TRAMPOLINES {
+                self.attach_typed(t, btf)?;
+            }
+        } else {
+            self.attach_syscalls()?;
+        }
+        for t in &SCHED {
+            self.attach_typed(t, btf)?;
+        }
+        Ok(())
+    }
+
+    fn program(&mut self, name: &str) -> Result<&mut Program, LoadError> {
+        self.ebpf.program_mut(name).ok_or_else(|| LoadError::Refused {
+            what: format!("program {name}"),
+            reason: "not in the object".into(),
+        })
+    }
+
+    fn attach_typed(&mut self, t: &Typed, btf: &Btf) -> Result<(), LoadError> {
+        let fail = || refused(format!("{} on {}", t.program, t.target));
+        match self.program(t.program)? {
+            Program::BtfTracePoint(p) => {
+                p.load(t.target, btf).map_err(fail())?;
+                p.attach().map_err(fail())?;
+            }
+            Program::FExit(p) => {
+                p.load(t.target, btf).map_err(fail())?;
+                p.attach().map_err(fail())?;
+            }
+            Program::FEntry(p) => {
+                p.load(t.target, btf).map_err(fail())?;
+                p.attach().map_err(fail())?;
+            }
+            _ => return Err(missing(t.program)),
+        }
+        Ok(())
+    }
+
+    fn attach_syscalls(&mut self) -> Result<(), LoadError> {
+        let io = |what: String| move |e: io::Error| LoadError::Refused { what, reason: e.to_string() };
+        let tracefs = TraceFs::open().map_err(io("tracefs".into()))?;
+        for s in &SYSCALLS {
+            let Program::TracePoint(program) = self.program(s.program)? else {
+                return Err(missing(s.program));
+            };
+            program.load().map_err(refused(s.program))?;
+            let fd = program.fd().map_err(refused(s.program))?;
+            let mut links = Vec::new();
+            for event in s.events {
+                let id = tracefs.id(&format!("syscalls/{event}")).map_err(io(format!("tracepoint {event}")))?;
+                let fd = std::os::fd::AsFd::as_fd(fd);
+                links.push(perf::attach_tracepoint(fd, id).map_err(io(format!("attach to {event}")))?);
+            }
+            self.attached.append(&mut links);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,240 @@
+//! Exact losses. A hole in the sequence numbers of a processor and ring is a loss; counters in a map say of which
+//! class. Preempted programs can swap neighbours, so a hole counts only when it stays.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use recorder_common::{CLASSES, Class, CpuCounters, RINGS};
+
+use crate::model::{Bytes, Loss, LossReason};
+
+/// How long a hole may wait for a late number.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+const RING_NAMES: [&str; RINGS] = ["critical", "bulk"];
+
+#[derive(Clone, Copy, Debug)]
+struct Hole {
+    from: u64,
+    to: u64,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Lane {
+    next: u64,
+    holes: Vec<Hole>,
+}
+
+/// Follows all sequence numbers.
+#[derive(Default)]
+pub(super) struct LossTracker {
+    lanes: HashMap<(u16, u16), Lane>,
+    last: Vec<CpuCounters>,
+    undecodable: u64,
+}
+
+impl LossTracker {
+    /// Notes the number of an event that arrived.
+    pub(super) fn seen(&mut self, cpu: u16, ring: u16, seq: u64, now: Instant) {
+        let lane = self.lanes.entry((cpu, ring)).or_default();
+        if seq == lane.next {
+            lane.next += 1;
+        } else if seq > lane.next {
+            lane.holes.push(Hole { from: lane.next, to: seq - 1, since: now });
+            lane.next = seq + 1;
+        } else {
+            lane.fill(seq);
+        }
+    }
+
+    /// Notes an event that arrived and made no sense.
+    pub(super) fn undecodable(&mut self) {
+        self.undecodable += 1;
+    }
+
+    /// True if there is a hole that may have to be declared.
+    pub(super) fn has_holes(&self) -> bool {
+        self.undecodable > 0 || self.lanes.values().any(|l| !l.holes.is_empty())
+    }
+
+    /// Declares the holes that stayed (all of them if `all`) and whatever the counters say beyond them.
+    pub(super) fn declare(&mut self, counters: &[CpuCounters], now: Instant, all: bool) -> Vec<Loss> {
+        let mut out = Vec::new();
+        self.last.resize(counters.len(), CpuCounters::default());
+        for (cpu, (new, old)) in counters.iter().zip(self.last.iter_mut()).enumerate() {
+            let cpu = u16::try_from(cpu).unwrap_or(u16::MAX);
+            for (ring, name) in (0_u16..).zip(RING_NAMES) {
+                let at = usize::from(ring);
+                let lane = self.lanes.entry((cpu, ring)).or_default();
+                let ripe: Vec<Hole> =
+                    lane.holes.extract_if(.., |h| all || now.duration_since(h.since) > PATIENCE).collect();
+                if all {
+                    // Numbers at the end that never arrived.
+                    let end = new.seq.get(at).copied().unwrap_or(0);
+                    if end > lane.next {
+                        out.extend(tail(lane, end, cpu, name, new, old, at));
+                        continue;
+                    }
+                }
+                if !ripe.is_empty() {
+                    out.extend(classed(&ripe, cpu, name, new, old, at));
+                }
+            }
+            unnumbered(cpu, new, old, &mut out);
+        }
+        if self.undecodable > 0 {
+            out.push(Loss { count: std::mem::take(&mut self.undecodable), ..loss("unknown", LossReason::Undecodable) });
+        }
+        out
+    }
+}
+
+impl Lane {
+    fn fill(&mut self, seq: u64) {
+        let Some(at) = self.holes.iter().position(|h| h.from <= seq && seq <= h.to) else { return };
+        let hole = self.holes.swap_remove(at);
+        if hole.from < seq {
+            self.holes.push(Hole { to: seq - 1, ..hole });
+        }
+        if seq < hole.to {
+            self.holes.push(Hole { from: seq + 1, ..hole });
+        }
+    }
+}
+
+fn loss(class: &str, reason: LossReason) -> Loss {
+    Loss {
+        class: Bytes::from(class),
+        ring: Bytes::from("kernel"),
+        cpu: u16::MAX,
+        from: 0,
+        to: 0,
+        count: 0,
+        reason,
+    }
+}
+
+fn tail(
+    lane: &mut Lane,
+    end: u64,
+    cpu: u16,
+    ring: &str,
+    new: &CpuCounters,
+    old: &mut CpuCounters,
+    at: usize,
+) -> Vec<Loss> {
+    let hole = Hole { from: lane.next, to: end - 1, since: Instant::now() };
+    lane.next = end;
+    classed(&[hole], cpu, ring, new, old, at)
+}
+
+/// Holes of one processor and ring, told apart by the classes that the counters name.
+fn classed(
+    holes: &[Hole],
+    cpu: u16,
+    ring: &str,
+    new: &CpuCounters,
+    old: &mut CpuCounters,
+    at: usize,
+) -> Vec<Loss> {
+    let from = holes.iter().map(|h| h.from).min().unwrap_or(0);
+    let to = holes.iter().map(|h| h.to).max().unwrap_or(0);
+    let mut missing: u64 = holes.iter().map(|h| h.to - h.from + 1).sum();
+    let mut out = Vec::new();
+    let entry = |class: &str, count| Loss {
+        ring: Bytes::from(ring),
+        cpu,
+        from,
+        to,
+        count,
+        ..loss(class, LossReason::RingFull)
+    };
+    if let (Some(new), Some(old)) = (new.ring_full.get(at), old.ring_full.get_mut(at)) {
+        for ((name, n), o) in Class::NAMES.iter().zip(new).zip(old.iter_mut()) {
+            // The counter may already know of a hole that is not ripe; it is declared with that one.
+            let count = n.saturating_sub(*o).min(missing);
+            if count > 0 {
+                out.push(entry(name, count));
+                *o += count;
+                missing -= count;
+            }
+        }
+    }
+    if missing > 0 {
+        out.push(entry("unknown", missing));
+    }
+    out
+}
+
+/// Losses that have no sequence number.
+fn unnumbered(cpu: u16, new: &CpuCounters, old: &mut CpuCounters, out: &mut Vec<Loss>) {
+    let mut push = |class: &str, n: u64, o: &mut u64, reason| {
+        if n > *o {
+            out.push(Loss { cpu, count: n - *o, ..loss(class, reason) });
+            *o = n;
+        }
+    };
+    for class in 0..CLASSES {
+        if let (Some(name), Some(n), Some(o)) =
+            (Class::NAMES.get(class), new.scratch_busy.get(class), old.scratch_busy.get_mut(class))
+        {
+            push(name, *n, o, LossReason::ScratchBusy);
+        }
+    }
+    push("session", new.mark_failed, &mut old.mark_failed, LossReason::MarkFailed);
+    push("tty", new.map_full, &mut old.map_full, LossReason::MapFull);
+    push("tty_bytes", new.unread_tty_bytes, &mut old.unread_tty_bytes, LossReason::ReadFault);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters(file: u64, tty: u64) -> Vec<CpuCounters> {
+        let mut c = CpuCounters::default();
+        c.ring_full[1][Class::FILE] = file;
+        c.ring_full[1][Class::TTY] = tty;
+        vec![c]
+    }
+
+    #[test]
+    fn a_hole_that_stays_is_declared_once_with_its_classes() {
+        let t0 = Instant::now();
+        let mut l = LossTracker::default();
+        for seq in [0, 1, 5, 6] {
+            l.seen(0, 1, seq, t0);
+        }
+        assert!(l.has_holes());
+        assert_eq!(l.declare(&counters(2, 1), t0, false), []);
+        let late = t0 + PATIENCE * 2;
+        let out = l.declare(&counters(2, 1), late, false);
+        let told: Vec<_> = out.iter().map(|x| (x.class.escaped(), x.from, x.to, x.count)).collect();
+        assert_eq!(told, [("file".into(), 2, 4, 2), ("tty".into(), 2, 4, 1)]);
+        assert_eq!(l.declare(&counters(2, 1), late, false), []);
+    }
+
+    #[test]
+    fn swapped_neighbours_are_no_loss() {
+        let t0 = Instant::now();
+        let mut l = LossTracker::default();
+        for seq in [0, 2, 3, 1, 6, 5, 4] {
+            l.seen(0, 1, seq, t0);
+        }
+        assert!(!l.has_holes());
+        assert_eq!(l.declare(&counters(0, 0), t0 + PATIENCE * 2, false), []);
+    }
+
+    #[test]
+    fn numbers_missing_at_the_end_are_declared_at_the_end() {
+        let t0 = Instant::now();
+        let mut l = LossTracker::default();
+        l.seen(0, 1, 0, t0);
+        let mut c = counters(3, 0);
+        c[0].seq[1] = 4;
+        let out = l.declare(&c, t0, true);
+        assert_eq!((out[0].from, out[0].to, out[0].count, out.len()), (1, 3, 3, 1));
+    }
+}

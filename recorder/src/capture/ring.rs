@@ -1,0 +1,219 @@
+//! The running capture: drains both rings, keeps order and count, sleeps when there is nothing to do.
+
+use std::time::{Duration, Instant};
+
+use aya::maps::{HashMap as BpfHashMap, MapData, PerCpuArray};
+use recorder_common::{CLASSES, CpuCounters, Hook, RINGS, State};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{
+    decode::{self, Decoder},
+    load::{self, Backend, CaptureConfig, LoadError, Loaded},
+    loss::LossTracker,
+    order::Reorder,
+    seed,
+};
+use crate::{
+    model::{BootNanos, Captured, Mark},
+    sys::clock,
+};
+
+/// Words of `CpuCounters`.
+const COUNTER_WORDS: usize = size_of::<CpuCounters>() / 8;
+/// Events taken from one ring before the other gets its turn.
+const TURN: usize = 64 * 1024;
+
+/// What was seen so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events taken over.
+    pub events: u64,
+    /// Events lost.
+    pub lost: u64,
+}
+
+/// Live kernel programs and their reader.
+pub struct Capture {
+    loaded: Loaded,
+    counters: PerCpuArray<MapData, [u64; COUNTER_WORDS]>,
+    ttys: BpfHashMap<MapData, u64, [u8; 32]>,
+    decoder: Decoder,
+    losses: LossTracker,
+    order: Reorder,
+    counts: Counts,
+    checked: Instant,
+}
+
+impl Capture {
+    /// Loads, attaches, and waits for the canaries.
+    pub fn start(config: &CaptureConfig) -> Result<Self, LoadError> {
+        super::probe().check_age()?;
+        let mut loaded = load::load(config, load::OBJECT)?;
+        let missing = |what: &str| LoadError::Refused { what: what.into(), reason: "not in the object".into() };
+        let counters = loaded.ebpf.take_map("COUNTERS").and_then(|m| PerCpuArray::try_from(m).ok());
+        let ttys = loaded.ebpf.take_map("TTYS").and_then(|m| BpfHashMap::try_from(m).ok());
+        let mut capture = Self {
+            counters: counters.ok_or_else(|| missing("map COUNTERS"))?,
+            ttys: ttys.ok_or_else(|| missing("map TTYS"))?,
+            decoder: Decoder::default(),
+            losses: LossTracker::default(),
+            order: Reorder::default(),
+            counts: Counts::default(),
+            checked: Instant::now(),
+            loaded,
+        };
+        for raw in std::mem::take(&mut capture.loaded.early) {
+            capture.take(&raw, Instant::now());
+        }
+        Ok(capture)
+    }
+
+    /// The backend that answered.
+    pub fn backend(&self) -> Backend {
+        self.loaded.backend
+    }
+
+    /// Why a better backend was not taken, in the kernel's words.
+    pub fn refused(&self) -> Option<&str> {
+        self.loaded.refused.as_deref()
+    }
+
+    /// Hooks whose canary came back: all of them, or `start` would have failed.
+    pub fn hooks(&self) -> &'static [&'static str] {
+        &Hook::NAMES
+    }
+
+    /// Totals.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Marks what already runs. Call once, after `start`.
+    pub fn seed(&mut self) -> seed::Seeded {
+        seed::run(&self.loaded.tasks)
+    }
+
+    /// Takes what the rings hold and gives out what is in order, with the losses found. Returns the number of events
+    /// taken. With `last`, nothing is held back.
+    pub fn drain(&mut self, out: &mut Vec<Captured>, last: bool) -> usize {
+        let horizon = clock::boot();
+        let now = Instant::now();
+        let before = self.counts.events;
+        for _ in 0..if last { 64 } else { 1 } {
+            if !self.turn(now) {
+                break;
+            }
+        }
+        for event in self.decoder.overdue(now, last) {
+            self.order.push(event);
+        }
+        let horizon = if last { BootNanos::new(u64::MAX) } else { horizon };
+        self.order.release(horizon, |e| out.push(Captured::Event(Box::new(e))));
+        if last || self.losses.has_holes() || now.duration_since(self.checked) > Duration::from_millis(500) {
+            self.checked = now;
+            let counters = self.read_counters();
+            for loss in self.losses.declare(&counters, now, last) {
+                self.counts.lost += loss.count;
+                out.push(Captured::Lost(loss));
+            }
+        }
+        usize::try_from(self.counts.events - before).unwrap_or(usize::MAX)
+    }
+
+    /// One turn over both rings; false if there was nothing.
+    fn turn(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        let Self { loaded, decoder, losses, order, counts, .. } = self;
+        for ring in [&mut loaded.critical, &mut loaded.bulk] {
+            for _ in 0..TURN {
+                let Some(item) = ring.next() else { break };
+                any = true;
+                take(&item, now, decoder, losses, order, counts);
+            }
+        }
+        any
+    }
+
+    fn take(&mut self, raw: &[u8], now: Instant) {
+        take(raw, now, &mut self.decoder, &mut self.losses, &mut self.order, &mut self.counts);
+    }
+
+    /// True if events are held for their order.
+    pub fn holds_back(&self) -> bool {
+        !self.order.is_empty()
+    }
+
+    /// Sleeps until the rings want attention, at most `limit`.
+    pub fn sleep(&mut self, limit: Duration) {
+        if self.set_idle(1).is_err() {
+            std::thread::sleep(limit.min(Duration::from_millis(5)));
+            return;
+        }
+        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(limit.subsec_nanos()) };
+        let mut fds = [
+            PollFd::new(&self.loaded.critical, PollFlags::IN),
+            PollFd::new(&self.loaded.bulk, PollFlags::IN),
+        ];
+        let _ = poll(&mut fds, Some(&timeout));
+        let _ = self.set_idle(0);
+    }
+
+    fn set_idle(&mut self, idle: u32) -> Result<(), aya::maps::MapError> {
+        self.loaded.state.set(State::IDLE, idle, 0)
+    }
+
+    /// Forgets the terminals of a session that ended, so that nobody who gets one of their addresses is recorded.
+    pub fn forget(&mut self, mark: Mark) {
+        let wanted = mark.get().to_le_bytes();
+        let stale: Vec<u64> = self
+            .ttys
+            .iter()
+            .filter_map(Result::ok)
+            .filter(|(_, state)| state.starts_with(&wanted))
+            .map(|(key, _)| key)
+            .collect();
+        for key in stale {
+            let _ = self.ttys.remove(&key);
+        }
+    }
+
+    fn read_counters(&self) -> Vec<CpuCounters> {
+        let Ok(values) = self.counters.get(&0, 0) else { return Vec::new() };
+        values.iter().map(counters_of).collect()
+    }
+}
+
+fn take(
+    raw: &[u8],
+    now: Instant,
+    decoder: &mut Decoder,
+    losses: &mut LossTracker,
+    order: &mut Reorder,
+    counts: &mut Counts,
+) {
+    counts.events += 1;
+    if let Ok(head) = decode::header(raw) {
+        losses.seen(head.cpu, head.ring, head.seq, now);
+    }
+    match decoder.decode(raw) {
+        Ok(Some(event)) => order.push(event),
+        Ok(None) => {}
+        Err(error) => {
+            tracing::error!(%error, "an event from the kernel could not be decoded");
+            losses.undecodable();
+        }
+    }
+}
+
+fn counters_of(words: &[u64; COUNTER_WORDS]) -> CpuCounters {
+    let mut words = words.iter().copied();
+    let mut next = || words.next().unwrap_or(0);
+    let mut c = CpuCounters::default();
+    c.seq = std::array::from_fn::<_, RINGS, _>(|_| next());
+    c.ring_full = std::array::from_fn(|_| std::array::from_fn::<_, CLASSES, _>(|_| next()));
+    c.scratch_busy = std::array::from_fn::<_, CLASSES, _>(|_| next());
+    c.mark_failed = next();
+    c.map_full = next();
+    c.unread_tty_bytes = next();
+    c
+}

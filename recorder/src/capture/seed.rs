@@ -1,0 +1,210 @@
+//! Marks what already runs when the recorder starts: after the hooks are attached, pass after pass until one adds
+//! nothing, because what runs can fork while we look.
+
+use std::{
+    collections::{HashMap, HashSet},
+    os::fd::AsFd,
+    sync::Arc,
+};
+
+use aya::maps::Map;
+use recorder_common::TaskMark;
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::{
+    model::{
+        Act, BootNanos, Bytes, Captured, Caps, Elevated, Flags, Ids, KernelEvent, Mark, Task, TaskId, Via,
+    },
+    sys::{
+        bpf, clock,
+        process::{self, Process},
+    },
+};
+
+/// Marks of seeded sessions have the top bit, so that they never meet the kernel's own.
+const SEEDED: u64 = 1 << 63;
+/// A safety net: what forks faster than this is left to its parents' marks.
+const PASSES: usize = 20;
+
+/// What was found running.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seeded {
+    /// Members of elevated sessions, parents before children.
+    pub members: Vec<Captured>,
+    /// Processes of people who are not elevated.
+    pub people: usize,
+    /// Processes that could not be marked.
+    pub failed: usize,
+}
+
+/// Marks every process of a person; returns those of elevated sessions.
+pub(super) fn run(tasks: &Map) -> Seeded {
+    let mut seeded = Seeded::default();
+    let Map::Unsupported(data) = tasks else { return seeded };
+    let fd = data.fd().as_fd();
+    let mut marks: HashMap<TaskId, u64> = HashMap::new();
+    let mut next = SEEDED | clock::boot().get();
+    for _ in 0..PASSES {
+        let all: HashMap<u32, Process> =
+            process::pids().unwrap_or_default().into_iter().filter_map(process::read).map(|p| (p.id.pid, p)).collect();
+        let mut added = 0;
+        for process in in_tree_order(&all) {
+            if marks.contains_key(&process.id) {
+                continue;
+            }
+            let parent = all.get(&process.ppid).and_then(|p| marks.get(&p.id)).copied();
+            let Some(mark) = judge(process, parent, &mut next) else { continue };
+            // The kernel may have marked it meanwhile, by fork or exec: its word counts.
+            if matches!(bpf::task_mark(fd, process.id.pid), Ok(Some(_))) {
+                continue;
+            }
+            let value = TaskMark { mark, flags: 0, creds: creds(process) };
+            let Ok(bytes) = <[u8; 64]>::read_from_bytes(value.as_bytes()) else { continue };
+            if bpf::set_task_mark(fd, process.id.pid, &bytes).is_err() {
+                seeded.failed += usize::from(process::is_alive(process.id));
+                continue;
+            }
+            marks.insert(process.id, mark);
+            added += 1;
+            if mark == 0 {
+                seeded.people += 1;
+            } else {
+                seeded.members.push(member(process, mark));
+            }
+        }
+        if added == 0 {
+            break;
+        }
+    }
+    seeded
+}
+
+/// The mark a process gets: its parent's session, a new one if it is elevated, 0 if it is a person's and not elevated.
+fn judge(process: &Process, parent: Option<u64>, next: &mut u64) -> Option<u64> {
+    if process.loginuid == u32::MAX {
+        return parent;
+    }
+    let [uid, euid, ..] = process.uids;
+    // As in the kernel's judgement: sshd's monitor carries the login uid, runs as root and is nobody's work.
+    let person = parent.is_some() || (uid == process.loginuid && (uid != 0 || process.leads));
+    if !person {
+        return None;
+    }
+    match parent {
+        Some(session) if session != 0 => Some(session),
+        _ if euid == 0 || process.cap_effective != 0 => {
+            *next += 1;
+            Some(*next)
+        }
+        _ => Some(0),
+    }
+}
+
+/// Parents before children; cycles (there are none in a sane /proc) are left out.
+fn in_tree_order(all: &HashMap<u32, Process>) -> Vec<&Process> {
+    let mut children: HashMap<u32, Vec<&Process>> = HashMap::new();
+    for p in all.values() {
+        children.entry(p.ppid).or_default().push(p);
+    }
+    let mut seen = HashSet::new();
+    let mut queue: Vec<&Process> = all.values().filter(|p| !all.contains_key(&p.ppid)).collect();
+    let mut out = Vec::with_capacity(all.len());
+    while let Some(p) = queue.pop() {
+        if seen.insert(p.id.pid) {
+            out.push(p);
+            queue.extend(children.get(&p.id.pid).into_iter().flatten());
+        }
+    }
+    out
+}
+
+fn creds(p: &Process) -> recorder_common::Creds {
+    let [uid, euid, suid, fsuid] = p.uids;
+    let [gid, egid, sgid, fsgid] = p.gids;
+    recorder_common::Creds {
+        uid,
+        gid,
+        suid,
+        sgid,
+        euid,
+        egid,
+        fsuid,
+        fsgid,
+        cap_permitted: p.cap_permitted,
+        cap_effective: p.cap_effective,
+    }
+}
+
+fn member(p: &Process, mark: u64) -> Captured {
+    let [uid, euid, suid, fsuid] = p.uids;
+    let [gid, egid, ..] = p.gids;
+    let ids = Ids { uid, euid, suid, fsuid, gid, egid };
+    let task = Task {
+        id: p.id,
+        tid: p.id.pid,
+        ppid: p.ppid,
+        comm: Bytes::new(p.comm.clone()),
+        auid: p.loginuid,
+        uid,
+        euid,
+    };
+    let act = Act::Seeded(Elevated {
+        old: ids,
+        new: ids,
+        caps: Caps { effective: p.cap_effective, permitted: p.cap_permitted },
+        audit_session: p.audit_session,
+        via: Via::Seeded.code(),
+    });
+    let boot_ns: BootNanos = clock::boot();
+    Captured::Event(Box::new(KernelEvent {
+        boot_ns,
+        cpu: u16::MAX,
+        mark: Mark::new(mark),
+        flags: Flags::SEEDED,
+        task: Arc::new(task),
+        act,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(pid: u32, ppid: u32, loginuid: u32, uid: u32, euid: u32, leads: bool) -> Process {
+        Process {
+            id: TaskId { pid, start: BootNanos::new(u64::from(pid)) },
+            ppid,
+            loginuid,
+            audit_session: 1,
+            uids: [uid, euid, euid, euid],
+            gids: [uid; 4],
+            cap_effective: 0,
+            cap_permitted: 0,
+            comm: b"x".to_vec(),
+            tty: 0,
+            leads,
+        }
+    }
+
+    #[test]
+    fn the_login_daemon_is_nobody_and_root_logins_are_elevated() {
+        let mut next = SEEDED;
+        assert_eq!(judge(&process(1, 0, u32::MAX, 0, 0, true), None, &mut next), None);
+        assert_eq!(judge(&process(2, 1, 1001, 0, 0, false), None, &mut next), None);
+        assert_eq!(judge(&process(3, 2, 1001, 1001, 1001, false), None, &mut next), Some(0));
+        assert_eq!(judge(&process(4, 3, 1001, 1001, 0, false), Some(0), &mut next), Some(SEEDED + 1));
+        assert_eq!(judge(&process(5, 4, 1001, 0, 0, false), Some(SEEDED + 1), &mut next), Some(SEEDED + 1));
+        assert_eq!(judge(&process(6, 1, 0, 0, 0, false), None, &mut next), None);
+        assert_eq!(judge(&process(7, 6, 0, 0, 0, true), None, &mut next), Some(SEEDED + 2));
+        // Root rewrote the login uid: the lineage holds.
+        assert_eq!(judge(&process(8, 4, u32::MAX, 0, 0, false), Some(SEEDED + 1), &mut next), Some(SEEDED + 1));
+    }
+
+    #[test]
+    fn parents_come_first() {
+        let all: HashMap<u32, Process> =
+            [(3, 2), (2, 1), (1, 0), (9, 3)].map(|(p, pp)| (p, process(p, pp, 1, 1, 1, false))).into();
+        let order: Vec<u32> = in_tree_order(&all).iter().map(|p| p.id.pid).collect();
+        assert_eq!(order, [1, 2, 3, 9]);
+    }
+}

@@ -1,0 +1,89 @@
+//! What capture hands to session tracking.
+
+use std::sync::Arc;
+
+use super::{BootNanos, Bytes, Caps, Exec, Exit, File, FileOp, Flags, Ids, Loss, Mark, Task, TaskId, TtyOp};
+
+/// One item from the kernel, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Captured {
+    /// Something happened.
+    Event(Box<KernelEvent>),
+    /// Something happened and is missing.
+    Lost(Loss),
+}
+
+/// A decoded event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KernelEvent {
+    /// When.
+    pub boot_ns: BootNanos,
+    /// On which processor.
+    pub cpu: u16,
+    /// The session's mark.
+    pub mark: Mark,
+    /// What is special about it.
+    pub flags: Flags,
+    /// Who.
+    pub task: Arc<Task>,
+    /// What.
+    pub act: Act,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// A session begins with this task.
+    Elevated(Elevated),
+    /// Found running at start as part of a session; the first of a session opens it.
+    Seeded(Elevated),
+    /// A program was started.
+    Exec(Exec),
+    /// A process was made.
+    Fork(TaskId),
+    /// A process ended.
+    Exit(Exit),
+    /// Credentials changed.
+    Cred {
+        /// Before.
+        old: (Ids, Caps),
+        /// After.
+        new: (Ids, Caps),
+    },
+    /// A file was touched.
+    File(FileOp, File),
+    /// A terminal showed, took or changed something.
+    Tty(TtyOp, TtyAct),
+}
+
+/// The kernel's view of an elevation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elevated {
+    /// Before.
+    pub old: Ids,
+    /// After.
+    pub new: Ids,
+    /// Capabilities after.
+    pub caps: Caps,
+    /// Audit's session id.
+    pub audit_session: u32,
+    /// How: a `Via` number.
+    pub via: u16,
+}
+
+/// A terminal event before the session has given the terminal a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TtyAct {
+    /// The kernel's address of the terminal: an identity within the session, never shown.
+    pub key: u64,
+    /// Name, such as `pts/3`.
+    pub name: Bytes,
+    /// The bytes.
+    pub data: Bytes,
+    /// Typed bytes not kept.
+    pub hidden: u32,
+    /// Columns.
+    pub cols: u16,
+    /// Rows.
+    pub rows: u16,
+}

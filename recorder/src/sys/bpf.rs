@@ -1,0 +1,53 @@
+//! Task storage from user space: aya has no type for it. The key is a pidfd.
+#![expect(unsafe_code, reason = "bpf(2) has no safe wrapper")]
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
+const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
+
+#[repr(C)]
+struct ElementAttr {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+fn element(command: libc::c_int, map: BorrowedFd<'_>, pid: u32, value: &mut [u8; 64]) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    let key: i32 = pidfd.as_fd().as_raw_fd();
+    let attr = ElementAttr {
+        map_fd: u32::try_from(map.as_raw_fd()).map_err(io::Error::other)?,
+        pad: 0,
+        key: u64::try_from((&raw const key).addr()).map_err(io::Error::other)?,
+        value: u64::try_from(value.as_mut_ptr().addr()).map_err(io::Error::other)?,
+        flags: 0,
+    };
+    // SAFETY: `attr` names a key of 4 and a value of 64 bytes, the sizes of the TASKS map; both outlive the call.
+    let r = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const attr, size_of::<ElementAttr>()) };
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Writes the mark of a process's main thread.
+pub fn set_task_mark(map: BorrowedFd<'_>, pid: u32, mark: &[u8; 64]) -> io::Result<()> {
+    let mut value = *mark;
+    element(BPF_MAP_UPDATE_ELEM, map, pid, &mut value)
+}
+
+/// Reads the mark of a process's main thread; `None` if it has none.
+pub fn task_mark(map: BorrowedFd<'_>, pid: u32) -> io::Result<Option<[u8; 64]>> {
+    let mut value = [0; 64];
+    match element(BPF_MAP_LOOKUP_ELEM, map, pid, &mut value) {
+        Ok(()) => Ok(Some(value)),
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(e) => Err(e),
+    }
+}

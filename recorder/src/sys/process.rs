@@ -1,0 +1,162 @@
+//! What /proc says about processes, and about this host.
+
+use std::{fs, io, path::PathBuf};
+
+use crate::model::{BootId, BootNanos, TaskId};
+
+/// One process as /proc shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Identity. The start is rounded down to a clock tick (10 ms): /proc has no more.
+    pub id: TaskId,
+    /// Parent.
+    pub ppid: u32,
+    /// Audit login uid; `u32::MAX` if unset.
+    pub loginuid: u32,
+    /// Audit session id.
+    pub audit_session: u32,
+    /// Real, effective, saved, file-system user id.
+    pub uids: [u32; 4],
+    /// Real, effective, saved, file-system group id.
+    pub gids: [u32; 4],
+    /// Effective capabilities.
+    pub cap_effective: u64,
+    /// Permitted capabilities.
+    pub cap_permitted: u64,
+    /// Name.
+    pub comm: Vec<u8>,
+    /// Controlling terminal as the kernel encodes it; 0 for none.
+    pub tty: u32,
+    /// True if it leads a session (setsid).
+    pub leads: bool,
+}
+
+/// Ticks of /proc's start times: USER_HZ is 100 on every architecture that has BPF.
+const NANOS_PER_TICK: u64 = 10_000_000;
+
+/// All process ids.
+pub fn pids() -> io::Result<Vec<u32>> {
+    Ok(fs::read_dir("/proc")?
+        .filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok())
+        .collect())
+}
+
+/// Reads one process; `None` if it is gone or unreadable.
+pub fn read(pid: u32) -> Option<Process> {
+    let dir = PathBuf::from(format!("/proc/{pid}"));
+    let stat = fs::read(dir.join("stat")).ok()?;
+    let status = fs::read_to_string(dir.join("status")).ok()?;
+    let number = |name: &str| fs::read_to_string(dir.join(name)).ok().and_then(|t| t.trim().parse().ok());
+    let Stat { comm, start, tty, sid } = parse_stat(&stat)?;
+    let mut process = Process {
+        id: TaskId { pid, start: BootNanos::new(start.saturating_mul(NANOS_PER_TICK)) },
+        ppid: 0,
+        loginuid: number("loginuid").unwrap_or(u32::MAX),
+        audit_session: number("sessionid").unwrap_or(u32::MAX),
+        uids: [0; 4],
+        gids: [0; 4],
+        cap_effective: 0,
+        cap_permitted: 0,
+        comm,
+        tty,
+        leads: sid == pid,
+    };
+    for line in status.lines() {
+        let (key, value) = line.split_once(':')?;
+        match key {
+            "PPid" => process.ppid = value.trim().parse().ok()?,
+            "Uid" => process.uids = four(value)?,
+            "Gid" => process.gids = four(value)?,
+            "CapEff" => process.cap_effective = u64::from_str_radix(value.trim(), 16).ok()?,
+            "CapPrm" => process.cap_permitted = u64::from_str_radix(value.trim(), 16).ok()?,
+            _ => {}
+        }
+    }
+    Some(process)
+}
+
+fn four(value: &str) -> Option<[u32; 4]> {
+    let numbers: Vec<u32> = value.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+    numbers.try_into().ok()
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    comm: Vec<u8>,
+    /// In ticks since boot.
+    start: u64,
+    tty: u32,
+    sid: u32,
+}
+
+/// The name may hold spaces and parentheses: the last one ends it.
+fn parse_stat(stat: &[u8]) -> Option<Stat> {
+    let open = stat.iter().position(|b| *b == b'(')?;
+    let close = stat.iter().rposition(|b| *b == b')')?;
+    let comm = stat.get(open + 1..close)?.to_vec();
+    let rest = std::str::from_utf8(stat.get(close + 2..)?).ok()?;
+    let mut fields = rest.split(' ');
+    // Counted from 0 behind the name: 3 = session, 4 = tty_nr, 19 = starttime (proc(5) fields 6, 7 and 22).
+    let sid = fields.nth(3)?.parse().ok()?;
+    let tty: i32 = fields.next()?.parse().ok()?;
+    let start = fields.nth(14)?.parse().ok()?;
+    Some(Stat { comm, start, tty: tty.cast_unsigned(), sid })
+}
+
+/// True if the process with that identity still runs (zombies do not); start times compare at tick precision.
+pub fn is_alive(id: TaskId) -> bool {
+    let Ok(stat) = fs::read(format!("/proc/{}/stat", id.pid)) else { return false };
+    let Some(Stat { start, .. }) = parse_stat(&stat) else { return false };
+    let zombie = stat
+        .iter()
+        .rposition(|b| *b == b')')
+        .and_then(|close| stat.get(close + 2))
+        .is_some_and(|state| matches!(state, b'Z' | b'X'));
+    start == id.start.get() / NANOS_PER_TICK && !zombie
+}
+
+/// The value of a variable in a process's initial environment, at most 256 bytes of it.
+pub fn environment(pid: u32, name: &str) -> Option<Vec<u8>> {
+    let all = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let prefix = format!("{name}=");
+    all.split(|b| *b == 0)
+        .find_map(|v| v.strip_prefix(prefix.as_bytes()))
+        .map(|v| v.get(..256).unwrap_or(v).to_vec())
+}
+
+/// The name of a user id in /etc/passwd (no name service: the daemon must not block on a network).
+pub fn user_name(uid: u32) -> Option<Vec<u8>> {
+    let table = fs::read("/etc/passwd").ok()?;
+    let wanted = uid.to_string();
+    table.split(|b| *b == b'\n').find_map(|line| {
+        let mut fields = line.split(|b| *b == b':');
+        let name = fields.next()?;
+        (fields.nth(1)? == wanted.as_bytes()).then(|| name.to_vec())
+    })
+}
+
+/// This boot's id.
+pub fn boot_id() -> io::Result<BootId> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    BootId::from_hex(text.trim()).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "boot_id is no UUID"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
+        let stat = b"12 (a) b (c) S 1 12 12 34816 12 4194304 1 2 3 4 5 6 7 8 20 0 1 0 777 1 1";
+        assert_eq!(parse_stat(stat), Some(Stat { comm: b"a) b (c".to_vec(), start: 777, tty: 34816, sid: 12 }));
+        assert_eq!(parse_stat(b"12 (a"), None);
+    }
+
+    #[test]
+    fn the_test_itself_is_found() {
+        let me = read(std::process::id()).unwrap();
+        assert_eq!(me.id.pid, std::process::id());
+        assert!(is_alive(me.id));
+        assert!(pids().unwrap().contains(&me.id.pid));
+    }
+}
