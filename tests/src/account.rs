@@ -133,9 +133,9 @@ fn append(path: &str, text: &str) -> Result<()> {
 
 /// A word nobody guesses and no file contains by chance.
 pub fn random_word() -> Result<String> {
+    const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzACDEFGHJKLMNPQRSTUVWXYZ2345679";
     let mut bytes = [0u8; 12];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzACDEFGHJKLMNPQRSTUVWXYZ2345679";
     let pick = |byte: &u8| LETTERS.get(usize::from(*byte) % LETTERS.len()).copied().map_or('x', char::from);
     Ok(bytes.iter().map(pick).collect())
 }

@@ -27,7 +27,7 @@ printf '%s' "$todo" | while read -r line; do sh -c "$line" </dev/null >/dev/null
 "#;
 
 /// How long clean-up may take before we go on without it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Does the clean-up when dropped, and also when our process dies in whatever way.
 pub struct Janitor {

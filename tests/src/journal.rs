@@ -101,13 +101,9 @@ pub fn field<'a>(event: &'a Value, path: &[&str]) -> Option<&'a Value> {
 
 /// `recorder sessions --format json`.
 pub fn sessions(site: &Site) -> Result<Vec<Value>> {
-    let out = site.read(&["sessions", "--format", "json"])?;
-    // 1: nothing matched.
-    if !matches!(out.status.code(), Some(0 | 1)) {
-        bail!("recorder sessions: {}: {}", out.status, String::from_utf8_lossy(&out.stderr).trim());
-    }
+    let text = site.read_ok(&["sessions", "--format", "json"])?;
     let mut found = Vec::new();
-    for value in serde_json::Deserializer::from_slice(&out.stdout).into_iter::<Value>() {
+    for value in serde_json::Deserializer::from_slice(&text).into_iter::<Value>() {
         match value.context("sessions printed no JSON")? {
             Value::Array(list) => found.extend(list),
             Value::Object(map) => match map.get("sessions").and_then(Value::as_array) {

@@ -208,7 +208,10 @@ impl Drop for Terminal {
 
 /// The first position of `needle`.
 pub fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
-    hay.windows(needle.len().max(1)).position(|window| window == needle)
+    if needle.is_empty() {
+        return Some(0);
+    }
+    hay.windows(needle.len()).position(|window| window == needle)
 }
 
 #[cfg(test)]

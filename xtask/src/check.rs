@@ -30,9 +30,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// Runs every check and tells each outcome.
 pub(crate) fn all(quick: bool) -> Result<Totals> {
-    let mut checks = vec![("rustfmt", formatted()), ("layers", listed(layers::violations()?))];
-    checks.push(("file length", listed(tree::too_long()?)));
-    checks.push(("machine paths", listed(tree::machine_paths()?)));
+    let mut checks = vec![("rustfmt", formatted()), ("layers", listed(&layers::violations()?))];
+    checks.push(("file length", listed(&tree::too_long()?)));
+    checks.push(("machine paths", listed(&tree::machine_paths()?)));
     if !quick {
         checks.push(("clippy", clippy()));
         if sh::root().join("recorder-ebpf/Cargo.toml").exists() {
@@ -49,7 +49,7 @@ pub(crate) fn all(quick: bool) -> Result<Totals> {
 }
 
 /// No line is good news; otherwise each line is one violation.
-fn listed(lines: Vec<String>) -> Ending {
+fn listed(lines: &[String]) -> Ending {
     if lines.is_empty() { Ending::Passed } else { Ending::Failed(format!("\n    {}", lines.join("\n    "))) }
 }
 

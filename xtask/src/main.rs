@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("xtask: {error:#}");
-            if error.chain().any(|e| e.is::<Missing>()) {
+            if error.downcast_ref::<Missing>().is_some() {
                 ExitCode::from(EXIT_MISSING)
             } else {
                 ExitCode::FAILURE

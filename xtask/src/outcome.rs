@@ -38,6 +38,17 @@ impl Totals {
         self.failed == 0 && self.passed > 0 && !(strict && self.skipped > 0)
     }
 
+    /// Reads such a closing line.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let mut counts = line.split(", ").map(|part| part.split_once(' '));
+        let mut count = |word: &str| match counts.next()?? {
+            (number, found) if found == word => number.parse().ok(),
+            _ => None,
+        };
+        let totals = Self { passed: count("passed")?, failed: count("failed")?, skipped: count("skipped")? };
+        counts.next().is_none().then_some(totals)
+    }
+
     /// The closing line that tools read; it stands alone.
     pub(crate) fn line(self) -> String {
         format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
@@ -63,5 +74,7 @@ mod tests {
         assert!(totals.is_good(false));
         assert!(!totals.is_good(true));
         assert!(!Totals::default().is_good(false));
+        assert_eq!(Totals::parse(&totals.line()), Some(totals));
+        assert_eq!(Totals::parse("1 passed, 0 failed"), None);
     }
 }

@@ -88,7 +88,8 @@ fn permitted(
     for word in may.split(',').map(str::trim) {
         if word.starts_with("nothing") {
             continue;
-        } else if word.starts_with("everything") {
+        }
+        if word.starts_with("everything") {
             allowed.extend(lower.iter().cloned());
         } else if let Some(number) = word.strip_prefix("rank ") {
             allowed.extend(ranks.get(&number.parse()?).into_iter().flatten().cloned());

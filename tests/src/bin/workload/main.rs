@@ -92,16 +92,12 @@ fn run(command: Command) -> Result<()> {
 
 /// Prints the truth, or writes it where a terminal would garble it.
 fn tell(truth: &serde_json::Value, file: Option<&PathBuf>) -> io::Result<()> {
-    match file {
-        Some(path) => {
-            // Appears whole or not at all: its existence is the signal that the work is done.
-            let fresh = path.with_extension("part");
-            std::fs::write(&fresh, truth.to_string())?;
-            std::fs::rename(&fresh, path)
-        }
-        None => {
-            println!("{truth}");
-            Ok(())
-        }
-    }
+    let Some(path) = file else {
+        println!("{truth}");
+        return Ok(());
+    };
+    // Appears whole or not at all: its existence is the signal that the work is done.
+    let fresh = path.with_extension("part");
+    std::fs::write(&fresh, truth.to_string())?;
+    std::fs::rename(&fresh, path)
 }
