@@ -17,7 +17,8 @@ pub use exec::{ArgvPart, CredEvent, Creds, ExecEvent, ExitEvent, ForkEvent, Mark
 pub use file::FileEvent;
 pub use header::{EventHeader, Flag, Hook, Kind, Ring};
 pub use limits::{
-    ARGV_CORE, ARGV_PART, ARGV_PARTS, CLASSES, PATH_PARTS, PATH_ROOM, RINGS, SCRATCH, SCRATCH_SLOTS, STR_MAX, TTY_CHUNK,
+    ARGV_CORE, ARGV_PART, ARGV_PARTS, CLASSES, PATH_PARTS, PATH_ROOM, RINGS, SCRATCH, SCRATCH_SLOTS, STR_MAX,
+    TTY_CHUNK,
 };
 pub use loss::{Class, CpuCounters, MarkFlag, Settings, State, TaskMark, TtyState};
 pub use offsets::{MEMBERS, Member, Offsets};

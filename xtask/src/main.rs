@@ -1,1 +1,77 @@
-fn main() {}
+//! Developer commands, one file each. `cargo xtask help` lists them.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
+
+mod bench;
+mod build;
+mod build_ebpf;
+mod check;
+mod demo;
+mod missing;
+mod outcome;
+mod packages;
+mod setup;
+mod sh;
+mod test;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::missing::Missing;
+
+/// Something the machine lacks: privilege, a package, a kernel feature (docs/cli.md).
+const EXIT_MISSING: u8 = 69;
+
+/// Developer commands of the recorder.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing on this machine
+    Setup(setup::Args),
+    /// Build the kernel programs into target/bpf/recorder.bpf.o
+    BuildEbpf(build_ebpf::Args),
+    /// Set up and build everything: target/release/recorder
+    Build(build::Args),
+    /// Record a real elevated session and show it
+    Demo(demo::Args),
+    /// Formatting, lints, layers, file lengths, licences
+    Check(check::Args),
+    /// Run the suites
+    Test(test::Args),
+    /// Stock kernels under emulation
+    Vm(vm::Args),
+    /// Measure and write docs/benchmarks.md
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().command {
+        Command::Setup(args) => setup::run(&args),
+        Command::BuildEbpf(args) => build_ebpf::run(&args),
+        Command::Build(args) => build::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Vm(args) => vm::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            if error.downcast_ref::<Missing>().is_some() {
+                ExitCode::from(EXIT_MISSING)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Odd bytes and sudden ends: the recorder goes on, and what it sealed stays provable.
+
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use recorder_tests::{
+    account::Sudo,
+    journal::{Events, argv, field, number, text},
+    proc,
+};
+use serde_json::Value;
+
+use crate::stage::Stage;
+
+pub(crate) fn odd_bytes(stage: &mut Stage) -> Result<()> {
+    let oncall = stage.account("oncall", Sudo::Free)?;
+    let running = stage.record()?;
+    let odd = stage.path("odd");
+    let terminal = stage.elevated(
+        &oncall,
+        &[&stage.workload(), "odd", "--dir", &odd, "--prefix", &stage.mark, "--truth", &stage.path("truth")],
+    )?;
+    let (status, shown) = terminal.finish(stage.limit(60))?;
+    ensure!(status.success(), "the workload ended with {status}: {}", String::from_utf8_lossy(&shown));
+    let truth = stage.truth("truth")?;
+    let events = stage.finish(running)?;
+
+    // Arguments that are no text: an escaped form, and the exact bytes beside it.
+    let tag = stage.tag("bytes");
+    let exec = events.execs_with(&tag).next().context("the exec with odd arguments is missing")?;
+    ensure!(
+        exec.to_string().contains("_b64\""),
+        "bytes that are not UTF-8 have no _b64 field: {}",
+        exec.pointer("/exec").unwrap_or(&Value::Null)
+    );
+    ensure!(
+        argv(exec).any(str::is_empty),
+        "the empty argument is gone: {:?}",
+        argv(exec).collect::<Vec<_>>()
+    );
+
+    // A huge argument and a huge list: whole, or cut and stated.
+    let huge = stage.tag("huge-");
+    let exec = events
+        .of_kind("exec")
+        .find(|event| argv(event).any(|arg| arg.starts_with(&huge)))
+        .context("the exec with the huge argument is missing")?;
+    let whole = argv(exec)
+        .any(|arg| Some(arg.len()) == number(&truth, &["huge"]).and_then(|n| usize::try_from(n).ok()));
+    ensure!(whole || cut(exec), "the huge argument is neither whole nor stated as cut");
+    let tag = stage.tag("many");
+    let exec = events.execs_with(&tag).next().context("the exec with many arguments is missing")?;
+    ensure!(argv(exec).count() >= 20_000 || cut(exec), "the long list is neither whole nor stated as cut");
+
+    // No arguments at all: recorded with the path that the kernel used.
+    let program = text(&truth, &["argc0"]);
+    ensure!(
+        events.of_kind("exec").any(|event| text(event, &["exec", "path"]) == program),
+        "the exec without arguments is missing"
+    );
+
+    // Names: exact bytes, or their escaped form; the one beyond PATH_MAX with its end, or cut and stated.
+    for (what, part) in [("the longest name", "n".repeat(255)), ("the name of bytes", "caf".to_owned())] {
+        let prefix = format!("{odd}/{part}");
+        let found = events.of_kind("create").any(|event| text(event, &["file", "path"]).starts_with(&prefix));
+        ensure!(found, "{what} is not among the created files");
+    }
+    let bottom = text(&truth, &["deep_tail"]);
+    let deep =
+        events.of_kind("create").find(|event| text(event, &["file", "path"]).ends_with(bottom) || cut(event));
+    ensure!(deep.is_some(), "the file beyond PATH_MAX is neither there nor stated as cut");
+    Ok(())
+}
+
+fn cut(event: &Value) -> bool {
+    let flagged = field(event, &["flags"]).and_then(Value::as_array);
+    event.get("cut").is_some_and(|cut| !cut.is_null())
+        || flagged.is_some_and(|flags| flags.iter().any(|flag| flag.as_str() == Some("truncated")))
+}
+
+/// Fifty crashes on one journal, each in the middle of work.
+pub(crate) fn kill_9_under_load(stage: &mut Stage) -> Result<()> {
+    // Where all is emulated a start takes seconds; the law is the same for fewer.
+    let rounds: u32 = if stage.limit(1) > Duration::from_secs(2) { 8 } else { 50 };
+    let oncall = stage.account("oncall", Sudo::Free)?;
+    let gate = stage.path("stop");
+    let script =
+        format!("while [ ! -e {gate} ]; do {} ; : >{}; done", stage.noop("load"), stage.path("touched"));
+    // The session is older than any of the recorders, so each of them has to find it.
+    let terminal = stage.elevated(&oncall, &["/bin/sh", "-c", &script])?;
+    let mut before = 0u64;
+    for round in 0..rounds {
+        let running = stage.record().with_context(|| format!("start {round}"))?;
+        let journal = stage.site.journal.clone();
+        // Under load: something was written since this start.
+        proc::until("the journal grows", stage.limit(30), || {
+            let now = written(&journal);
+            (now != before).then_some(now)
+        })?;
+        running.crash()?;
+        before = written(&stage.site.journal);
+        let (code, json) = stage.site.verify()?;
+        ensure!(code <= 1, "after crash {round} verify ends with {code}: {json}");
+    }
+    let running = stage.record()?;
+    std::fs::write(&gate, "")?;
+    terminal.finish(stage.limit(60))?;
+    running.stop(stage.limit(60))?;
+    stage.whole()?;
+    let events = Events::load(&stage.site)?;
+    let crashes =
+        events.of_kind("boot").filter(|event| text(event, &["boot", "previous_end"]) == "crash").count();
+    ensure!(crashes == usize::try_from(rounds)?, "{crashes} of {rounds} crashes are declared");
+    let loads = events.execs_with(&stage.tag("load")).count();
+    ensure!(loads > 0, "nothing of the load was recorded");
+    Ok(())
+}
+
+/// A number that changes with every write to the journal: preallocated files keep their length.
+fn written(journal: &std::path::Path) -> u64 {
+    let Ok(files) = recorder_tests::journal::files(journal) else { return 0 };
+    files
+        .iter()
+        .filter_map(|path| std::fs::metadata(path).ok()?.modified().ok())
+        .filter_map(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+        .map(|age| u64::try_from(age.as_nanos()).unwrap_or(0))
+        .max()
+        .unwrap_or(0)
+}
+
+/// Runs a program to its end with a closed standard input.
+pub(crate) fn output(command: &mut Command) -> Result<std::process::Output> {
+    command.stdin(Stdio::null()).output().context("cannot start the recorder")
+}

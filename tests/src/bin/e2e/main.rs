@@ -1,0 +1,187 @@
+//! The real binary on the real kernel: named scenarios, each with its own scratch directory and its own recorder.
+//!
+//! No test harness, so that one static file runs inside a machine that has a kernel, busybox and nothing else.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
+
+mod contract;
+mod damage;
+mod hostile;
+mod loads;
+mod logins;
+mod secrets;
+mod stage;
+
+use std::{path::PathBuf, process::ExitCode, time::Instant};
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+
+use crate::stage::{Stage, World};
+
+/// End-to-end scenarios of the recorder.
+#[derive(Parser)]
+struct Args {
+    /// The binary under test
+    #[arg(long)]
+    recorder: PathBuf,
+    /// The workload program [default: beside this one]
+    #[arg(long)]
+    workload: Option<PathBuf>,
+    /// Backend to ask for
+    #[arg(long, default_value = "auto")]
+    backend: String,
+    /// Run only these scenarios
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Which group
+    #[arg(long, value_enum, default_value = "all")]
+    suite: Suite,
+    /// Factor on every deadline, for slow machines
+    #[arg(long, default_value_t = 1)]
+    patience: u32,
+    /// Keep the scratch directories of failed scenarios
+    #[arg(long)]
+    keep: bool,
+    /// List the scenarios and end
+    #[arg(long)]
+    list: bool,
+}
+
+/// Groups of scenarios.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Suite {
+    /// Everything
+    All,
+    /// Needs no kernel feature: the command line's contract
+    Cli,
+    /// Needs root and BPF
+    E2e,
+    /// The kernel is too old: the refusal is what is tested
+    Refused,
+}
+
+/// Where a scenario makes sense.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Anywhere.
+    Any,
+    /// Needs sudo, su and useradd.
+    Accounts,
+    /// Needs sshd as well.
+    Sshd,
+}
+
+/// One scenario.
+struct Scenario {
+    name: &'static str,
+    suite: Suite,
+    place: Place,
+    run: fn(&mut Stage) -> Result<()>,
+}
+
+const fn cli(name: &'static str, run: fn(&mut Stage) -> Result<()>) -> Scenario {
+    Scenario { name, suite: Suite::Cli, place: Place::Any, run }
+}
+
+const fn e2e(name: &'static str, place: Place, run: fn(&mut Stage) -> Result<()>) -> Scenario {
+    Scenario { name, suite: Suite::E2e, place, run }
+}
+
+const SCENARIOS: &[Scenario] = &[
+    cli("help-names-the-commands", contract::help_names_the_commands),
+    cli("usage-errors-are-64", contract::usage_errors_are_64),
+    cli("unknown-config-keys-are-named", contract::unknown_config_keys_are_named),
+    cli("encryption-must-be-chosen", contract::encryption_must_be_chosen),
+    cli("no-privilege-is-69", contract::no_privilege_is_69),
+    cli("no-journal-is-said", contract::no_journal_is_said),
+    cli("foreign-files-are-refused", contract::foreign_files_are_refused),
+    e2e("starts-and-stops", Place::Any, contract::starts_and_stops),
+    e2e("doctor-tells-the-backend", Place::Any, contract::doctor_tells_the_backend),
+    e2e("execs-all-there", Place::Any, loads::execs_all_there),
+    e2e("files-all-there", Place::Any, loads::files_all_there),
+    e2e("terminal-byte-exact", Place::Any, loads::terminal_byte_exact),
+    e2e("odd-bytes", Place::Any, hostile::odd_bytes),
+    e2e("secret-at-hidden-prompt", Place::Any, secrets::hidden_prompt),
+    e2e("secret-at-sudo", Place::Accounts, secrets::sudo_prompt),
+    e2e("plain-session-leaves-nothing", Place::Any, logins::plain_session_leaves_nothing),
+    e2e("sudo-i", Place::Accounts, logins::sudo_i),
+    e2e("su-login", Place::Accounts, logins::su_login),
+    e2e("sudo-other-user", Place::Accounts, logins::sudo_other_user),
+    e2e("detached-work", Place::Any, logins::detached_work),
+    e2e("killed-login-shell", Place::Any, logins::killed_login_shell),
+    e2e("two-people-two-sessions", Place::Any, logins::two_people_two_sessions),
+    e2e("ssh-sudo-without-tty", Place::Sshd, logins::ssh_sudo_without_tty),
+    e2e("ssh-interactive-sudo-i", Place::Sshd, logins::ssh_interactive_sudo_i),
+    e2e("ssh-plain-leaves-nothing", Place::Sshd, logins::ssh_plain_leaves_nothing),
+    e2e("resize-is-recorded", Place::Any, loads::resize_is_recorded),
+    e2e("damaged-journals", Place::Any, damage::damaged_journals),
+    e2e("kill-9-under-load", Place::Any, hostile::kill_9_under_load),
+    Scenario {
+        name: "old-kernel-is-69",
+        suite: Suite::Refused,
+        place: Place::Any,
+        run: contract::old_kernel_is_69,
+    },
+];
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("recorder-e2e: {error:#}");
+            ExitCode::from(64)
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<ExitCode> {
+    for name in &args.only {
+        anyhow::ensure!(SCENARIOS.iter().any(|s| s.name == name), "no scenario is named {name}");
+    }
+    let chosen = SCENARIOS.iter().filter(|s| match args.suite {
+        Suite::All => s.suite != Suite::Refused,
+        suite => s.suite == suite,
+    });
+    let chosen: Vec<_> =
+        chosen.filter(|s| args.only.is_empty() || args.only.iter().any(|name| name == s.name)).collect();
+    if args.list {
+        for scenario in chosen {
+            println!("{}", scenario.name);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let world = World::discover(&args.recorder, args.workload.as_deref(), &args.backend, args.patience)?;
+    let (mut passed, mut failed, mut skipped) = (0u32, 0u32, 0u32);
+    for scenario in chosen {
+        let name = scenario.name;
+        if let Some(why) = world.misplaced(scenario.place) {
+            // Not a skip: the scenario has its place elsewhere, and runs there.
+            println!("elsewhere {name}: {why}");
+            continue;
+        }
+        if let Some(why) = (scenario.suite == Suite::E2e).then(|| world.lacks()).flatten() {
+            println!("SKIPPED {name}: {why}");
+            skipped += 1;
+            continue;
+        }
+        let start = Instant::now();
+        let result = Stage::set(&world, name).and_then(|mut stage| {
+            let result = (scenario.run)(&mut stage);
+            stage.strike(args.keep && result.is_err());
+            result
+        });
+        match result {
+            Ok(()) => {
+                println!("ok {name} ({:.1} s)", start.elapsed().as_secs_f64());
+                passed += 1;
+            }
+            Err(error) => {
+                println!("FAILED {name} ({:.1} s): {error:#}", start.elapsed().as_secs_f64());
+                failed += 1;
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,103 @@
+//! Workloads that count for themselves and print the truth as one line of JSON. Static-able; needs no users, shell or libc data.
+#![deny(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
+
+mod execs;
+mod files;
+mod odd;
+mod show;
+mod storm;
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use recorder_tests::human;
+
+/// Workloads for the recorder's suites and benchmarks.
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Do nothing, successfully; the arguments are what matters
+    Noop {
+        /// Whatever
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<std::ffi::OsString>,
+    },
+    /// As root without a loginuid: become a logged-in user and run a program
+    Human {
+        /// User id, which also becomes the loginuid
+        #[arg(long)]
+        uid: u32,
+        /// Group id
+        #[arg(long)]
+        gid: u32,
+        /// Name for the environment
+        #[arg(long)]
+        name: String,
+        /// Home directory
+        #[arg(long)]
+        home: PathBuf,
+        /// The program and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        argv: Vec<String>,
+    },
+    /// From a setuid-root copy of this file: become root and run a program
+    Elevate {
+        /// The program and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        argv: Vec<String>,
+    },
+    /// Many execs with unique arguments
+    Execs(execs::Args),
+    /// Creates, renames, unlinks and failing opens with unique names
+    Files(files::Args),
+    /// Terminal output with a known hash
+    Show(show::Args),
+    /// Odd bytes: names, arguments, sizes
+    Odd(odd::Args),
+    /// One measured load for the benchmarks
+    Storm(storm::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("recorder-workload: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Noop { rest: _ } => Ok(()),
+        Command::Human { uid, gid, name, home, argv } => {
+            Err(human::log_in(uid, gid, &name, &home, &argv).into())
+        }
+        Command::Elevate { argv } => Err(human::elevate(&argv).into()),
+        Command::Execs(args) => execs::run(&args),
+        Command::Files(args) => files::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::Odd(args) => odd::run(&args),
+        Command::Storm(args) => storm::run(&args),
+    }
+}
+
+/// Prints the truth, or writes it where a terminal would garble it.
+fn tell(truth: &serde_json::Value, file: Option<&PathBuf>) -> io::Result<()> {
+    let Some(path) = file else {
+        println!("{truth}");
+        return Ok(());
+    };
+    // Appears whole or not at all: its existence is the signal that the work is done.
+    let fresh = path.with_extension("part");
+    std::fs::write(&fresh, truth.to_string())?;
+    std::fs::rename(&fresh, path)
+}

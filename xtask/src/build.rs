@@ -1,0 +1,78 @@
+//! `cargo xtask build`: the self-contained release binary; `--static` also builds what virtual machines boot.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+
+use crate::{
+    build_ebpf,
+    setup::{self, Route},
+    sh,
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Link the C library in, for machines without one: target/static/…/release/recorder
+    #[arg(long = "static")]
+    is_static: bool,
+    /// Take this way to a BPF compiler instead of the one that fits
+    #[arg(long, value_enum)]
+    route: Option<Route>,
+}
+
+/// The programs a suite runs.
+#[derive(Clone)]
+pub(crate) struct Binaries {
+    pub(crate) recorder: PathBuf,
+    pub(crate) e2e: PathBuf,
+    pub(crate) workload: PathBuf,
+}
+
+impl Binaries {
+    fn in_dir(dir: &std::path::Path) -> Self {
+        Self {
+            recorder: dir.join("recorder"),
+            e2e: dir.join("recorder-e2e"),
+            workload: dir.join("recorder-workload"),
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    build_ebpf::build(args.route)?;
+    let binaries = if args.is_static { statics()? } else { release(&["recorder"])? };
+    println!("build: {}", binaries.recorder.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Release binaries of these packages for this machine; the BPF object must have been built.
+pub(crate) fn release(packages: &[&str]) -> Result<Binaries> {
+    let mut cargo = sh::cargo();
+    cargo.args(["build", "--release", "--locked"]);
+    for package in packages {
+        cargo.args(["-p", package]);
+    }
+    sh::run(&mut cargo)?;
+    Ok(Binaries::in_dir(&sh::root().join("target/release")))
+}
+
+/// The recorder and the suites as static programs, in a target directory of their own so that flags don't fight.
+pub(crate) fn statics() -> Result<Binaries> {
+    let target = sh::root().join("target/static");
+    // An explicit --target keeps the flag off build scripts and procedural macros.
+    sh::run(
+        sh::cargo()
+            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .env("CARGO_TARGET_DIR", &target)
+            .args(["build", "--release", "--locked", "--target", "x86_64-unknown-linux-gnu"])
+            .args(["-p", "recorder", "-p", "recorder-tests"]),
+    )?;
+    Ok(Binaries::in_dir(&target.join("x86_64-unknown-linux-gnu/release")))
+}
+
+/// Everything a suite on this machine needs.
+pub(crate) fn everything() -> Result<Binaries> {
+    setup::for_test()?;
+    build_ebpf::build(None)?;
+    release(&["recorder", "recorder-tests"])
+}

@@ -1,0 +1,80 @@
+//! What a check or suite came to, and how a list of them is told: one line each, totals last.
+
+/// How one check or suite ended.
+pub(crate) enum Ending {
+    /// It ran and holds.
+    Passed,
+    /// It ran and does not hold, with the reason.
+    Failed(String),
+    /// It could not run here, with the reason.
+    Skipped(String),
+}
+
+/// Passed, failed and skipped cases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
+}
+
+impl Totals {
+    pub(crate) fn count(&mut self, ending: &Ending) {
+        match ending {
+            Ending::Passed => self.passed += 1,
+            Ending::Failed(_) => self.failed += 1,
+            Ending::Skipped(_) => self.skipped += 1,
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    /// Whether the whole may end with 0; a strict run accepts no skip, and no run accepts having done nothing.
+    pub(crate) fn is_good(self, strict: bool) -> bool {
+        self.failed == 0 && self.passed > 0 && !(strict && self.skipped > 0)
+    }
+
+    /// Reads such a closing line.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let mut counts = line.split(", ").map(|part| part.split_once(' '));
+        let mut count = |word: &str| match counts.next()?? {
+            (number, found) if found == word => number.parse().ok(),
+            _ => None,
+        };
+        let totals = Self { passed: count("passed")?, failed: count("failed")?, skipped: count("skipped")? };
+        counts.next().is_none().then_some(totals)
+    }
+
+    /// The closing line that tools read; it stands alone.
+    pub(crate) fn line(self) -> String {
+        format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+/// One line for one check.
+pub(crate) fn tell(name: &str, ending: &Ending) {
+    match ending {
+        Ending::Passed => println!("ok      {name}"),
+        Ending::Failed(why) => println!("FAILED  {name}: {why}"),
+        Ending::Skipped(why) => println!("SKIPPED {name}: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skip_fails_a_strict_run_only() {
+        let totals = Totals { passed: 1, failed: 0, skipped: 1 };
+        assert!(totals.is_good(false));
+        assert!(!totals.is_good(true));
+        assert!(!Totals::default().is_good(false));
+        assert_eq!(Totals::parse(&totals.line()), Some(totals));
+        assert_eq!(Totals::parse("1 passed, 0 failed"), None);
+    }
+}

@@ -1,0 +1,240 @@
+//! `cargo xtask vm`: the suites on stock Debian kernels under emulation (docs/testing.md, VM recipe). The shell parts are tests/vm/.
+
+mod kernels;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    sync::Mutex,
+    thread,
+};
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+
+use crate::{
+    build::{self, Binaries},
+    build_ebpf,
+    outcome::{self, Ending, Totals},
+    setup, sh,
+};
+use kernels::{Kernel, Support};
+
+/// All is emulated: deadlines of the suites are stretched by this.
+const PATIENCE: &str = "10";
+/// Seconds for one machine, as a last resort behind the suites' own deadlines.
+const MACHINE_LIMIT: &str = "1500";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Run the suites on every kernel of the matrix and on every backend
+    Matrix(Matrix),
+    /// Run one suite on one kernel, or any command
+    Run(Run),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Matrix {
+    /// Only kernels whose version starts so, such as 6.1
+    #[arg(long, value_delimiter = ',')]
+    kernels: Vec<String>,
+    /// Also the optional kernels (newest suites)
+    #[arg(long)]
+    all: bool,
+    /// Machines at a time
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Only these scenarios
+    #[arg(long)]
+    only: Option<String>,
+    /// A kernel that can't be had fails
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// Start of the kernel's version, such as 6.12
+    kernel: String,
+    /// What to run in the machine [default: the suite]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    setup::for_vm()?;
+    build_ebpf::build(None)?;
+    let binaries = build::statics()?;
+    match &args.command {
+        Action::Matrix(matrix) => {
+            let totals = run_matrix(matrix, &binaries)?;
+            println!("{}", totals.line());
+            Ok(if totals.is_good(matrix.strict) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Action::Run(run) => {
+            let kernel = kernels::find(&run.kernel)?;
+            let words: Vec<String> =
+                if run.command.is_empty() { suite("auto", "e2e", None) } else { run.command.clone() };
+            let machine = Machine::prepare(&binaries)?;
+            let (code, _) = machine.boot(&kernel, &words, "")?;
+            Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+        }
+    }
+}
+
+/// The matrix as the test command runs it.
+pub(crate) fn matrix(binaries: &Binaries) -> Result<Totals> {
+    run_matrix(&Matrix { kernels: Vec::new(), all: false, jobs: 2, only: None, strict: false }, binaries)
+}
+
+/// One machine's worth of work.
+struct Job {
+    name: String,
+    kernel: Kernel,
+    words: Vec<String>,
+}
+
+fn run_matrix(args: &Matrix, binaries: &Binaries) -> Result<Totals> {
+    let mut totals = Totals::default();
+    let mut jobs = Vec::new();
+    for wanted in kernels::WANTED.iter().filter(|wanted| args.all || !wanted.optional) {
+        match wanted.get() {
+            Ok(kernel) if args.kernels.is_empty() || args.kernels.iter().any(|k| kernel.is(k)) => {
+                jobs.extend(jobs_for(wanted.support, &kernel, args.only.as_deref()));
+            }
+            Ok(_) => {}
+            Err(why) => {
+                let ending = Ending::Skipped(format!("{why:#}"));
+                outcome::tell(&format!("vm {}", wanted.suite), &ending);
+                totals.count(&ending);
+            }
+        }
+    }
+    let machine = Machine::prepare(binaries)?;
+    let queue = Mutex::new(jobs.into_iter());
+    let results = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..args.jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    // The lock ends with the statement, so machines run side by side.
+                    let Some(job) = queue.lock().ok().and_then(|mut queue| queue.next()) else { break };
+                    let result = machine.boot(&job.kernel, &job.words, &format!("[{}] ", job.name));
+                    if let Ok(mut results) = results.lock() {
+                        results.push((job.name, result));
+                    }
+                }
+            });
+        }
+    });
+    for (name, result) in results.into_inner().unwrap_or_default() {
+        let ending = match result {
+            Ok((code, counted)) => {
+                totals.add(counted);
+                match code {
+                    0 if counted.passed > 0 => Ending::Passed,
+                    0 => Ending::Failed("the machine ran no test".to_owned()),
+                    code => Ending::Failed(format!("ended with {code}; {}", counted.line())),
+                }
+            }
+            Err(error) => Ending::Failed(format!("{error:#}")),
+        };
+        outcome::tell(&format!("vm {name}"), &ending);
+        // The scenarios are counted; a machine counts only when it failed without one of them failing.
+        if matches!(ending, Ending::Failed(_)) && totals.failed == 0 {
+            totals.count(&ending);
+        }
+    }
+    Ok(totals)
+}
+
+fn jobs_for(support: Support, kernel: &Kernel, only: Option<&str>) -> Vec<Job> {
+    let job = |name: &str, words: Vec<String>| Job {
+        name: format!("{} {name}", kernel.version),
+        kernel: kernel.clone(),
+        words,
+    };
+    match support {
+        Support::Full => ["trampoline", "tracepoint"]
+            .map(|backend| job(backend, suite(backend, "e2e", only)))
+            .into_iter()
+            .collect(),
+        Support::Refused => vec![job("refusal", suite("auto", "refused", None))],
+    }
+}
+
+fn suite(backend: &str, suite: &str, only: Option<&str>) -> Vec<String> {
+    let mut words: Vec<String> = [
+        "/recorder-e2e",
+        "--recorder",
+        "/recorder",
+        "--patience",
+        PATIENCE,
+        "--suite",
+        suite,
+        "--backend",
+        backend,
+    ]
+    .map(str::to_owned)
+    .into();
+    words.extend(only.into_iter().flat_map(|names| ["--only".to_owned(), names.to_owned()]));
+    words
+}
+
+/// The files that every machine gets.
+struct Machine {
+    files: PathBuf,
+}
+
+impl Machine {
+    fn prepare(binaries: &Binaries) -> Result<Self> {
+        let files = sh::root().join("target/vm");
+        fs::create_dir_all(&files)?;
+        for path in [&binaries.recorder, &binaries.e2e, &binaries.workload] {
+            let to = files.join(path.file_name().context("a binary without a name")?);
+            fs::copy(path, &to).with_context(|| format!("no static binary at {}", path.display()))?;
+            // Symbols would triple the memory that the initramfs takes.
+            let _ = sh::succeeds(Command::new("strip").arg(&to));
+        }
+        Ok(Self { files })
+    }
+
+    /// Boots, shows every line behind `prefix`, gives the exit code and what the suite's closing line counted.
+    fn boot(&self, kernel: &Kernel, words: &[String], prefix: &str) -> Result<(i32, Totals)> {
+        let mut child = script("boot.sh")
+            .arg(&kernel.version)
+            .arg(&self.files)
+            .args(words)
+            .env("VM_TIMEOUT", std::env::var("VM_TIMEOUT").unwrap_or_else(|_| MACHINE_LIMIT.to_owned()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("tests/vm/boot.sh")?;
+        let mut counted = Totals::default();
+        let stdout = child.stdout.take().context("no pipe")?;
+        for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            let line = line.trim_end();
+            if let Some(totals) = Totals::parse(line) {
+                counted = totals;
+            }
+            println!("{prefix}{line}");
+        }
+        let status = child.wait()?;
+        Ok((status.code().unwrap_or(125), counted))
+    }
+}
+
+fn script(name: &str) -> Command {
+    let mut command = sh::clean("bash");
+    command.arg(Path::new("tests/vm").join(name));
+    command
+}
