@@ -7,13 +7,10 @@ use jiff::{Timestamp, civil};
 
 use crate::model::{RealNanos, SessionId};
 
-/// Where the service writes unless it is told otherwise.
-pub(crate) const DEFAULT_JOURNAL: &str = "/var/lib/recorder/journal";
-
 /// Which journal.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct JournalArgs {
-    /// Directory of the journal [default: $RECORDER_JOURNAL, else /var/lib/recorder/journal]
+    /// Directory of the journal [default: $RECORDER_JOURNAL, else the configured one]
     #[arg(long, value_name = "DIR")]
     journal: Option<PathBuf>,
 }
@@ -23,7 +20,7 @@ impl JournalArgs {
     pub(crate) fn dir(&self) -> PathBuf {
         let environment =
             || std::env::var_os("RECORDER_JOURNAL").filter(|dir| !dir.is_empty()).map(Into::into);
-        self.journal.clone().or_else(environment).unwrap_or_else(|| DEFAULT_JOURNAL.into())
+        self.journal.clone().or_else(environment).unwrap_or_else(crate::config::journal_dir)
     }
 }
 

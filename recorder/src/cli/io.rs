@@ -44,6 +44,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Exit 1: nothing matched.
     Nothing(String),
+    /// Exit 69: a privilege or kernel feature is missing, and it says which.
+    Missing(String),
     /// Exit 74: nothing is said about the evidence.
     Io(String),
     /// The reader of our output went away: exit 0, silently.
@@ -57,6 +59,7 @@ impl Failure {
             Self::Closed => return 0,
             Self::Usage(text) => (super::USAGE, text),
             Self::Nothing(text) => (1, text),
+            Self::Missing(text) => (69, text),
             Self::Io(text) => (74, text),
         };
         let _ = writeln!(io.err, "recorder: {}", one_line(text));

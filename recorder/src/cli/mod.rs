@@ -5,12 +5,14 @@
 
 mod args;
 mod brief;
+mod doctor;
 mod events;
 mod io;
 mod journal;
 mod paint;
 mod play;
 mod replay;
+mod run;
 mod sessions;
 mod table;
 mod timeline;
@@ -36,6 +38,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Record: the service in the foreground
+    Run(run::Args),
+    /// Say what this kernel offers and what can't be seen
+    Doctor(doctor::Args),
     /// List the sessions of a journal
     Sessions(sessions::Args),
     /// Print records in journal order
@@ -50,6 +56,8 @@ enum Command {
 
 fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
     match command {
+        Command::Run(args) => run::run(args, io),
+        Command::Doctor(args) => doctor::run(args, io),
         Command::Sessions(args) => sessions::run(args, io),
         Command::Events(args) => events::run(args, io),
         Command::Timeline(args) => timeline::run(args, io),
@@ -60,6 +68,10 @@ fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
+    // The program that the exec canary starts: nothing may happen before it ends.
+    if std::env::args_os().nth(1).is_some_and(|a| a == crate::capture::EXIT_ARGUMENT) {
+        return ExitCode::SUCCESS;
+    }
     crate::replay::quiet_contained_panics();
     Io::with_process(|io| ExitCode::from(execute(std::env::args_os(), io)))
 }

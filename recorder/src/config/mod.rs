@@ -41,6 +41,13 @@ pub struct Config {
     pub text: String,
 }
 
+impl Config {
+    /// The least configuration: what `doctor` assumes where there is none.
+    pub fn least() -> Self {
+        check(schema::File::default(), "", &mut Vec::new())
+    }
+}
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -93,9 +100,12 @@ fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
 }
 
 fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
-    let recipients = raw.encryption.recipients.len();
-    if let Err(e) = crate::journal::Encryption::from_config(raw.encryption.mode.as_deref(), recipients) {
-        faults.push(format!("encryption: {e}"));
+    if !raw.encryption.recipients.is_empty() {
+        faults.push(
+            "encryption.recipients: encryption does not exist in this version; remove it and set mode = \"off\"".into(),
+        );
+    } else if raw.encryption.mode.as_deref() != Some("off") {
+        faults.push("encryption.mode: must be switched off by name, mode = \"off\", until encryption exists".into());
     }
     if raw.scope.record == ScopeKey::Granted {
         faults.push("scope.record: \"granted\" needs grants, which do not exist in this version".into());

@@ -45,18 +45,6 @@ pub enum Encryption {
     Off,
 }
 
-impl Encryption {
-    /// From the configuration: `mode` must be `"off"` and `recipients` empty until encryption exists.
-    pub fn from_config(mode: Option<&str>, recipients: usize) -> Result<Self, JournalError> {
-        match (mode, recipients) {
-            (Some("off"), 0) => Ok(Self::Off),
-            (_, 1..) => Err(JournalError::RecipientsNotSupported),
-            (None, 0) => Err(JournalError::EncryptionNotNamed),
-            (Some(mode), 0) => Err(JournalError::EncryptionMode { mode: mode.to_owned() }),
-        }
-    }
-}
-
 /// How to write.
 #[derive(Clone, Debug)]
 pub struct WriterConfig {
@@ -144,20 +132,6 @@ pub enum JournalError {
     Locked {
         /// The journal.
         dir: PathBuf,
-    },
-    /// `recipients` is set.
-    #[error(
-        "encryption to recipients does not exist in this version: remove `recipients` and set mode = \"off\""
-    )]
-    RecipientsNotSupported,
-    /// Neither mode nor recipients.
-    #[error("encryption must be switched off by name: set mode = \"off\" in [encryption]")]
-    EncryptionNotNamed,
-    /// A mode that doesn't exist.
-    #[error("encryption mode {mode:?} does not exist; this version has \"off\" only")]
-    EncryptionMode {
-        /// What was given.
-        mode: String,
     },
     /// A log of a newer version is there.
     #[error("log {log} has format version {version}, which this recorder can't continue")]
