@@ -196,10 +196,21 @@ impl Event {
     /// scratch back.
     #[inline(always)]
     pub fn send<P>(self, kind: u16, ring: u16, mark: u64, payload: P, hook: u32) -> bool {
-        // SAFETY: the scratch is larger than header and payload.
-        let to = unsafe { self.buf.add(size_of::<EventHeader>()) };
-        // SAFETY: as above; header and payloads are multiples of 8 bytes.
-        unsafe { to.cast::<P>().write(payload) };
+        // SAFETY: the scratch is larger than header and payload, which are multiples of 8 bytes.
+        unsafe { self.payload::<P>().write(payload) };
+        self.send_as_is(kind, ring, mark, hook)
+    }
+
+    /// Where the payload lies, for callers that have no stack to build it on.
+    #[inline(always)]
+    pub fn payload<P>(&self) -> *mut P {
+        // SAFETY: the scratch is larger than the header.
+        unsafe { self.buf.add(size_of::<EventHeader>()) }.cast()
+    }
+
+    /// As [`Self::send`], with the payload already in its place.
+    #[inline(always)]
+    pub fn send_as_is(self, kind: u16, ring: u16, mark: u64, hook: u32) -> bool {
         let what = u64::from(kind)
             | u64::from(self.flags) << 16
             | u64::from(ring) << 32
@@ -222,29 +233,28 @@ pub extern "C" fn event_send(slot: u32, len: u32, what: u64, mark: u64, boot_ns:
     let cred: *const u8 = kernel::load(task, kernel::off!(task_cred));
     let leader = kernel::leader(task);
     let parent: *const u8 = kernel::load(task, kernel::off!(task_parent));
-    let header = EventHeader {
-        len: len as u32,
-        kind: what as u16,
-        flags: (what >> 16) as u16,
-        // SAFETY: map value; the index is masked below RINGS.
-        seq: add(unsafe { &raw mut (*c).seq[ring as usize & 1] }, 1),
-        boot_ns,
-        mark,
-        start_ns: kernel::load(leader, kernel::off!(task_start)),
-        pid: kernel::tgid(task),
-        tid: kernel::tid(task),
-        uid: kernel::load(cred, kernel::off!(cred_uid)),
-        euid: kernel::load(cred, kernel::off!(cred_euid)),
-        auid: kernel::loginuid(task),
-        ppid: kernel::load(parent, kernel::off!(task_tgid)),
-        // SAFETY: no arguments.
-        cpu: unsafe { bpf_get_smp_processor_id() } as u16,
-        ring,
-        hook: (what >> 48) as u32,
-        comm: kernel::comm(task),
-    };
+    // Field by field: 88 bytes on the stack would be too much below the deepest callers.
     // SAFETY: the scratch is larger than the header, and aligned.
-    unsafe { buf.cast::<EventHeader>().write(header) };
+    let header = unsafe { &mut *buf.cast::<EventHeader>() };
+    header.len = len as u32;
+    header.kind = what as u16;
+    header.flags = (what >> 16) as u16;
+    // SAFETY: map value; the index is masked below RINGS.
+    header.seq = add(unsafe { &raw mut (*c).seq[ring as usize & 1] }, 1);
+    header.boot_ns = boot_ns;
+    header.mark = mark;
+    header.start_ns = kernel::load(leader, kernel::off!(task_start));
+    header.pid = kernel::tgid(task);
+    header.tid = kernel::tid(task);
+    header.uid = kernel::load(cred, kernel::off!(cred_uid));
+    header.euid = kernel::load(cred, kernel::off!(cred_euid));
+    header.auid = kernel::loginuid(task);
+    header.ppid = kernel::load(parent, kernel::off!(task_tgid));
+    // SAFETY: no arguments.
+    header.cpu = unsafe { bpf_get_smp_processor_id() } as u16;
+    header.ring = ring;
+    header.hook = (what >> 48) as u32;
+    header.comm = kernel::comm(task);
     let map: *mut c_void =
         if ring == Ring::CRITICAL { addr_of!(CRITICAL).cast_mut().cast() } else { addr_of!(BULK).cast_mut().cast() };
     let wake = wake_flags(map, ring);

@@ -2,7 +2,7 @@
 
 use recorder_common::{
     ARGV_CORE, ARGV_PART, ARGV_PARTS, ArgvPart, Class, CredEvent, ExecEvent, ExitEvent, ForkEvent, Hook, Kind, MarkFlag,
-    Ring, TaskMark,
+    Ring,
 };
 
 use crate::{
@@ -13,18 +13,21 @@ use crate::{
 
 /// `sched_process_exec(task, old_pid, bprm)`: the new image is in place, its arguments lie on its fresh stack.
 #[inline(always)]
-pub fn exec(task: TaskPtr, bprm: *const u8) {
-    let Some(mark) = scope::exec(task) else { return };
-    let session = mark.mark;
-    sync_creds(task, mark);
-    tty::adopt_controlling(task, session);
+pub fn exec(bprm: u64) {
+    let session = scope::judge_exec();
+    if session == 0 {
+        return;
+    }
+    sync_creds();
+    tty::adopt_controlling(session);
 
+    let task = kernel::current();
     let mm: *const u8 = kernel::load(task, off!(task_mm));
     let mm = mm as u64;
     let start: u64 = kernel::read(mm, off!(mm_arg_start));
     let end: u64 = kernel::read(mm, off!(mm_arg_end));
     let total = end.saturating_sub(start);
-    let file: u64 = kernel::read(bprm as u64, off!(bprm_file));
+    let file: u64 = kernel::read(bprm, off!(bprm_file));
     let id = kernel::inode_id(kernel::read(file, off!(file_inode)));
 
     let Some(mut event) = Event::new::<ExecEvent>(Class::EXEC) else { return };
@@ -39,33 +42,47 @@ pub fn exec(task: TaskPtr, bprm: *const u8) {
         path_len,
         cwd_len,
         argv_len,
-        argc: kernel::read(bprm as u64, off!(bprm_argc)),
+        argc: kernel::read(bprm, off!(bprm_argc)),
         reserved: 0,
     };
     let exec_ns = event.boot_ns;
     let sent = event.send(Kind::EXEC, Ring::CRITICAL, session, payload, 0);
     if sent && total > ARGV_CORE as u64 {
-        rest_of_argv(session, exec_ns, start, total);
+        rest_of_argv(session, exec_ns, start + ARGV_CORE as u64, total - ARGV_CORE as u64);
     }
 }
 
-#[inline(always)]
-fn rest_of_argv(session: u64, exec_ns: u64, start: u64, total: u64) {
-    let mut offset = ARGV_CORE as u64;
+/// One part of the arguments. A global function, as the loop below would otherwise be verified turn by turn.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn argv_part(session: u64, exec_ns: u64, from: u64, offset: u32, len: u32) -> u32 {
+    let Some(mut event) = Event::new::<ArgvPart>(Class::EXEC) else { return 0 };
+    let got = event.user_bytes::<0xfff>(from, len as usize);
+    let payload = ArgvPart { exec_ns, offset, len: got };
+    event.send(Kind::ARGV, Ring::BULK, session, payload, 0);
+    got
+}
+
+/// The arguments behind the core: `left` bytes at `from`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn rest_of_argv(session: u64, exec_ns: u64, from: u64, left: u64) -> u32 {
+    let mut left = left;
+    let mut from = from;
     let mut part = 0;
     while part < ARGV_PARTS {
-        part += 1;
-        if offset >= total {
-            return;
+        if left == 0 {
+            break;
         }
-        let left = total - offset;
-        let len = if left > (ARGV_PART as u64 - 1) { ARGV_PART as u64 - 1 } else { left };
-        let Some(mut event) = Event::new::<ArgvPart>(Class::EXEC) else { return };
-        let got = event.user_bytes::<0xfff>(start + offset, len as usize);
-        let payload = ArgvPart { exec_ns, offset: offset as u32, len: got };
-        event.send(Kind::ARGV, Ring::BULK, session, payload, 0);
-        offset += len;
+        // All parts but the last are full, so the position follows from the number.
+        let offset = ARGV_CORE + part * (ARGV_PART - 1);
+        let n = if left > (ARGV_PART as u64 - 1) { ARGV_PART as u64 - 1 } else { left };
+        argv_part(session, exec_ns, from, offset as u32, n as u32);
+        from += n;
+        left -= n;
+        part += 1;
     }
+    part as u32
 }
 
 /// `sched_process_fork(parent, child)`.
@@ -108,30 +125,29 @@ pub fn exit(task: TaskPtr) {
     event.send(Kind::EXIT, Ring::CRITICAL, mark.mark, ExitEvent { code, reserved: 0 }, 0);
 }
 
-/// Compares the credentials with the last look and records a difference.
-#[inline(always)]
-pub fn sync_creds(task: TaskPtr, mark: &mut TaskMark) {
+/// Compares the credentials of the current task with the last look and records a difference.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn sync_creds() -> u32 {
+    let task = kernel::current();
+    let Some(mark) = scope::mark_of(task) else { return 0 };
     let new = kernel::creds(task);
     let old = mark.creds;
-    if new == old {
-        return;
+    if mark.mark == 0 || new == old {
+        return 0;
     }
     mark.creds = new;
-    let Some(event) = Event::new::<CredEvent>(Class::CRED) else { return };
+    let Some(event) = Event::new::<CredEvent>(Class::CRED) else { return 0 };
     event.send(Kind::CRED, Ring::CRITICAL, mark.mark, CredEvent { old, new }, 0);
+    1
 }
 
 /// After something that may have changed the credentials of the current task.
 #[inline(always)]
 pub fn creds_may_have_changed() {
-    let task = kernel::current();
-    if scope::is_canary(task) {
+    if scope::is_canary(kernel::current()) {
         scope::answer(Hook::CRED);
-        return;
-    }
-    if let Some(mark) = scope::mark_of(task)
-        && mark.mark != 0
-    {
-        sync_creds(task, mark);
+    } else {
+        sync_creds();
     }
 }

@@ -14,6 +14,7 @@ mod tty;
 
 use aya_ebpf::{
     EbpfContext,
+    helpers::bpf_probe_read_kernel,
     macros::{btf_tracepoint, fentry, fexit, tracepoint},
     programs::{BtfTracePointContext, FEntryContext, FExitContext, TracePointContext},
 };
@@ -22,9 +23,17 @@ use aya_ebpf::{
 #[unsafe(link_section = "license")]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
+/// The first `N` arguments as plain numbers (the verifier knows typed ones and would not let them go to functions that
+/// it checks on their own); the return value of a function with `n` arguments stands at `n`.
+#[inline(always)]
+fn args<const N: usize>(ctx: &impl EbpfContext) -> [u64; N] {
+    // SAFETY: the context of these programs is an array of 8-byte arguments.
+    unsafe { bpf_probe_read_kernel(ctx.as_ptr().cast::<[u64; N]>()) }.unwrap_or([0; N])
+}
+
 #[btf_tracepoint(function = "sched_process_exec")]
 fn on_exec(ctx: BtfTracePointContext) -> i32 {
-    exec::exec(ctx.arg(0), ctx.arg(2));
+    exec::exec(args::<3>(&ctx)[2]);
     0
 }
 
@@ -116,55 +125,64 @@ fn commit_creds(_ctx: FExitContext) -> i32 {
 
 #[fexit(function = "do_filp_open")]
 fn do_filp_open(ctx: FExitContext) -> i32 {
-    file::filp_open(ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3));
+    let [dfd, name, op, ret] = args(&ctx);
+    file::filp_open(dfd, name, op, ret);
     0
 }
 
 #[fentry(function = "security_path_unlink")]
 fn path_unlink(ctx: FEntryContext) -> i32 {
-    file::path_unlink(ctx.arg(0));
+    let [dir] = args(&ctx);
+    file::path_unlink(dir);
     0
 }
 
 #[fentry(function = "security_path_rmdir")]
 fn path_rmdir(ctx: FEntryContext) -> i32 {
-    file::path_unlink(ctx.arg(0));
+    let [dir] = args(&ctx);
+    file::path_unlink(dir);
     0
 }
 
 #[fexit(function = "vfs_unlink")]
 fn vfs_unlink(ctx: FExitContext) -> i32 {
-    file::vfs_unlink(ctx.arg(2), ctx.arg::<u64>(4) as i32, false);
+    let [_, _, dentry, _, ret] = args(&ctx);
+    file::vfs_unlink(dentry, ret as i32, false);
     0
 }
 
 #[fexit(function = "vfs_rmdir")]
 fn vfs_rmdir(ctx: FExitContext) -> i32 {
-    file::vfs_unlink(ctx.arg(2), ctx.arg::<u64>(3) as i32, true);
+    let [_, _, dentry, ret] = args(&ctx);
+    file::vfs_unlink(dentry, ret as i32, true);
     0
 }
 
 #[fentry(function = "security_path_rename")]
 fn path_rename(ctx: FEntryContext) -> i32 {
-    file::path_rename(ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    let [old_dir, old_dentry, new_dir] = args(&ctx);
+    file::path_rename(old_dir, old_dentry, new_dir);
     0
 }
 
 #[fexit(function = "vfs_rename")]
 fn vfs_rename(ctx: FExitContext) -> i32 {
-    file::vfs_rename(ctx.arg(0), ctx.arg::<u64>(1) as i32);
+    let [data, ret] = args(&ctx);
+    file::vfs_rename(data, ret as i32);
     0
 }
 
 #[fentry(function = "pty_write")]
 fn pty_write_enter(ctx: FEntryContext) -> i32 {
-    tty::pty_write_enter(ctx.arg(0));
+    let [tty] = args(&ctx);
+    tty::pty_write_enter(tty);
     0
 }
 
 #[fexit(function = "pty_write")]
 fn pty_write(ctx: FExitContext) -> i32 {
-    tty::pty_write(ctx.arg(0), ctx.arg(1), ctx.arg::<u64>(3) as i32);
+    let [tty, buf, _, ret] = args(&ctx);
+    tty::pty_write(tty, buf, ret as i32);
     0
 }
 

@@ -126,9 +126,15 @@ fn elevated(task: TaskPtr, creds: &Creds) -> bool {
     creds.euid == 0 || (creds.cap_effective != 0 && kernel::caps_reach_out(task))
 }
 
-/// `sched_process_exec`: judges elevation. Returns the mark if the task is recorded from here on.
+/// `sched_process_exec`: judges elevation. Returns the session if the current task is recorded from here on, else 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn judge_exec() -> u64 {
+    exec(kernel::current()).map_or(0, |mark| mark.mark)
+}
+
 #[inline(always)]
-pub fn exec(task: TaskPtr) -> Option<&'static mut TaskMark> {
+fn exec(task: TaskPtr) -> Option<&'static mut TaskMark> {
     let known = mark_of(task);
     let creds = kernel::creds(task);
     let login = kernel::loginuid(task);
@@ -150,7 +156,7 @@ pub fn exec(task: TaskPtr) -> Option<&'static mut TaskMark> {
             } else {
                 via::UNEXPLAINED
             };
-            open(task, mark, creds, via);
+            open(task, mark, &creds, via);
             Some(mark)
         }
         None => {
@@ -173,7 +179,7 @@ pub fn exec(task: TaskPtr) -> Option<&'static mut TaskMark> {
                 return None;
             };
             let mark = mark_of(task)?;
-            open(task, mark, creds, via);
+            open(task, mark, &creds, via);
             Some(mark)
         }
     }
@@ -187,14 +193,17 @@ fn setting_all_logins() -> bool {
 
 /// A session begins: a new mark, and the event that says why.
 #[inline(always)]
-fn open(task: TaskPtr, mark: &mut TaskMark, creds: Creds, via: u32) {
-    let old = mark.creds;
+fn open(task: TaskPtr, mark: &mut TaskMark, creds: &Creds, via: u32) {
     mark.mark = emit::next_mark();
-    mark.creds = creds;
     remember_group(kernel::pgid(task), mark.mark);
     if let Some(event) = Event::new::<MarkEvent>(Class::SESSION) {
-        let payload =
-            MarkEvent { old, new: creds, audit_session: kernel::load(task, off!(task_sessionid)), via };
-        event.send(Kind::MARK, Ring::CRITICAL, mark.mark, payload, 0);
+        // SAFETY: the payload's place in the scratch.
+        let payload = unsafe { &mut *event.payload::<MarkEvent>() };
+        payload.old = mark.creds;
+        payload.new = *creds;
+        payload.audit_session = kernel::load(task, off!(task_sessionid));
+        payload.via = via;
+        event.send_as_is(Kind::MARK, Ring::CRITICAL, mark.mark, 0);
     }
+    mark.creds = *creds;
 }

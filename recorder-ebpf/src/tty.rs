@@ -74,29 +74,34 @@ fn group_is(pgid: u32, mark: u64) -> bool {
 }
 
 /// The exec of a recorded task: its controlling terminal belongs to the session.
-#[inline(always)]
-pub fn adopt_controlling(task: TaskPtr, session: u64) {
-    let tty: u64 = kernel::read(kernel::signal(task), off!(signal_tty));
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn adopt_controlling(session: u64) -> u32 {
+    let tty: u64 = kernel::read(kernel::signal(kernel::current()), off!(signal_tty));
     if tty == 0 || !is_pty(tty, SUBTYPE_SLAVE) {
-        return;
+        return 0;
     }
     let leader = session_leader(tty);
     // SAFETY: copied at once.
     if let Some(old) = unsafe { TTYS.get(&tty) } {
         if old.leader == leader && (old.mark == session || !group_is(foreground(tty), session)) {
-            return;
+            return 0;
         }
     }
     adopt(tty, session, leader, u32::from(group_is(leader, session)));
+    1
 }
 
 /// A recorded task opened /dev/ptmx: the new terminal belongs to the session.
-#[inline(always)]
-pub fn adopt_opened(file: u64, session: u64) {
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn adopt_opened(file: u64, session: u64) -> u32 {
     let master = master_of(file);
-    if master != 0 {
-        adopt(kernel::read(master, off!(tty_link)), session, 0, 1);
+    if master == 0 {
+        return 0;
     }
+    adopt(kernel::read(master, off!(tty_link)), session, 0, 1);
+    1
 }
 
 #[inline(always)]
@@ -136,8 +141,9 @@ fn event_of_size(tty: u64, mark: u64, size: Size) {
 }
 
 /// The session that this slave's bytes belong to at this moment; 0 for none.
-#[inline(always)]
-fn wanted(tty: u64, writer_is: u64) -> u64 {
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn wanted(tty: u64, writer_is: u64) -> u64 {
     let Some(state) = TTYS.get_ptr_mut(&tty) else { return 0 };
     // SAFETY: map value.
     let state = unsafe { &mut *state };
@@ -189,9 +195,10 @@ fn armed() -> bool {
 }
 
 /// The slave behind the master that descriptor `fd` of the current task is, 0 if it is none.
-#[inline(always)]
-fn slave_behind(task: TaskPtr, fd: u64) -> u64 {
-    let file = kernel::file_of(task, fd as u32);
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn slave_behind(fd: u64) -> u64 {
+    let file = kernel::file_of(kernel::current(), fd as u32);
     if file == 0 {
         return 0;
     }
@@ -220,8 +227,7 @@ pub extern "C" fn tty_chunk(tty: u64, mark: u64, kind_and_memory: u64, from: u64
         event.kernel_bytes::<0xfff>(from, n as usize)
     };
     if len != n {
-        // SAFETY: map value.
-        emit::count(|c| unsafe { &raw mut (*c).unread_tty_bytes }, u64::from(n));
+        unread(u64::from(n));
     }
     event.send(kind, Ring::BULK, mark, payload(tty, size(tty), len, 0), 0);
     len
@@ -236,28 +242,39 @@ struct Flow {
     memory: Memory,
 }
 
+/// Sends `len` bytes in chunks; what lies beyond the last chunk is counted as unread.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tty_bytes(tty: u64, mark: u64, kind_and_memory: u64, from: u64, len: u64) -> u32 {
+    let mut left = len;
+    let mut from = from;
+    let mut chunk = 0;
+    while chunk < CHUNKS {
+        chunk += 1;
+        if left == 0 {
+            break;
+        }
+        let n = if left > (TTY_CHUNK as u64 - 1) { TTY_CHUNK as u64 - 1 } else { left };
+        tty_chunk(tty, mark, kind_and_memory, from, n as u32);
+        from += n;
+        left -= n;
+    }
+    unread(left);
+    chunk as u32
+}
+
+#[inline(always)]
+fn unread(bytes: u64) {
+    if bytes != 0 {
+        // SAFETY: map value.
+        emit::count(|c| unsafe { &raw mut (*c).unread_tty_bytes }, bytes);
+    }
+}
+
 impl Flow {
-    /// Sends `len` bytes in chunks; what lies beyond the last chunk is counted as unread.
     #[inline(always)]
-    fn send(self, from: u64, len: u64, chunks: usize) {
-        let mut left = len;
-        let mut from = from;
-        let mut chunk = 0;
-        let what = u64::from(self.kind) | (self.memory as u64) << 32;
-        while chunk < chunks {
-            chunk += 1;
-            if left == 0 {
-                return;
-            }
-            let n = if left > (TTY_CHUNK as u64 - 1) { TTY_CHUNK as u64 - 1 } else { left };
-            tty_chunk(self.tty, self.mark, what, from, n as u32);
-            from += n;
-            left -= n;
-        }
-        if left != 0 {
-            // SAFETY: map value.
-            emit::count(|c| unsafe { &raw mut (*c).unread_tty_bytes }, left);
-        }
+    fn send(self, from: u64, len: u64) {
+        tty_bytes(self.tty, self.mark, u64::from(self.kind) | (self.memory as u64) << 32, from, len);
     }
 
     /// Sends `len` bytes that lie in the vectors at `iov`.
@@ -277,18 +294,15 @@ impl Flow {
                 break;
             }
             let n = if vector[1] < left { vector[1] } else { left };
-            // Event loops read into vectors of 4 KiB.
-            self.send(vector[0], n, 4);
+            self.send(vector[0], n);
             left -= n;
             i += 1;
         }
-        if left != 0 {
-            // SAFETY: map value.
-            emit::count(|c| unsafe { &raw mut (*c).unread_tty_bytes }, left);
-        }
+        unread(left);
     }
 }
 
+/// Typed bytes that must not be kept: their number only.
 #[inline(always)]
 fn hidden(tty: u64, mark: u64, count: u64) {
     if let Some(event) = Event::new::<TtyEvent>(Class::TTY) {
@@ -302,7 +316,7 @@ fn canary(task: TaskPtr, fd: u64, hook: u32) -> bool {
     if !scope::is_canary(task) {
         return false;
     }
-    if slave_behind(task, fd) != 0 {
+    if slave_behind(fd) != 0 {
         scope::answer(hook);
     }
     true
@@ -319,7 +333,7 @@ pub fn sys_exit_read(ret: i64, vectors: bool) {
     if canary(task, args.first(), Hook::TTY_OUTPUT) || !armed() {
         return;
     }
-    let slave = slave_behind(task, args.first());
+    let slave = slave_behind(args.first());
     if slave == 0 {
         return;
     }
@@ -331,7 +345,7 @@ pub fn sys_exit_read(ret: i64, vectors: bool) {
     if vectors {
         flow.send_vectors(args.second(), args.third(), ret as u64);
     } else {
-        flow.send(args.second(), ret as u64, CHUNKS);
+        flow.send(args.second(), ret as u64);
     }
 }
 
@@ -342,7 +356,7 @@ pub fn sys_enter_write() {
         return;
     }
     let task = kernel::current();
-    let slave = slave_behind(task, Args::new(task).first());
+    let slave = slave_behind(Args::new(task).first());
     begin_typing(slave);
 }
 
@@ -383,7 +397,7 @@ pub fn sys_exit_write(ret: i64, vectors: bool) {
     if canary(task, args.first(), Hook::TTY_INPUT) || !armed() {
         return;
     }
-    let slave = slave_behind(task, args.first());
+    let slave = slave_behind(args.first());
     if slave == 0 {
         return;
     }
@@ -398,7 +412,7 @@ pub fn sys_exit_write(ret: i64, vectors: bool) {
     } else if vectors {
         flow.send_vectors(args.second(), args.third(), ret as u64);
     } else {
-        flow.send(args.second(), ret as u64, CHUNKS);
+        flow.send(args.second(), ret as u64);
     }
 }
 
@@ -432,7 +446,7 @@ pub fn pty_write(tty: u64, buf: u64, ret: i32) {
     if is_pty(tty, SUBTYPE_SLAVE) {
         let mark = wanted(tty, scope::session_of(task));
         if mark != 0 {
-            Flow { tty, mark, kind: Kind::TTY_OUTPUT, memory: Memory::Kernel }.send(buf, ret as u64, CHUNKS);
+            Flow { tty, mark, kind: Kind::TTY_OUTPUT, memory: Memory::Kernel }.send(buf, ret as u64);
         }
     } else if is_pty(tty, SUBTYPE_MASTER) {
         let slave = kernel::read(tty, off!(tty_link));
@@ -442,7 +456,7 @@ pub fn pty_write(tty: u64, buf: u64, ret: i32) {
             return;
         }
         if keep {
-            Flow { tty: slave, mark, kind: Kind::TTY_INPUT, memory: Memory::Kernel }.send(buf, ret as u64, CHUNKS);
+            Flow { tty: slave, mark, kind: Kind::TTY_INPUT, memory: Memory::Kernel }.send(buf, ret as u64);
         } else {
             hidden(slave, mark, ret as u64);
         }

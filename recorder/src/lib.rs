@@ -5,6 +5,7 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod export;
+pub mod index;
 pub mod journal;
 pub mod model;
 pub mod replay;

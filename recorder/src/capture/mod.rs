@@ -13,7 +13,8 @@ mod ring;
 mod seed;
 mod support;
 
-pub use load::{Backend, BackendChoice, CaptureConfig, InputMode, LoadError};
+pub(crate) use canary::EXIT_ARGUMENT;
+pub use load::{OBJECT, Backend, BackendChoice, CaptureConfig, InputMode, LoadError};
 pub use ring::{Capture, Counts};
 pub use seed::Seeded;
 pub use support::{Support, probe};

@@ -1,1 +1,205 @@
-//! See docs/architecture.md.
+//! Configuration: a closed TOML schema, every key with a documented default (docs/cli.md, dist/recorder.toml).
+//!
+//! All faults are reported at once, with the key they lie in. What does not exist yet is refused by name rather than
+//! ignored.
+
+mod schema;
+
+use std::{fs, io, path::{Path, PathBuf}, time::Duration};
+
+pub use schema::{BackendKey, EnforcementKey, InputKey, ScopeKey};
+
+/// Where the configuration lies unless it is named.
+pub const DEFAULT_PATH: &str = "/etc/recorder/recorder.toml";
+/// Where the journal lies unless the configuration says otherwise.
+pub const DEFAULT_JOURNAL: &str = "/var/lib/recorder/journal";
+
+/// The checked configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Directory of the logs.
+    pub journal_dir: PathBuf,
+    /// Where the chain goes on if storage fails.
+    pub spare_dir: Option<PathBuf>,
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// Age at which a segment is closed.
+    pub segment_age: Duration,
+    /// Which sessions are recorded.
+    pub scope: ScopeKey,
+    /// Which backend.
+    pub backend: BackendKey,
+    /// What of typed input is kept.
+    pub tty_input: InputKey,
+    /// Bytes of the critical ring.
+    pub critical_ring: u32,
+    /// Bytes of the bulk ring.
+    pub bulk_ring: u32,
+    /// Forward the kernel programs' debug log.
+    pub kernel_log: bool,
+    /// The text as read, for its hash.
+    pub text: String,
+}
+
+impl Config {
+    /// The least configuration: what `doctor` assumes where there is none.
+    pub fn least() -> Self {
+        check(schema::File::default(), "", &mut Vec::new())
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Unreadable.
+    #[error("cannot read the configuration {path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not TOML, or a key that does not exist.
+    #[error("{path}: {text}", path = path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and what is wrong.
+        text: String,
+    },
+    /// Values that make no sense.
+    #[error("{path}: {faults}", path = path.display(), faults = faults.join("; "))]
+    Faults {
+        /// The file.
+        path: PathBuf,
+        /// Every fault with its key.
+        faults: Vec<String>,
+    },
+}
+
+/// Reads and checks the file; without a name, the default one.
+pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
+    let path = path.unwrap_or(Path::new(DEFAULT_PATH));
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+    parse(path, &text)
+}
+
+/// The journal directory that the default configuration names, for readers that were given none.
+pub fn journal_dir() -> PathBuf {
+    load(None).map_or_else(|_| PathBuf::from(DEFAULT_JOURNAL), |c| c.journal_dir)
+}
+
+fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let raw: schema::File = toml::from_str(text).map_err(|e| {
+        let line = e.span().map_or(0, |s| text.get(..s.start).unwrap_or_default().matches('\n').count() + 1);
+        ConfigError::Parse { path: path.into(), text: format!("line {line}: {}", e.message()) }
+    })?;
+    let mut faults = Vec::new();
+    let config = check(raw, text, &mut faults);
+    if faults.is_empty() { Ok(config) } else { Err(ConfigError::Faults { path: path.into(), faults }) }
+}
+
+fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
+    if !raw.encryption.recipients.is_empty() {
+        faults.push(
+            "encryption.recipients: encryption does not exist in this version; remove it and set mode = \"off\"".into(),
+        );
+    } else if raw.encryption.mode.as_deref() != Some("off") {
+        faults.push("encryption.mode: must be switched off by name, mode = \"off\", until encryption exists".into());
+    }
+    if raw.scope.record == ScopeKey::Granted {
+        faults.push("scope.record: \"granted\" needs grants, which do not exist in this version".into());
+    }
+    if raw.grants.enforcement != EnforcementKey::Observe {
+        faults.push("grants.enforcement: only \"observe\" exists in this version".into());
+    }
+    let journal_dir = raw.journal.dir.unwrap_or_else(|| PathBuf::from(DEFAULT_JOURNAL));
+    if !journal_dir.is_absolute() {
+        faults.push("journal.dir: must be an absolute path".into());
+    }
+    let mut size = |key: &str, text: Option<&str>, default: u64, least: u64, most: u64| {
+        let Some(text) = text else { return default };
+        match schema::size(text) {
+            Some(n) if (least..=most).contains(&n) => n,
+            Some(_) => {
+                faults.push(format!("{key}: {text:?} is not between {least} and {most} bytes"));
+                default
+            }
+            None => {
+                faults.push(format!("{key}: {text:?} is no size such as \"64MiB\""));
+                default
+            }
+        }
+    };
+    let segment_bytes = size("journal.segment", raw.journal.segment.as_deref(), 64 << 20, 1 << 20, 1 << 32);
+    let critical = size("capture.critical_ring", raw.capture.critical_ring.as_deref(), 4 << 20, 1 << 16, 1 << 30);
+    let bulk = size("capture.bulk_ring", raw.capture.bulk_ring.as_deref(), 16 << 20, 1 << 16, 1 << 30);
+    for (key, n) in [("capture.critical_ring", critical), ("capture.bulk_ring", bulk)] {
+        if !n.is_power_of_two() {
+            faults.push(format!("{key}: must be a power of two"));
+        }
+    }
+    let segment_age = match raw.journal.segment_age.as_deref().map(schema::duration) {
+        None => Duration::from_secs(24 * 3600),
+        Some(Some(d)) if d >= Duration::from_secs(60) => d,
+        Some(_) => {
+            faults.push("journal.segment_age: no duration of at least \"1m\", such as \"24h\"".into());
+            Duration::ZERO
+        }
+    };
+    Config {
+        journal_dir,
+        spare_dir: raw.journal.spare_dir,
+        segment_bytes,
+        segment_age,
+        scope: raw.scope.record,
+        backend: raw.capture.backend,
+        tty_input: raw.capture.tty_input,
+        critical_ring: u32::try_from(critical).unwrap_or(4 << 20),
+        bulk_ring: u32::try_from(bulk).unwrap_or(16 << 20),
+        kernel_log: raw.capture.kernel_log,
+        text: text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        parse(Path::new("t.toml"), text).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_least_configuration_is_complete() {
+        let config = read("[encryption]\nmode = \"off\"\n").unwrap();
+        assert_eq!(config.journal_dir, Path::new(DEFAULT_JOURNAL));
+        assert_eq!((config.segment_bytes, config.bulk_ring), (64 << 20, 16 << 20));
+        assert_eq!(config.scope, ScopeKey::Elevated);
+    }
+
+    #[test]
+    fn every_fault_is_told_with_its_key() {
+        let error = read("[journal]\ndir = \"x\"\nsegment = \"1B\"\n[scope]\nrecord = \"granted\"\n").unwrap_err();
+        for key in ["encryption", "journal.dir", "journal.segment", "scope.record"] {
+            assert!(error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_typo_is_an_error_with_its_line() {
+        let error = read("[encryption]\nmode = \"off\"\n[journal]\ndirectory = \"/x\"\n").unwrap_err();
+        assert!(error.contains("line 4") && error.contains("directory"), "{error}");
+    }
+
+    #[test]
+    fn recipients_are_refused_until_they_exist() {
+        let error = read("[encryption]\nrecipients = [\"age1x\"]\n").unwrap_err();
+        assert!(error.contains("recipients"), "{error}");
+    }
+
+    #[test]
+    fn the_shipped_configuration_is_valid() {
+        read(include_str!("../../dist/recorder.toml")).unwrap();
+    }
+}

@@ -1,1 +1,9 @@
-//! See docs/architecture.md.
+//! Journal content in forms that other programs read. Owns the JSON shapes of docs/events.md; reads verified entries only.
+
+mod bodies;
+pub mod json;
+mod safe;
+
+pub use bodies::ElevationJson;
+pub(crate) use bodies::Obj;
+pub use safe::{to_string, write_line, write_pretty};

@@ -1,1 +1,208 @@
-//! See docs/architecture.md.
+//! The daemon: wires capture, tracking and journal together, and nothing more.
+//!
+//! Two threads beside the signal handler: one drains the kernel and tracks, one writes. Between them a bounded channel:
+//! when the disk is slow the channel fills, then the rings, and what no longer fits is counted by the kernel side.
+
+mod boot;
+mod host;
+mod pump;
+mod pulse;
+mod writer;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use crate::{
+    capture::{Backend, BackendChoice, Capture, CaptureConfig, InputMode, LoadError},
+    config::{BackendKey, Config, InputKey, ScopeKey},
+    journal::{Encryption, JournalError, OsEntropy, RealDisk, Writer, WriterConfig},
+    model::Bytes,
+    sys::{clock, notify, process},
+};
+
+/// Batches between the threads.
+const QUEUE: usize = 64;
+
+/// Why the service could not run, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The kernel side.
+    #[error(transparent)]
+    Capture(#[from] LoadError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Something of this host could not be read or started.
+    #[error("{what}: {source}")]
+    Host {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A thread ended by a fault of ours.
+    #[error("the {0} thread failed")]
+    Thread(&'static str),
+}
+
+fn host_error(what: &'static str) -> impl FnOnce(std::io::Error) -> ServiceError {
+    move |source| ServiceError::Host { what, source }
+}
+
+/// Asks the threads to end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StopFlag(Arc<(AtomicBool, AtomicU8)>);
+
+impl StopFlag {
+    fn raise(&self, signal: u8) {
+        self.0.1.store(signal, Ordering::Relaxed);
+        self.0.0.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_raised(&self) -> bool {
+        self.0.0.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn signal(&self) -> u8 {
+        self.0.1.load(Ordering::Relaxed)
+    }
+}
+
+/// What the caller shows while the service runs.
+pub trait Observer {
+    /// The host got its identity on this run; the note has to be kept elsewhere.
+    fn enrolled(&mut self, log: &str, note: &str);
+    /// A fact worth a line.
+    fn say(&mut self, line: &str);
+    /// Every hook has answered and the boot record is on disk.
+    fn ready(&mut self);
+}
+
+/// Runs until SIGTERM or SIGINT; then everything is drained, sealed and stopped.
+pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceError> {
+    // Signals first: one that arrives during the start must still end in a STOP record.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(host_error("cannot start the runtime"))?;
+    let stop = StopFlag::default();
+    let mut signals = {
+        let _guard = runtime.enter();
+        Signals::install().map_err(host_error("cannot install signal handlers"))?
+    };
+    let boot = process::boot_id().map_err(host_error("cannot read the boot id"))?;
+    let mut capture = Capture::start(&capture_config(config))?;
+    if let Some(why) = capture.refused() {
+        observer.say(&format!("backend {} ({why})", capture.backend().name()));
+    }
+    let (mut journal, opened) =
+        Writer::open(writer_config(config), RealDisk, OsEntropy, boot, clock::pair())?;
+    let log = opened.log.to_string();
+    if opened.enrolled {
+        observer.enrolled(&log, &opened.origin);
+    }
+    if let Some((old, why)) = &opened.abandoned {
+        observer.say(&format!("log {old} can't be continued ({why:?}); a new one begins: verify the old one"));
+    }
+    if !opened.secrets_locked {
+        tracing::warn!("seal secrets could not be locked into memory (RLIMIT_MEMLOCK)");
+    }
+    let seeded = capture.seed();
+    let record = boot::record(config, &capture, opened.previous_end, boot);
+    journal.append(crate::model::StreamNo::LOG, record);
+    journal.commit(clock::pair())?;
+
+    let (to_writer, from_pump) = mpsc::sync_channel(QUEUE);
+    let (faults, writer_state) = mpsc::channel();
+    let writer_stop = stop.clone();
+    let writer = std::thread::Builder::new()
+        .name("writer".into())
+        .spawn(move || {
+            let done = writer::run(journal, &from_pump, &writer_stop);
+            // Whoever waits for the end learns of a fault at once.
+            let _ = faults.send(());
+            done
+        })
+        .map_err(host_error("cannot start the writer"))?;
+    let pump_stop = stop.clone();
+    let journal_dir = config.journal_dir.clone();
+    let pump = std::thread::Builder::new()
+        .name("pump".into())
+        .spawn(move || pump::run(capture, seeded, &to_writer, &pump_stop, &journal_dir))
+        .map_err(host_error("cannot start the pump"))?;
+
+    observer.ready();
+    notify::systemd("READY=1");
+    let signal = runtime.block_on(signals.wait(&writer_state));
+    notify::systemd("STOPPING=1");
+    stop.raise(signal);
+    let pumped = pump.join();
+    let written = writer.join();
+    written.map_err(|_| ServiceError::Thread("writer"))??;
+    pumped.map_err(|_| ServiceError::Thread("pump"))
+}
+
+/// SIGTERM and SIGINT, caught from before the first hook.
+struct Signals {
+    term: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn install() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    /// The signal that asked for the end; 0 if the writer ended by itself.
+    async fn wait(&mut self, writer: &mpsc::Receiver<()>) -> u8 {
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return 15,
+                _ = self.int.recv() => return 2,
+                () = tokio::time::sleep(Duration::from_secs(1)) => {
+                    if !matches!(writer.try_recv(), Err(mpsc::TryRecvError::Empty)) {
+                        return 0;
+                    }
+                    notify::systemd("WATCHDOG=1");
+                }
+            }
+        }
+    }
+}
+
+/// What capture takes from the configuration.
+pub fn capture_config(config: &Config) -> CaptureConfig {
+    CaptureConfig {
+        backend: match config.backend {
+            BackendKey::Auto => BackendChoice::Auto,
+            BackendKey::Trampoline => BackendChoice::Only(Backend::Trampoline),
+            BackendKey::Tracepoint => BackendChoice::Only(Backend::Tracepoint),
+        },
+        tty_input: match config.tty_input {
+            InputKey::Off => InputMode::Off,
+            InputKey::Redacted => InputMode::Redacted,
+            InputKey::Full => InputMode::Full,
+        },
+        all_logins: config.scope == ScopeKey::AllLogins,
+        critical_ring: config.critical_ring,
+        bulk_ring: config.bulk_ring,
+    }
+}
+
+fn writer_config(config: &Config) -> WriterConfig {
+    WriterConfig {
+        dir: config.journal_dir.clone(),
+        spare_dir: config.spare_dir.clone(),
+        segment_bytes: config.segment_bytes,
+        segment_age: config.segment_age,
+        encryption: Encryption::Off,
+        host: Bytes::new(boot::host_name()),
+    }
+}

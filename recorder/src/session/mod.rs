@@ -1,1 +1,11 @@
-//! See docs/architecture.md.
+//! Session tracking: a pure state machine from kernel events to sessions with their own ids.
+//!
+//! `step(now, captured) -> outputs`; whatever it wants to know of the host comes through [`Host`]. docs/sessions.md is
+//! the law.
+
+mod tracker;
+
+pub use tracker::{Host, Tracked, Tracker};
+
+#[cfg(test)]
+mod tests;

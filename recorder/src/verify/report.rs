@@ -131,6 +131,7 @@ fn display<T: std::fmt::Display, S: serde::Serializer>(value: &T, s: S) -> Resul
     s.collect_str(value)
 }
 
+#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
 fn display_opt<T: std::fmt::Display, S: serde::Serializer>(
     value: &Option<T>,
     s: S,

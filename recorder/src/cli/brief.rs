@@ -1,0 +1,175 @@
+//! One record in a few words, everything untrusted escaped.
+
+use std::fmt::Write as _;
+
+use crate::model::{Body, Bytes, Cred, Exec, Exit, File, FileOp, Jump, Loss, Record, SessionId, Tty, TtyOp};
+
+/// The first digits of a session's id: enough to name it, and how people see it in tables.
+pub(crate) fn short(id: SessionId) -> String {
+    id.to_string().chars().take(13).collect()
+}
+
+/// What the record says.
+pub(crate) fn body(record: &Record) -> String {
+    match &record.body {
+        Body::Exec(exec) => command(exec),
+        Body::Fork(fork) => format!("child {}", fork.child.pid),
+        Body::Exit(exit) => status(*exit),
+        Body::Cred(cred) => self::cred(cred),
+        Body::File(op, file) => act(*op, file),
+        Body::Tty(op, tty) => terminal(*op, tty),
+        Body::SessionStart(s) => format!(
+            "{} euid {}>{} by {} {}",
+            s.login.user.escaped(),
+            s.elevation.from.euid,
+            s.elevation.to.euid,
+            s.elevation.via.name(),
+            s.elevation.path.escaped()
+        ),
+        Body::SessionEnd(s) => s.reason.name().to_owned(),
+        Body::Boot(b) => format!(
+            "host {} kernel {} recorder {} backend {}, {} hooks, previous end {}",
+            b.host.escaped(),
+            b.kernel.escaped(),
+            b.version.escaped(),
+            b.backend.escaped(),
+            b.hooks.len(),
+            b.previous_end.name()
+        ),
+        Body::Heartbeat(h) => format!("{} sessions, {} events, {} lost", h.sessions, h.events, h.lost),
+        Body::Loss(l) => loss(l),
+        Body::Jump(j) => jump(j),
+        Body::Stop(s) => format!("signal {}, {} sessions open", s.signal, s.open_sessions),
+        Body::SessionOpened(s) => s.id.to_string(),
+        Body::SessionClosed(s) => format!("{} {}, {} records", s.id, s.reason.name(), s.records),
+        Body::Storage(s) => format!("{}: errno {}", s.operation.escaped(), s.errno),
+        Body::Unknown { kind, bytes } => format!("kind {}, {} bytes", kind.code(), bytes.len()),
+    }
+}
+
+/// A command line, and the program where its name doesn't tell it.
+pub(crate) fn command(exec: &Exec) -> String {
+    let argv: Vec<String> = exec.argv.iter().map(quoted).collect();
+    let (line, path) = (argv.join(" "), exec.path.escaped());
+    let name = exec.argv.first().map(Bytes::as_slice).unwrap_or_default();
+    let same = path
+        .rsplit('/')
+        .next()
+        .is_some_and(|base| base.as_bytes() == name.rsplit(|b| *b == b'/').next().unwrap_or_default());
+    let cut = exec
+        .cut
+        .as_ref()
+        .map_or_else(String::new, |cut| format!(" [{} cut, {} bytes]", cut.field.name(), cut.bytes));
+    if line.is_empty() {
+        format!("{path}{cut}")
+    } else if same {
+        format!("{line}{cut}")
+    } else {
+        format!("{line}{cut} ({path})")
+    }
+}
+
+/// An argument as it could be typed: quoted where a shell would split it.
+fn quoted(arg: &Bytes) -> String {
+    let text = arg.escaped();
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%^~\\{}[]*?!".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+/// A file act.
+pub(crate) fn act(op: FileOp, file: &File) -> String {
+    let mut text = file.path.escaped();
+    if let Some(to) = &file.to {
+        text.push_str(" -> ");
+        text.push_str(&to.escaped());
+    }
+    if op == FileOp::Open {
+        text.push_str(match file.flags & 3 {
+            0 => " (read)",
+            1 => " (write)",
+            _ => " (read, write)",
+        });
+    }
+    if file.count > 1 {
+        let _ = write!(text, " x{}", file.count);
+    }
+    if file.result < 0 {
+        let _ = write!(text, " failed: {}", errno(file.result));
+    }
+    text
+}
+
+/// `No such file or directory`, in the words of the C library.
+fn errno(result: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(result.saturating_neg()).to_string();
+    text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
+}
+
+fn terminal(op: TtyOp, tty: &Tty) -> String {
+    let name = tty.name.escaped();
+    match op {
+        TtyOp::Resize => format!("{name} #{} {}x{}", tty.no, tty.cols, tty.rows),
+        TtyOp::Input => format!("{name} #{} {} bytes, {} not kept", tty.no, tty.data.len(), tty.hidden),
+        TtyOp::Output => {
+            let text = tty.data.escaped();
+            let short: String = text.chars().take(120).collect();
+            let more = if short.len() < text.len() { "…" } else { "" };
+            format!("{name} #{} {} bytes: {short}{more}", tty.no, tty.data.len())
+        }
+    }
+}
+
+/// How a process ended.
+pub(crate) fn status(exit: Exit) -> String {
+    match exit {
+        Exit { signal: 0, code, .. } => format!("exit {code}"),
+        Exit { signal, core: 0, .. } => format!("killed by signal {signal}"),
+        Exit { signal, .. } => format!("killed by signal {signal}, core dumped"),
+    }
+}
+
+/// What changed in credentials.
+pub(crate) fn cred(cred: &Cred) -> String {
+    let (old, new) = (&cred.old, &cred.new);
+    let ids = [
+        ("uid", old.uid, new.uid),
+        ("euid", old.euid, new.euid),
+        ("suid", old.suid, new.suid),
+        ("fsuid", old.fsuid, new.fsuid),
+        ("gid", old.gid, new.gid),
+        ("egid", old.egid, new.egid),
+    ];
+    let ids =
+        ids.iter().filter(|(_, old, new)| old != new).map(|(name, old, new)| format!("{name} {old} > {new}"));
+    let (old, new) = (&cred.old_caps, &cred.new_caps);
+    let caps = [("caps", old.effective, new.effective), ("permitted caps", old.permitted, new.permitted)];
+    let caps = caps
+        .iter()
+        .filter(|(_, old, new)| old != new)
+        .map(|(name, old, new)| format!("{name} {old:#x} > {new:#x}"));
+    let changes: Vec<String> = ids.chain(caps).collect();
+    if changes.is_empty() { "unchanged".to_owned() } else { changes.join(", ") }
+}
+
+/// How far the wall clock stepped.
+pub(crate) fn jump(jump: &Jump) -> String {
+    let moved = i128::from(jump.after.real.get()) - i128::from(jump.before.real.get());
+    let ran = i128::from(jump.after.boot.get()) - i128::from(jump.before.boot.get());
+    format!("the wall clock stepped by {} ms", (moved - ran) / 1_000_000)
+}
+
+/// A declared loss.
+pub(crate) fn loss(loss: &Loss) -> String {
+    format!(
+        "{} {} events lost ({}, {} ring, cpu {})",
+        loss.count,
+        loss.class.escaped(),
+        loss.reason.name(),
+        loss.ring.escaped(),
+        loss.cpu
+    )
+}

@@ -1,0 +1,85 @@
+//! Opening a journal for a reading command: report first, then entries, with one warning where the evidence is damaged.
+
+use std::path::Path;
+
+use super::args::SessionName;
+use super::{Failure, Io};
+use crate::model::SessionId;
+use crate::verify::{Entry, Options, Report, Verdict, Verified, VerifyError};
+
+/// A verified journal: what verification says, and the entries that it vouches for.
+pub(crate) struct Source<I> {
+    pub(crate) report: Report,
+    pub(crate) entries: I,
+}
+
+/// Verifies and opens.
+pub(crate) fn open(
+    dir: &Path,
+) -> Result<Source<impl Iterator<Item = Result<Verified<Entry>, VerifyError>> + use<>>, Failure> {
+    let (report, entries) = crate::verify::read(dir, &Options::default())?;
+    Ok(Source { report, entries })
+}
+
+/// The exit code of a reading command: the evidence's own if it is damaged, else what the command says.
+pub(crate) fn exit(report: &Report, code: u8) -> u8 {
+    if report.exit >= 2 { report.exit } else { code }
+}
+
+/// One line on standard error if the evidence is damaged.
+pub(crate) fn warn(report: &Report, io: &mut Io<'_>) {
+    if report.exit < 2 {
+        return;
+    }
+    let worst = report.findings.iter().max_by_key(|f| f.severity);
+    let why = worst.map_or_else(String::new, |f| format!(" ({}: {})", f.code, f.text));
+    io.warn(&format!("this journal is {}{why}; only what verifies is shown", verdict_words(report.verdict)));
+}
+
+/// A verdict as people read it.
+pub(crate) const fn verdict_words(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Verified => "VERIFIED",
+        Verdict::VerifiedWithGaps => "VERIFIED WITH GAPS",
+        Verdict::Tampered => "TAMPERED",
+        Verdict::Incomplete => "INCOMPLETE",
+        Verdict::Untrusted => "UNTRUSTED",
+        Verdict::Unsupported => "UNSUPPORTED",
+        Verdict::Decrypt => "DECRYPT",
+    }
+}
+
+/// Like [`resolve`], but where the evidence is damaged and the session not there, the damage is the answer: `Err` is
+/// the exit code.
+pub(crate) fn find(
+    report: &Report,
+    name: &SessionName,
+    io: &mut Io<'_>,
+) -> Result<Result<SessionId, u8>, Failure> {
+    match resolve(report, name) {
+        Err(Failure::Nothing(text)) if report.exit >= 2 => {
+            io.warn(&text);
+            Ok(Err(report.exit))
+        }
+        other => other.map(Ok),
+    }
+}
+
+/// The session that is meant. Ids are UUIDv7, so the greatest is the newest.
+pub(crate) fn resolve(report: &Report, name: &SessionName) -> Result<SessionId, Failure> {
+    if *name == SessionName::Last {
+        let newest = report.sessions.iter().map(|s| s.id).max();
+        return newest.ok_or_else(|| Failure::Nothing("the journal holds no session".to_owned()));
+    }
+    let mut matching: Vec<_> = report.sessions.iter().map(|s| s.id).filter(|id| name.names(*id)).collect();
+    matching.sort_unstable();
+    matching.dedup();
+    match matching.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(Failure::Nothing("no session has that id".to_owned())),
+        [first, second, ..] => Err(Failure::Usage(format!(
+            "{} sessions begin like that, such as {first} and {second}: give more digits",
+            matching.len()
+        ))),
+    }
+}

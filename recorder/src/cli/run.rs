@@ -1,0 +1,63 @@
+//! `recorder run`: the service in the foreground.
+
+use std::{io::Write, path::PathBuf};
+
+use super::{Failure, Io};
+use crate::{
+    config,
+    service::{self, Observer, ServiceError},
+};
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Configuration file [default: /etc/recorder/recorder.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Standard error, a line at a time: journald's and the person's.
+struct Lines;
+
+impl Lines {
+    fn line(text: &str) {
+        let _ = writeln!(std::io::stderr(), "recorder: {}", super::io::one_line(text));
+    }
+}
+
+impl Observer for Lines {
+    fn enrolled(&mut self, log: &str, note: &str) {
+        Self::line(&format!("enrolled this host as log {log}"));
+        Self::line("keep this origin note elsewhere; `recorder verify --origin` compares with it:");
+        for text in note.lines() {
+            Self::line(&format!("    {text}"));
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        Self::line(line);
+    }
+
+    fn ready(&mut self) {
+        Self::line("ready");
+    }
+}
+
+pub(crate) fn run(args: &Args, _io: &mut Io<'_>) -> Result<u8, Failure> {
+    let config = config::load(args.config.as_deref()).map_err(|e| match e {
+        config::ConfigError::Read { .. } => Failure::Io(e.to_string()),
+        _ => Failure::Usage(e.to_string()),
+    })?;
+    log_to_stderr();
+    service::run(&config, &mut Lines).map(|()| 0).map_err(|e| match e {
+        ServiceError::Capture(inner) => Failure::Missing(inner.to_string()),
+        other => Failure::Io(other.to_string()),
+    })
+}
+
+/// `RECORDER_LOG` names levels as `tracing` does; warnings and errors otherwise. Never captured content.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("RECORDER_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}

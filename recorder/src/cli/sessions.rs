@@ -1,0 +1,132 @@
+//! `recorder sessions`: who was recorded, how he became privileged, how much there is.
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::args::{Format, FormatArgs, JournalArgs};
+use super::journal::{self, Source};
+use super::{Failure, Io, table};
+use crate::export::ElevationJson;
+use crate::export::json::{Shown, auid, put_opt, rfc3339};
+use crate::export::{write_line, write_pretty};
+use crate::index::{SessionInfo, Sessions};
+use crate::model::Bytes;
+use crate::verify::{Entry, Verified, VerifyError};
+
+/// Arguments of `recorder sessions`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    journal: JournalArgs,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
+    let source = journal::open(&args.journal.dir())?;
+    list(source, args.format.format, io)
+}
+
+pub(super) fn list(
+    source: Source<impl Iterator<Item = Result<Verified<Entry>, VerifyError>>>,
+    format: Format,
+    io: &mut Io<'_>,
+) -> Result<u8, Failure> {
+    let Source { report, entries } = source;
+    journal::warn(&report, io);
+    let mut sessions = Sessions::default();
+    for entry in entries {
+        sessions.see(&entry?);
+    }
+    let sessions = sessions.finish(&report);
+    match format {
+        Format::Table => print_table(&sessions, io)?,
+        Format::Json => write_pretty(io.out, &sessions.iter().map(Json).collect::<Vec<_>>())?,
+        Format::Ndjson => sessions.iter().try_for_each(|s| write_line(io.out, &Json(s)))?,
+    }
+    Ok(journal::exit(&report, u8::from(sessions.is_empty())))
+}
+
+fn print_table(sessions: &[SessionInfo], io: &mut Io<'_>) -> Result<(), Failure> {
+    if sessions.is_empty() {
+        writeln!(io.err, "recorder: the journal holds no session")?;
+        return Ok(());
+    }
+    let header = [
+        "SESSION",
+        "HOST",
+        "USER",
+        "ELEVATION",
+        "FROM",
+        "TTY",
+        "START (UTC)",
+        "DURATION",
+        "EXECS",
+        "FILES",
+        "SCREEN",
+        "LOSS",
+        "COMPLETENESS",
+    ];
+    table::print(io.out, &header, &sessions.iter().map(row).collect::<Vec<_>>())?;
+    Ok(())
+}
+
+fn row(s: &SessionInfo) -> Vec<String> {
+    let shown =
+        |b: Option<&Bytes>| b.filter(|b| !b.is_empty()).map_or_else(|| "-".to_owned(), Bytes::escaped);
+    let login = s.login.as_ref();
+    let duration = match (s.start, s.end) {
+        (Some(start), Some(end)) => table::duration(end.get().saturating_sub(start.get())),
+        _ if s.open => "open".to_owned(),
+        _ => "unknown".to_owned(),
+    };
+    let elevation = s.elevation.as_ref();
+    vec![
+        s.id.to_string(),
+        shown(s.host.as_ref()),
+        shown(login.map(|l| &l.user)),
+        elevation
+            .map_or_else(|| "-".to_owned(), |e| format!("{}>{} {}", e.from.euid, e.to.euid, e.via.name())),
+        shown(login.map(|l| &l.remote)),
+        shown(login.map(|l| &l.tty)),
+        s.start.map_or_else(|| "-".to_owned(), table::time),
+        duration,
+        s.execs.to_string(),
+        s.files.to_string(),
+        table::bytes(s.tty_bytes),
+        s.loss.to_string(),
+        s.completeness.to_owned(),
+    ]
+}
+
+/// The shape of docs/cli.md.
+struct Json<'a>(&'a SessionInfo);
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let info = self.0;
+        let login = info.login.as_ref();
+        let text = |field: Option<&'_ Bytes>| field.filter(|b| !b.is_empty()).cloned();
+        let mut map = s.serialize_map(None)?;
+        map.serialize_entry("id", &Shown(info.id))?;
+        put_opt(&mut map, "host", "host_b64", info.host.as_ref())?;
+        put_opt(&mut map, "user", "user_b64", text(login.map(|l| &l.user)).as_ref())?;
+        // People, grants and coverage come with a later step of the project.
+        map.serialize_entry("person", &None::<()>)?;
+        map.serialize_entry("auid", &login.and_then(|l| auid(l.auid)))?;
+        map.serialize_entry("elevation", &info.elevation.as_ref().map(ElevationJson))?;
+        map.serialize_entry("start", &info.start.map(rfc3339))?;
+        map.serialize_entry("end", &info.end.map(rfc3339))?;
+        map.serialize_entry("open", &info.open)?;
+        map.serialize_entry("grant", &None::<()>)?;
+        map.serialize_entry("coverage", &None::<()>)?;
+        put_opt(&mut map, "tty", "tty_b64", text(login.map(|l| &l.tty)).as_ref())?;
+        put_opt(&mut map, "remote", "remote_b64", text(login.map(|l| &l.remote)).as_ref())?;
+        map.serialize_entry("execs", &info.execs)?;
+        map.serialize_entry("files", &info.files)?;
+        map.serialize_entry("tty_bytes", &info.tty_bytes)?;
+        map.serialize_entry("loss", &info.loss)?;
+        map.serialize_entry("completeness", info.completeness)?;
+        map.end()
+    }
+}

@@ -1,0 +1,294 @@
+//! `recorder timeline`: one session as a story that a person reads from top to bottom.
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::args::{Format, FormatArgs, JournalArgs, SessionName};
+use super::journal::{self, Source};
+use super::{Failure, Io, brief, table};
+use crate::export::json::{Shown, put_bytes, rfc3339};
+use crate::export::{Obj, write_line, write_pretty};
+use crate::model::{Kind, SessionId};
+use crate::replay::timeline::{Builder, Hidden, Item, Story, What};
+use crate::verify::{Entry, Verified, VerifyError};
+
+/// Arguments of `recorder timeline`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The session: an id, its first digits, or `last`
+    #[arg(value_name = "SESSION")]
+    name: SessionName,
+    #[command(flatten)]
+    journal: JournalArgs,
+    #[command(flatten)]
+    format: FormatArgs,
+    /// Leave nothing out: reads, lookups, forks, every line of the screen
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
+    let source = journal::open(&args.journal.dir())?;
+    tell(source, &args.name, args.all, args.format.format, io)
+}
+
+pub(super) fn tell(
+    source: Source<impl Iterator<Item = Result<Verified<Entry>, VerifyError>>>,
+    name: &SessionName,
+    all: bool,
+    format: Format,
+    io: &mut Io<'_>,
+) -> Result<u8, Failure> {
+    let Source { report, entries } = source;
+    journal::warn(&report, io);
+    let id = match journal::find(&report, name, io)? {
+        Ok(id) => id,
+        Err(code) => return Ok(code),
+    };
+    let mut builder = Builder::new(id, all);
+    for entry in entries {
+        builder.see(&entry?);
+    }
+    let story = builder.finish();
+    match format {
+        Format::Table => print(id, &story, io)?,
+        Format::Json => write_pretty(io.out, &StoryJson { id, story: &story })?,
+        Format::Ndjson => {
+            story.items.iter().try_for_each(|item| write_line(io.out, &ItemJson { id, item }))?;
+            write_line(io.out, &HiddenLine { id, hidden: story.hidden })?;
+        }
+    }
+    let empty = story.items.is_empty() && story.hidden == Hidden::default();
+    Ok(journal::exit(&report, u8::from(empty)))
+}
+
+fn print(id: SessionId, story: &Story, io: &mut Io<'_>) -> Result<(), Failure> {
+    writeln!(io.out, "session {id}, times in UTC")?;
+    let mut day = String::new();
+    for item in &story.items {
+        let time = rfc3339(item.time);
+        let (date, clock) = time.split_once('T').unwrap_or(("", &time));
+        if date != day {
+            date.clone_into(&mut day);
+            writeln!(io.out, "{date}")?;
+        }
+        let clock: String = clock.chars().take(12).collect();
+        let indent = "  ".repeat(usize::from(item.depth.min(20)));
+        let (kind, text) = words(&item.what);
+        writeln!(io.out, "{clock}  {kind:<10}  {indent}{text}")?;
+    }
+    let Hidden { reads, lookups, devices, processes, terminal, lines } = story.hidden;
+    let counts = [
+        (reads, "opens for reading"),
+        (lookups, "lookups of missing files"),
+        (devices, "opens of null and terminal devices"),
+        (processes, "forks and exits"),
+        (terminal, "terminal sizes and typing"),
+        (lines, "screen lines"),
+    ];
+    let left: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    if !left.is_empty() {
+        writeln!(io.out, "left out (--all shows them): {}", left.join(", "))?;
+    }
+    Ok(())
+}
+
+/// Kind and text of an item. What the screen showed stands behind a bar, so that it can't pass for our own words.
+fn words(what: &What) -> (String, String) {
+    let screen = |tty: u32| if tty == 1 { "screen".to_owned() } else { format!("screen#{tty}") };
+    let own = |kind: &str, text: String| (kind.to_owned(), text);
+    match what {
+        What::Start(start) => {
+            let login = &start.login;
+            let from = if login.remote.is_empty() {
+                String::new()
+            } else {
+                format!(" from {}", login.remote.escaped())
+            };
+            let tty = if login.tty.is_empty() { "no terminal".to_owned() } else { login.tty.escaped() };
+            let (old, new) = (start.elevation.from.euid, start.elevation.to.euid);
+            let (via, path) = (start.elevation.via.name(), start.elevation.path.escaped());
+            let seeded = if start.seeded == 0 { "" } else { ", found running" };
+            own(
+                "start",
+                format!("{}{from} on {tty}, uid {old} > {new} by {via} {path}{seeded}", login.user.escaped()),
+            )
+        }
+        What::End(end) => own("end", end.reason.name().replace('_', " ")),
+        What::Exec { exec, euid, ended } => {
+            let end = ended.map_or_else(String::new, |ended| {
+                format!(", {} after {}", brief::status(ended.exit), table::duration(ended.after))
+            });
+            own("exec", format!("{}  [uid {euid}, in {}{end}]", brief::command(exec), exec.cwd.escaped()))
+        }
+        What::Exit(exit) => own("exit", brief::status(*exit)),
+        What::Fork(child) => own("fork", format!("child {child}")),
+        What::Cred(cred) => own("cred", brief::cred(cred)),
+        What::File(op, file) => {
+            let kind = crate::model::Body::File(*op, crate::model::File::default()).kind().name();
+            own(kind, brief::act(*op, file))
+        }
+        What::Line { tty, text } => (screen(*tty), format!("| {text}")),
+        What::FullScreen { tty, nanos, bytes } => {
+            let (time, bytes) = (table::duration(*nanos), table::bytes(*bytes));
+            (screen(*tty), format!("a full-screen program for {time}, {bytes}"))
+        }
+        What::Folded { tty, lines } => (screen(*tty), format!("... {lines} lines")),
+        What::Terminal { tty, name, cols, rows } => {
+            (screen(*tty), format!("terminal {} {cols}x{rows}", name.escaped()))
+        }
+        What::Typed { tty, data, hidden } => {
+            own("typed", format!("#{tty} \"{}\", {hidden} bytes not kept", data.escaped()))
+        }
+        What::Loss(loss) => own("LOSS", brief::loss(loss)),
+        What::Cut { tty, bytes } => {
+            own("CUT", format!("terminal {tty} showed {bytes} bytes at once, not all are kept"))
+        }
+        What::Jump(jump) => own("JUMP", brief::jump(jump)),
+        What::Gap(why) => own("GAP", (*why).to_owned()),
+        What::Unknown(code) => own("unknown", format!("kind {code}")),
+    }
+}
+
+struct StoryJson<'a> {
+    id: SessionId,
+    story: &'a Story,
+}
+
+impl Serialize for StoryJson<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut map = s.serialize_map(None)?;
+        map.serialize_entry("session", &Shown(self.id))?;
+        let items: Vec<_> = self.story.items.iter().map(|item| ItemJson { id: self.id, item }).collect();
+        map.serialize_entry("items", &items)?;
+        map.serialize_entry("hidden", &HiddenJson(self.story.hidden))?;
+        map.end()
+    }
+}
+
+struct HiddenLine {
+    id: SessionId,
+    hidden: Hidden,
+}
+
+impl Serialize for HiddenLine {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut map = s.serialize_map(None)?;
+        map.serialize_entry("v", &1)?;
+        map.serialize_entry("session", &Shown(self.id))?;
+        map.serialize_entry("type", "hidden")?;
+        map.serialize_entry("hidden", &HiddenJson(self.hidden))?;
+        map.end()
+    }
+}
+
+struct HiddenJson(Hidden);
+
+impl Serialize for HiddenJson {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let Hidden { reads, lookups, devices, processes, terminal, lines } = self.0;
+        let mut map = s.serialize_map(None)?;
+        for (key, value) in [
+            ("reads", reads),
+            ("lookups", lookups),
+            ("devices", devices),
+            ("processes", processes),
+            ("terminal", terminal),
+            ("lines", lines),
+        ] {
+            map.serialize_entry(key, &value)?;
+        }
+        map.end()
+    }
+}
+
+struct ItemJson<'a> {
+    id: SessionId,
+    item: &'a Item,
+}
+
+impl Serialize for ItemJson<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let Item { time, pid, depth, what } = self.item;
+        let mut map = s.serialize_map(None)?;
+        map.serialize_entry("v", &1)?;
+        map.serialize_entry("session", &Shown(self.id))?;
+        map.serialize_entry("time", &rfc3339(*time))?;
+        map.serialize_entry("type", kind(what))?;
+        map.serialize_entry("pid", pid)?;
+        map.serialize_entry("depth", depth)?;
+        put(&mut map, what)?;
+        map.end()
+    }
+}
+
+fn kind(what: &What) -> &'static str {
+    match what {
+        What::Start(_) => Kind::SESSION_START.name(),
+        What::End(_) => Kind::SESSION_END.name(),
+        What::Exec { .. } => Kind::EXEC.name(),
+        What::Exit(_) => Kind::EXIT.name(),
+        What::Fork(_) => Kind::FORK.name(),
+        What::Cred(_) => Kind::CRED.name(),
+        What::File(op, _) => crate::model::Body::File(*op, crate::model::File::default()).kind().name(),
+        What::Line { .. } => "screen",
+        What::FullScreen { .. } => "full_screen",
+        What::Folded { .. } => "folded",
+        What::Terminal { .. } => "terminal",
+        What::Typed { .. } => "typed",
+        What::Loss(_) => Kind::LOSS.name(),
+        What::Cut { .. } => "cut",
+        What::Jump(_) => Kind::JUMP.name(),
+        What::Gap(_) => "gap",
+        What::Unknown(_) => "unknown",
+    }
+}
+
+fn put<M: SerializeMap>(map: &mut M, what: &What) -> Result<(), M::Error> {
+    match what {
+        What::Start(b) => map.serialize_entry("session_start", &Obj(&**b)),
+        What::End(b) => map.serialize_entry("session_end", &Obj(b)),
+        What::Exec { exec, euid, ended } => {
+            map.serialize_entry("exec", &Obj(exec))?;
+            map.serialize_entry("euid", euid)?;
+            map.serialize_entry("exit", &ended.as_ref().map(|e| Obj(&e.exit)))?;
+            map.serialize_entry("duration_ns", &ended.map(|e| e.after))
+        }
+        What::Exit(b) => map.serialize_entry("exit", &Obj(b)),
+        What::Fork(child) => map.serialize_entry("child", child),
+        What::Cred(b) => map.serialize_entry("cred", &Obj(&**b)),
+        What::File(op, b) => map.serialize_entry("file", &Obj(&(*op, b))),
+        What::Line { tty, text } => {
+            map.serialize_entry("tty", tty)?;
+            map.serialize_entry("text", text)
+        }
+        What::FullScreen { tty, nanos, bytes } => {
+            map.serialize_entry("tty", tty)?;
+            map.serialize_entry("duration_ns", nanos)?;
+            map.serialize_entry("bytes", bytes)
+        }
+        What::Folded { tty, lines } => {
+            map.serialize_entry("tty", tty)?;
+            map.serialize_entry("lines", lines)
+        }
+        What::Terminal { tty, name, cols, rows } => {
+            map.serialize_entry("tty", tty)?;
+            put_bytes(map, "name", "name_b64", name)?;
+            map.serialize_entry("cols", cols)?;
+            map.serialize_entry("rows", rows)
+        }
+        What::Typed { tty, data, hidden } => {
+            map.serialize_entry("tty", tty)?;
+            put_bytes(map, "text", "text_b64", data)?;
+            map.serialize_entry("hidden", hidden)
+        }
+        What::Loss(b) => map.serialize_entry("loss", &Obj(b)),
+        What::Cut { tty, bytes } => {
+            map.serialize_entry("tty", tty)?;
+            map.serialize_entry("bytes", bytes)
+        }
+        What::Jump(b) => map.serialize_entry("jump", &Obj(b)),
+        What::Gap(why) => map.serialize_entry("reason", why),
+        What::Unknown(code) => map.serialize_entry("code", code),
+    }
+}

@@ -1,0 +1,144 @@
+//! `recorder verify`: the verdict, all findings, and what was not checked. The exit code is the verdict's.
+
+use std::path::PathBuf;
+
+use super::args::{Format, FormatArgs, JournalArgs};
+use super::journal::verdict_words;
+use super::{Failure, Io, table};
+use crate::export::{write_line, write_pretty};
+use crate::verify::{Finding, Options, Progress, Report, Severity};
+
+/// Arguments of `recorder verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Directory of the journal
+    #[arg(value_name = "DIR", conflicts_with = "journal")]
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    journal: JournalArgs,
+    /// The origin note, kept elsewhere, that the journal must come from
+    #[arg(long, value_name = "FILE")]
+    origin: Option<PathBuf>,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
+    let dir = args.dir.clone().unwrap_or_else(|| args.journal.dir());
+    let mut bar = Bar { shown: None, on: io.err_terminal };
+    let report =
+        crate::verify::verify(&dir, &Options { origin: args.origin.clone(), ..Options::default() }, &mut |p| bar.show(p, io.err));
+    bar.clear(io.err);
+    print(&report?, args.format.format, io)
+}
+
+pub(super) fn print(report: &Report, format: Format, io: &mut Io<'_>) -> Result<u8, Failure> {
+    match format {
+        Format::Json => write_pretty(io.out, report)?,
+        Format::Ndjson => write_line(io.out, report)?,
+        Format::Table => print_table(report, io)?,
+    }
+    Ok(report.exit)
+}
+
+fn print_table(report: &Report, io: &mut Io<'_>) -> Result<(), Failure> {
+    writeln!(io.out, "verdict: {}", verdict_words(report.verdict))?;
+    let mut modes: Vec<&str> = report.logs.iter().map(|log| log.encryption.as_str()).collect();
+    modes.sort_unstable();
+    modes.dedup();
+    writeln!(
+        io.out,
+        "encryption: {}",
+        if modes.is_empty() { "unknown".to_owned() } else { escape(&modes.join(", ")) }
+    )?;
+    for log in &report.logs {
+        writeln!(
+            io.out,
+            "log {}: leaves {} to {}, {} seals, {}, root {}",
+            log.id,
+            log.first,
+            log.last,
+            log.seals,
+            table::bytes(log.bytes),
+            log.root
+        )?;
+    }
+    let (sessions, losses) = (report.sessions.len(), report.sessions.iter().map(|s| s.losses).sum::<u64>());
+    writeln!(io.out, "sessions: {sessions}, declared losses: {losses}")?;
+    for session in report.sessions.iter().filter(|s| s.completeness != "complete") {
+        writeln!(
+            io.out,
+            "  {} {}, {} losses",
+            session.id,
+            session.completeness.replace('_', " "),
+            session.losses
+        )?;
+    }
+    writeln!(
+        io.out,
+        "findings: {}",
+        if report.findings.is_empty() { "none".into() } else { report.findings.len().to_string() }
+    )?;
+    for finding in &report.findings {
+        writeln!(
+            io.out,
+            "  {} {}: {}{}",
+            severity(finding.severity),
+            finding.code,
+            escape(&finding.text),
+            place(finding)
+        )?;
+    }
+    writeln!(io.out, "not checked:{}", if report.not_checked.is_empty() { " nothing" } else { "" })?;
+    for text in &report.not_checked {
+        writeln!(io.out, "  {}", escape(text))?;
+    }
+    Ok(())
+}
+
+fn place(finding: &Finding) -> String {
+    let mut parts = Vec::new();
+    parts.extend(finding.log.map(|log| format!("log {log}")));
+    parts.extend(finding.segment.as_deref().map(|s| format!("segment {}", escape(s))));
+    parts.extend(finding.leaf.map(|leaf| format!("leaf {leaf}")));
+    if parts.is_empty() { String::new() } else { format!(" [{}]", parts.join(", ")) }
+}
+
+const fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "info",
+        Severity::Gap => "GAP",
+        Severity::Unsupported => "UNSUPPORTED",
+        Severity::Untrusted => "UNTRUSTED",
+        Severity::Missing => "MISSING",
+        Severity::Tampered => "TAMPERED",
+    }
+}
+
+/// Texts of findings may quote what somebody put into the journal's directory.
+fn escape(text: &str) -> String {
+    super::io::one_line(text)
+}
+
+/// Progress on a terminal, redrawn when the percentage changes.
+struct Bar {
+    shown: Option<u64>,
+    on: bool,
+}
+
+impl Bar {
+    fn show(&mut self, progress: Progress, err: &mut dyn std::io::Write) {
+        let percent = progress.done.saturating_mul(100).checked_div(progress.total).unwrap_or(0).min(100);
+        if self.on && self.shown != Some(percent) {
+            self.shown = Some(percent);
+            let _ = write!(err, "\rverifying {percent:3} % of {}\x1b[K", table::bytes(progress.total));
+            let _ = err.flush();
+        }
+    }
+
+    fn clear(&mut self, err: &mut dyn std::io::Write) {
+        if self.shown.take().is_some() {
+            let _ = write!(err, "\r\x1b[K");
+        }
+    }
+}

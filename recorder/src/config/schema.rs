@@ -1,0 +1,142 @@
+//! The file's shape.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) journal: Journal,
+    pub(super) encryption: Encryption,
+    pub(super) scope: Scope,
+    pub(super) capture: Capture,
+    pub(super) grants: Grants,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Journal {
+    pub(super) dir: Option<PathBuf>,
+    pub(super) spare_dir: Option<PathBuf>,
+    pub(super) segment: Option<String>,
+    pub(super) segment_age: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Encryption {
+    pub(super) mode: Option<String>,
+    pub(super) recipients: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Scope {
+    pub(super) record: ScopeKey,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Capture {
+    pub(super) backend: BackendKey,
+    pub(super) tty_input: InputKey,
+    pub(super) critical_ring: Option<String>,
+    pub(super) bulk_ring: Option<String>,
+    pub(super) kernel_log: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(dead_code, reason = "accepted so that a full configuration reads; used when grants exist")]
+pub(super) struct Grants {
+    dir: Option<PathBuf>,
+    policy: Option<PathBuf>,
+    allowed_signers: Option<PathBuf>,
+    pub(super) enforcement: EnforcementKey,
+}
+
+/// `scope.record`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScopeKey {
+    /// Elevated sessions.
+    #[default]
+    Elevated,
+    /// All sessions of somebody who holds a grant.
+    Granted,
+    /// Every login.
+    AllLogins,
+}
+
+/// `capture.backend`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackendKey {
+    /// The best that answers.
+    #[default]
+    Auto,
+    /// fentry and fexit (`fentry` and `lsm` are older names for it).
+    #[serde(alias = "fentry", alias = "lsm")]
+    Trampoline,
+    /// System call tracepoints.
+    Tracepoint,
+}
+
+/// `capture.tty_input`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InputKey {
+    /// Counts only.
+    Off,
+    /// Bytes while the terminal echoes lines.
+    #[default]
+    Redacted,
+    /// Everything.
+    Full,
+}
+
+/// `grants.enforcement`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EnforcementKey {
+    /// Record only.
+    #[default]
+    Observe,
+    /// Tell the person.
+    Warn,
+    /// Refuse.
+    Enforce,
+}
+
+fn split(text: &str) -> Option<(u64, &str)> {
+    let at = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at_checked(at)?;
+    Some((number.parse().ok()?, unit))
+}
+
+/// `"64MiB"` in bytes.
+pub(super) fn size(text: &str) -> Option<u64> {
+    let (n, unit) = split(text)?;
+    let factor: u64 = match unit {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    n.checked_mul(factor)
+}
+
+/// `"15m"` as a duration.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    let (n, unit) = split(text)?;
+    let factor: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86400,
+        _ => return None,
+    };
+    n.checked_mul(factor).map(Duration::from_secs)
+}

@@ -1,0 +1,359 @@
+//! The part of the event JSON that depends on the kind.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::json::{Shown, auid, put_bytes, put_list, put_opt, rfc3339};
+use crate::model::{
+    Body, Boot, Caps, ClockPair, Cred, Cut, Elevation, Exec, Exit, File, FileOp, Heartbeat, Ids, Jump,
+    LoginWitness, Loss, SessionClosed, SessionEnd, SessionStart, StorageFault, TaskId, Tty,
+};
+
+/// What was cut in a record, wherever its kind keeps that.
+pub(super) fn cut(body: &Body) -> Option<&Cut> {
+    match body {
+        Body::Exec(exec) => exec.cut.as_ref(),
+        Body::File(_, file) => file.cut.as_ref(),
+        Body::Tty(_, tty) => tty.cut.as_ref(),
+        _ => None,
+    }
+}
+
+/// Puts the object that is named after the kind; file kinds share `file`, tty kinds `tty`.
+pub(super) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Error> {
+    match body {
+        Body::Exec(b) => map.serialize_entry("exec", &Obj(b)),
+        Body::Fork(b) => map.serialize_entry("fork", &Obj(&b.child)),
+        Body::Exit(b) => map.serialize_entry("exit", &Obj(b)),
+        Body::Cred(b) => map.serialize_entry("cred", &Obj(&**b)),
+        Body::File(op, b) => map.serialize_entry("file", &Obj(&(*op, b))),
+        Body::Tty(_, b) => map.serialize_entry("tty", &Obj(b)),
+        Body::SessionStart(b) => map.serialize_entry("session_start", &Obj(&**b)),
+        Body::SessionEnd(b) => map.serialize_entry("session_end", &Obj(b)),
+        Body::Boot(b) => map.serialize_entry("boot", &Obj(&**b)),
+        Body::Heartbeat(b) => map.serialize_entry("heartbeat", &Obj(b)),
+        Body::Loss(b) => map.serialize_entry("loss", &Obj(b)),
+        Body::Jump(b) => map.serialize_entry("jump", &Obj(b)),
+        Body::Stop(b) => map.serialize_entry("stop", &Obj(b)),
+        Body::SessionOpened(b) => map.serialize_entry("session_opened", &Obj(b)),
+        Body::SessionClosed(b) => map.serialize_entry("session_closed", &Obj(b)),
+        Body::Storage(b) => map.serialize_entry("storage", &Obj(b)),
+        Body::Unknown { kind, bytes } => {
+            map.serialize_entry("unknown", &Obj(&(kind.code(), bytes.as_slice())))
+        }
+    }
+}
+
+/// Writes its fields into an object.
+pub(crate) trait Fields {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
+}
+
+/// Serializes as an object.
+pub(crate) struct Obj<'a, T>(pub(crate) &'a T);
+
+impl<T: Fields> Serialize for Obj<'_, T> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut map = s.serialize_map(None)?;
+        self.0.fields(&mut map)?;
+        map.end()
+    }
+}
+
+fn hex(bits: u64) -> String {
+    format!("{bits:#x}")
+}
+
+fn device(dev: (u32, u32)) -> String {
+    format!("{}:{}", dev.0, dev.1)
+}
+
+fn signal(raw: u8) -> Option<u8> {
+    (raw != 0).then_some(raw)
+}
+
+impl Fields for Exec {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        put_bytes(map, "path", "path_b64", &self.path)?;
+        put_list(map, "argv", "argv_b64", &self.argv)?;
+        put_bytes(map, "cwd", "cwd_b64", &self.cwd)?;
+        map.serialize_entry("dev", &device(self.dev))?;
+        map.serialize_entry("ino", &self.ino)
+    }
+}
+
+impl Fields for TaskId {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("pid", &self.pid)?;
+        map.serialize_entry("start_ns", &self.start.get())
+    }
+}
+
+impl Fields for Exit {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("code", &(self.signal == 0).then_some(self.code))?;
+        map.serialize_entry("signal", &signal(self.signal))?;
+        map.serialize_entry("core", &(self.core != 0))
+    }
+}
+
+impl Fields for Ids {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("uid", &self.uid)?;
+        map.serialize_entry("euid", &self.euid)?;
+        map.serialize_entry("suid", &self.suid)?;
+        map.serialize_entry("fsuid", &self.fsuid)?;
+        map.serialize_entry("gid", &self.gid)?;
+        map.serialize_entry("egid", &self.egid)
+    }
+}
+
+impl Fields for Caps {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("effective", &hex(self.effective))?;
+        map.serialize_entry("permitted", &hex(self.permitted))
+    }
+}
+
+impl Fields for Cred {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("old", &Obj(&self.old))?;
+        map.serialize_entry("new", &Obj(&self.new))?;
+        map.serialize_entry("old_caps", &Obj(&self.old_caps))?;
+        map.serialize_entry("new_caps", &Obj(&self.new_caps))
+    }
+}
+
+impl Fields for (FileOp, &File) {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        let (op, file) = self;
+        put_bytes(map, "path", "path_b64", &file.path)?;
+        put_opt(map, "to", "to_b64", file.to.as_ref())?;
+        map.serialize_entry("flags", &file_flags(*op, file.flags))?;
+        map.serialize_entry("mode", &file.mode)?;
+        map.serialize_entry("result", &file.result)?;
+        map.serialize_entry("dev", &device(file.dev))?;
+        map.serialize_entry("ino", &file.ino)?;
+        map.serialize_entry("count", &file.count)
+    }
+}
+
+/// Open flags by the numbers of the generic kernel ABI (`include/uapi/asm-generic/fcntl.h`), which x86 follows.
+/// `O_SYNC` contains `O_DSYNC` and `O_TMPFILE` contains `O_DIRECTORY`: the larger comes first and takes both bits.
+const OPEN_FLAGS: &[(u32, &str)] = &[
+    (0o100, "O_CREAT"),
+    (0o200, "O_EXCL"),
+    (0o400, "O_NOCTTY"),
+    (0o1000, "O_TRUNC"),
+    (0o2000, "O_APPEND"),
+    (0o4000, "O_NONBLOCK"),
+    (0o4_010_000, "O_SYNC"),
+    (0o10000, "O_DSYNC"),
+    (0o20000, "FASYNC"),
+    (0o40000, "O_DIRECT"),
+    (0o100_000, "O_LARGEFILE"),
+    (0o20_200_000, "O_TMPFILE"),
+    (0o200_000, "O_DIRECTORY"),
+    (0o400_000, "O_NOFOLLOW"),
+    (0o1_000_000, "O_NOATIME"),
+    (0o2_000_000, "O_CLOEXEC"),
+    (0o10_000_000, "O_PATH"),
+];
+
+const RENAME_FLAGS: &[(u32, &str)] =
+    &[(1, "RENAME_NOREPLACE"), (2, "RENAME_EXCHANGE"), (4, "RENAME_WHITEOUT")];
+
+fn file_flags(op: FileOp, bits: u32) -> Vec<String> {
+    let mut names = Vec::new();
+    let (mut rest, table): (u32, &[(u32, &str)]) = match op {
+        FileOp::Open | FileOp::Create => {
+            let access = match bits & 3 {
+                0 => "O_RDONLY",
+                1 => "O_WRONLY",
+                2 => "O_RDWR",
+                _ => "O_ACCMODE",
+            };
+            names.push(access.to_owned());
+            (bits & !3, OPEN_FLAGS)
+        }
+        FileOp::Rename => (bits, RENAME_FLAGS),
+        FileOp::Unlink => (bits, &[(0x200, "AT_REMOVEDIR")]),
+    };
+    for (bit, name) in table {
+        if rest & bit == *bit {
+            names.push((*name).to_owned());
+            rest &= !bit;
+        }
+    }
+    if rest != 0 {
+        names.push(format!("{rest:#x}"));
+    }
+    names
+}
+
+impl Fields for Tty {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        put_bytes(map, "name", "name_b64", &self.name)?;
+        map.serialize_entry("no", &self.no)?;
+        map.serialize_entry("data", &STANDARD.encode(self.data.as_slice()))?;
+        map.serialize_entry("text", &String::from_utf8_lossy(self.data.as_slice()))?;
+        map.serialize_entry("hidden", &self.hidden)?;
+        map.serialize_entry("cols", &self.cols)?;
+        map.serialize_entry("rows", &self.rows)
+    }
+}
+
+impl Fields for LoginWitness {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("auid", &auid(self.auid))?;
+        map.serialize_entry("audit_session", &auid(self.audit_session))?;
+        put_bytes(map, "user", "user_b64", &self.user)?;
+        put_opt(map, "tty", "tty_b64", Some(&self.tty).filter(|t| !t.is_empty()))?;
+        put_opt(map, "remote", "remote_b64", Some(&self.remote).filter(|r| !r.is_empty()))
+    }
+}
+
+impl Fields for Elevation {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("from", &self.from.euid)?;
+        map.serialize_entry("to", &self.to.euid)?;
+        map.serialize_entry("via", self.via.name())?;
+        put_bytes(map, "path", "path_b64", &self.path)?;
+        map.serialize_entry("from_ids", &Obj(&self.from))?;
+        map.serialize_entry("to_ids", &Obj(&self.to))?;
+        map.serialize_entry("caps", &Obj(&self.caps))
+    }
+}
+
+/// `elevation` of a session, as events and session lists show it.
+#[derive(Clone, Copy, Debug)]
+pub struct ElevationJson<'a>(pub &'a Elevation);
+
+impl Serialize for ElevationJson<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        Obj(self.0).serialize(s)
+    }
+}
+
+impl Fields for SessionStart {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("id", &Shown(self.id))?;
+        map.serialize_entry("root", &Obj(&self.root))?;
+        map.serialize_entry("login", &Obj(&self.login))?;
+        map.serialize_entry("elevation", &Obj(&self.elevation))?;
+        map.serialize_entry("seeded", &(self.seeded != 0))
+    }
+}
+
+impl Fields for SessionEnd {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("reason", self.reason.name())?;
+        map.serialize_entry("code", &self.code)?;
+        map.serialize_entry("signal", &signal(self.signal))?;
+        map.serialize_entry("execs", &self.execs)?;
+        map.serialize_entry("files", &self.files)?;
+        map.serialize_entry("tty_bytes", &self.tty_bytes)
+    }
+}
+
+impl Fields for ClockPair {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("boot_ns", &self.boot.get())?;
+        map.serialize_entry("time", &rfc3339(self.real))
+    }
+}
+
+impl Fields for Boot {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("boot_id", &Shown(self.boot_id))?;
+        map.serialize_entry("clock", &Obj(&self.clock))?;
+        put_bytes(map, "host", "host_b64", &self.host)?;
+        put_bytes(map, "kernel", "kernel_b64", &self.kernel)?;
+        put_bytes(map, "version", "version_b64", &self.version)?;
+        put_bytes(map, "backend", "backend_b64", &self.backend)?;
+        put_list(map, "hooks", "hooks_b64", &self.hooks)?;
+        put_list(map, "blind", "blind_b64", &self.blind)?;
+        put_list(map, "lsm", "lsm_b64", &self.lsm)?;
+        put_bytes(map, "lockdown", "lockdown_b64", &self.lockdown)?;
+        map.serialize_entry("previous_end", self.previous_end.name())?;
+        map.serialize_entry("cmdline_sha256", &Shown(self.cmdline_sha256))?;
+        map.serialize_entry("object_sha256", &Shown(self.object_sha256))?;
+        map.serialize_entry("recorder_sha256", &Shown(self.recorder_sha256))?;
+        map.serialize_entry("config_sha256", &Shown(self.config_sha256))
+    }
+}
+
+impl Fields for Heartbeat {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("clock", &Obj(&self.clock))?;
+        map.serialize_entry("sessions", &self.sessions)?;
+        map.serialize_entry("events", &self.events)?;
+        map.serialize_entry("lost", &self.lost)?;
+        map.serialize_entry("free_bytes", &self.free_bytes)?;
+        map.serialize_entry("canaries", &self.canaries)?;
+        map.serialize_entry("canaries_missed", &self.canaries_missed)?;
+        map.serialize_entry("hooks_live", &hex(self.hooks_live))
+    }
+}
+
+impl Fields for Loss {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        put_bytes(map, "class", "class_b64", &self.class)?;
+        put_bytes(map, "ring", "ring_b64", &self.ring)?;
+        map.serialize_entry("cpu", &self.cpu)?;
+        map.serialize_entry("from", &self.from)?;
+        map.serialize_entry("to", &self.to)?;
+        map.serialize_entry("count", &self.count)?;
+        map.serialize_entry("reason", self.reason.name())
+    }
+}
+
+impl Fields for Jump {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("before", &Obj(&self.before))?;
+        map.serialize_entry("after", &Obj(&self.after))
+    }
+}
+
+impl Fields for crate::model::Stop {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("clock", &Obj(&self.clock))?;
+        map.serialize_entry("signal", &signal(self.signal))?;
+        map.serialize_entry("open_sessions", &self.open_sessions)
+    }
+}
+
+impl Fields for crate::model::SessionOpened {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("stream", &self.stream.get())?;
+        map.serialize_entry("id", &Shown(self.id))
+    }
+}
+
+impl Fields for SessionClosed {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("stream", &self.stream.get())?;
+        map.serialize_entry("id", &Shown(self.id))?;
+        map.serialize_entry("reason", self.reason.name())?;
+        map.serialize_entry("frames", &self.frames)?;
+        map.serialize_entry("records", &self.records)?;
+        map.serialize_entry("losses", &self.losses)
+    }
+}
+
+impl Fields for StorageFault {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        put_bytes(map, "operation", "operation_b64", &self.operation)?;
+        map.serialize_entry("errno", &self.errno)?;
+        map.serialize_entry("repeated", &self.repeated)
+    }
+}
+
+impl Fields for (u16, &[u8]) {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("code", &self.0)?;
+        map.serialize_entry("data", &STANDARD.encode(self.1))
+    }
+}

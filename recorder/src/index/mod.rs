@@ -1,0 +1,12 @@
+//! What readers look up: host and login of a record, the list of sessions, filters. In memory, derived from verified
+//! entries in one pass, never stored, so never trusted.
+
+mod filter;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod known;
+mod sessions;
+
+pub use filter::Filter;
+pub use known::Known;
+pub use sessions::{SessionInfo, Sessions};

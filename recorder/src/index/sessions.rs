@@ -1,0 +1,121 @@
+//! The list of sessions.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Known;
+use crate::model::{Body, Bytes, Elevation, LogId, LoginWitness, RealNanos, SessionId, TtyOp};
+use crate::verify::{Entry, Report, Verified};
+
+/// What is known about one session. Counts are counted from verified records, not taken from its end record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionInfo {
+    /// Its id.
+    pub id: SessionId,
+    /// Its host.
+    pub host: Option<Bytes>,
+    /// Who logged in.
+    pub login: Option<LoginWitness>,
+    /// How it became privileged.
+    pub elevation: Option<Elevation>,
+    /// Time of its first record.
+    pub start: Option<RealNanos>,
+    /// Time of its end record; `None` if there is none.
+    pub end: Option<RealNanos>,
+    /// True while it has no end and its recorder did not stop or start again after it.
+    pub open: bool,
+    /// Programs started.
+    pub execs: u64,
+    /// File records.
+    pub files: u64,
+    /// Terminal bytes shown, all terminals.
+    pub tty_bytes: u64,
+    /// Losses declared while it was open.
+    pub loss: u64,
+    /// `complete`, `complete_with_loss`, `open`, `incomplete`; `unknown` if the report doesn't list it.
+    pub completeness: &'static str,
+}
+
+/// Builds the list from entries in journal order.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    known: Known,
+    order: Vec<SessionId>,
+    by_id: HashMap<SessionId, (LogId, SessionInfo)>,
+}
+
+impl Sessions {
+    /// Takes the next entry.
+    pub fn see(&mut self, entry: &Verified<Entry>) {
+        self.known.see(entry);
+        if matches!(entry.record.body, Body::Boot(_) | Body::Stop(_)) {
+            // Whoever was recorded until here is so no more; a session that goes on says so with new records.
+            for (_, info) in self.by_id.values_mut().filter(|(log, _)| *log == entry.log) {
+                info.open = false;
+            }
+        }
+        if let Some(id) = entry.session {
+            self.count(id, entry);
+        }
+    }
+
+    fn count(&mut self, id: SessionId, entry: &Entry) {
+        let (order, host) = (&mut self.order, self.known.host(entry));
+        let (_, info) = self.by_id.entry(id).or_insert_with(|| {
+            order.push(id);
+            (entry.log, SessionInfo { host: host.cloned(), start: Some(entry.time), ..empty(id) })
+        });
+        info.open = info.end.is_none();
+        match &entry.record.body {
+            Body::SessionStart(start) => {
+                info.login.get_or_insert_with(|| start.login.clone());
+                info.elevation.get_or_insert_with(|| start.elevation.clone());
+            }
+            Body::SessionEnd(_) => {
+                info.end = Some(entry.time);
+                info.open = false;
+            }
+            Body::Exec(_) => info.execs += 1,
+            Body::File(..) => info.files += 1,
+            Body::Tty(TtyOp::Output, tty) => {
+                info.tty_bytes =
+                    info.tty_bytes.saturating_add(u64::try_from(tty.data.len()).unwrap_or(u64::MAX));
+            }
+            _ => {}
+        }
+    }
+
+    /// The list in order of appearance, with what verification says about each. Sessions that the report knows and
+    /// no entry was readable of stand at the end.
+    pub fn finish(mut self, report: &Report) -> Vec<SessionInfo> {
+        let verdicts: HashMap<_, _> = report.sessions.iter().map(|s| (s.id, s)).collect();
+        let seen = std::mem::take(&mut self.order);
+        let mut list: Vec<_> =
+            seen.iter().filter_map(|id| self.by_id.remove(id)).map(|(_, info)| info).collect();
+        let seen: HashSet<_> = seen.into_iter().collect();
+        list.extend(report.sessions.iter().filter(|s| !seen.contains(&s.id)).map(|s| empty(s.id)));
+        for info in &mut list {
+            if let Some(verdict) = verdicts.get(&info.id) {
+                info.loss = verdict.losses;
+                info.completeness = verdict.completeness;
+            }
+        }
+        list
+    }
+}
+
+fn empty(id: SessionId) -> SessionInfo {
+    SessionInfo {
+        id,
+        host: None,
+        login: None,
+        elevation: None,
+        start: None,
+        end: None,
+        open: false,
+        execs: 0,
+        files: 0,
+        tty_bytes: 0,
+        loss: 0,
+        completeness: "unknown",
+    }
+}

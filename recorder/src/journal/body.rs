@@ -1,0 +1,297 @@
+//! Bodies of single records: which are rows of a table, which stand alone, and their bytes.
+
+use super::bytes::{Cursor, narrow32, put16, put32, put64, wide32};
+use super::record::{RecordError, get_serde, put_serde};
+use super::rows::{StringTable, Strings};
+use crate::model::{
+    Body, BootNanos, Bytes, Cut, CutField, Digest, Exec, Exit, File, FileOp, Fork, Kind, TaskId, Tty, TtyOp,
+};
+
+/// Length field of a record whose body is a row of its kind's table.
+pub(super) const ROW_MARK: u32 = u32::MAX;
+
+/// Kinds with rows of a fixed width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fixed {
+    Fork,
+    Exit,
+    File(FileOp),
+}
+
+impl Fixed {
+    /// In the order in which the tables stand in a body.
+    pub(super) const ALL: [Self; 6] = [
+        Self::Fork,
+        Self::Exit,
+        Self::File(FileOp::Open),
+        Self::File(FileOp::Create),
+        Self::File(FileOp::Rename),
+        Self::File(FileOp::Unlink),
+    ];
+
+    pub(super) const fn of(kind: Kind) -> Option<Self> {
+        Some(match kind {
+            Kind::FORK => Self::Fork,
+            Kind::EXIT => Self::Exit,
+            Kind::OPEN => Self::File(FileOp::Open),
+            Kind::CREATE => Self::File(FileOp::Create),
+            Kind::RENAME => Self::File(FileOp::Rename),
+            Kind::UNLINK => Self::File(FileOp::Unlink),
+            _ => return None,
+        })
+    }
+
+    pub(super) const fn table(self) -> usize {
+        match self {
+            Self::Fork => 0,
+            Self::Exit => 1,
+            Self::File(FileOp::Open) => 2,
+            Self::File(FileOp::Create) => 3,
+            Self::File(FileOp::Rename) => 4,
+            Self::File(FileOp::Unlink) => 5,
+        }
+    }
+
+    pub(super) const fn width(self) -> usize {
+        match self {
+            Self::Fork => 12,
+            Self::Exit => 3,
+            Self::File(_) => 40,
+        }
+    }
+}
+
+/// The table that takes this body, if one does: what was cut stands alone.
+pub(super) fn fixed_of(body: &Body) -> Option<Fixed> {
+    match body {
+        Body::Fork(_) => Some(Fixed::Fork),
+        Body::Exit(_) => Some(Fixed::Exit),
+        Body::File(op, file) if file.cut.is_none() => Some(Fixed::File(*op)),
+        _ => None,
+    }
+}
+
+/// Appends a row; returns how many bytes the record counts for.
+pub(super) fn put_row(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) -> usize {
+    let start = out.len();
+    match body {
+        Body::Fork(fork) => {
+            put32(out, fork.child.pid);
+            put64(out, fork.child.start.get());
+        }
+        Body::Exit(exit) => out.extend_from_slice(&[exit.code, exit.signal, exit.core]),
+        Body::File(_, file) => put_file(file, strings, out),
+        _ => {}
+    }
+    (out.len() - start).saturating_add(interned_len(body))
+}
+
+/// Reads a row.
+pub(super) fn get_row(fixed: Fixed, row: &mut Cursor<'_>, strings: &Strings) -> Result<Body, RecordError> {
+    Ok(match fixed {
+        Fixed::Fork => {
+            Body::Fork(Fork { child: TaskId { pid: row.u32()?, start: BootNanos::new(row.u64()?) } })
+        }
+        Fixed::Exit => {
+            let [code, signal, core] = row.array()?;
+            Body::Exit(Exit { code, signal, core })
+        }
+        Fixed::File(op) => Body::File(op, get_file(row, strings)?),
+    })
+}
+
+fn put_file(file: &File, strings: &mut StringTable, out: &mut Vec<u8>) {
+    put32(out, strings.intern(file.path.as_slice()));
+    put32(out, file.to.as_ref().map_or(0, |to| strings.intern(to.as_slice()).saturating_add(1)));
+    put32(out, file.flags);
+    put32(out, file.mode);
+    out.extend_from_slice(&file.result.to_le_bytes());
+    put32(out, file.dev.0);
+    put32(out, file.dev.1);
+    put64(out, file.ino);
+    put32(out, file.count);
+}
+
+fn get_file(c: &mut Cursor<'_>, strings: &Strings) -> Result<File, RecordError> {
+    let path = Bytes::from(strings.get(c.u32()?)?);
+    let to = match c.u32()?.checked_sub(1) {
+        None => None,
+        Some(no) => Some(Bytes::from(strings.get(no)?)),
+    };
+    Ok(File {
+        path,
+        to,
+        flags: c.u32()?,
+        mode: c.u32()?,
+        result: i32::from_le_bytes(c.array()?),
+        dev: (c.u32()?, c.u32()?),
+        ino: c.u64()?,
+        count: c.u32()?,
+        cut: None,
+    })
+}
+
+fn put_cut(cut: Option<&Cut>, out: &mut Vec<u8>) {
+    let Some(cut) = cut else { return out.push(0) };
+    out.push(if cut.sha256.is_some() { 2 } else { 1 });
+    put16(out, cut.field.code());
+    put64(out, cut.bytes);
+    if let Some(sha256) = &cut.sha256 {
+        out.extend_from_slice(sha256.as_bytes());
+    }
+}
+
+fn get_cut(c: &mut Cursor<'_>) -> Result<Option<Cut>, RecordError> {
+    let tag = c.u8()?;
+    if tag == 0 {
+        return Ok(None);
+    }
+    let field = CutField::from_code(c.u16()?);
+    let bytes = c.u64()?;
+    let sha256 = match tag {
+        1 => None,
+        2 => Some(Digest::new(c.array()?)),
+        _ => return Err(RecordError::Malformed),
+    };
+    Ok(Some(Cut { field, bytes, sha256 }))
+}
+
+/// Appends a body that stands alone.
+pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
+    match body {
+        Body::Exec(exec) => {
+            put32(out, strings.intern(exec.path.as_slice()));
+            put32(out, strings.intern(exec.cwd.as_slice()));
+            put32(out, exec.dev.0);
+            put32(out, exec.dev.1);
+            put64(out, exec.ino);
+            put_cut(exec.cut.as_ref(), out);
+            put32(out, wide32(exec.argv.len()));
+            for arg in &exec.argv {
+                put32(out, strings.intern(arg.as_slice()));
+            }
+        }
+        Body::File(_, file) => {
+            put_file(file, strings, out);
+            put_cut(file.cut.as_ref(), out);
+        }
+        Body::Tty(_, tty) => {
+            put32(out, strings.intern(tty.name.as_slice()));
+            put32(out, tty.no);
+            put32(out, tty.hidden);
+            put16(out, tty.cols);
+            put16(out, tty.rows);
+            put_cut(tty.cut.as_ref(), out);
+            out.extend_from_slice(tty.data.as_slice());
+        }
+        Body::Fork(x) => put_serde(out, x),
+        Body::Exit(x) => put_serde(out, x),
+        Body::Cred(x) => put_serde(out, x),
+        Body::SessionStart(x) => put_serde(out, x),
+        Body::SessionEnd(x) => put_serde(out, x),
+        Body::Boot(x) => put_serde(out, x),
+        Body::Heartbeat(x) => put_serde(out, x),
+        Body::Loss(x) => put_serde(out, x),
+        Body::Jump(x) => put_serde(out, x),
+        Body::Stop(x) => put_serde(out, x),
+        Body::SessionOpened(x) => put_serde(out, x),
+        Body::SessionClosed(x) => put_serde(out, x),
+        Body::Storage(x) => put_serde(out, x),
+        Body::Unknown { bytes, .. } => out.extend_from_slice(bytes),
+    }
+}
+
+/// Reads a body that stands alone.
+pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, RecordError> {
+    let file = |op| -> Result<Body, RecordError> {
+        let mut c = Cursor::new(raw);
+        let mut file = get_file(&mut c, strings)?;
+        file.cut = get_cut(&mut c)?;
+        c.finish()?;
+        Ok(Body::File(op, file))
+    };
+    Ok(match kind {
+        Kind::EXEC => Body::Exec(get_exec(raw, strings)?),
+        Kind::OPEN => file(FileOp::Open)?,
+        Kind::CREATE => file(FileOp::Create)?,
+        Kind::RENAME => file(FileOp::Rename)?,
+        Kind::UNLINK => file(FileOp::Unlink)?,
+        Kind::TTY_OUTPUT => Body::Tty(TtyOp::Output, get_tty(raw, strings)?),
+        Kind::TTY_INPUT => Body::Tty(TtyOp::Input, get_tty(raw, strings)?),
+        Kind::TTY_RESIZE => Body::Tty(TtyOp::Resize, get_tty(raw, strings)?),
+        Kind::FORK => Body::Fork(get_serde(raw)?),
+        Kind::EXIT => Body::Exit(get_serde(raw)?),
+        Kind::CRED => Body::Cred(get_serde(raw)?),
+        Kind::SESSION_START => Body::SessionStart(get_serde(raw)?),
+        Kind::SESSION_END => Body::SessionEnd(get_serde(raw)?),
+        Kind::BOOT => Body::Boot(get_serde(raw)?),
+        Kind::HEARTBEAT => Body::Heartbeat(get_serde(raw)?),
+        Kind::LOSS => Body::Loss(get_serde(raw)?),
+        Kind::JUMP => Body::Jump(get_serde(raw)?),
+        Kind::STOP => Body::Stop(get_serde(raw)?),
+        Kind::SESSION_OPENED => Body::SessionOpened(get_serde(raw)?),
+        Kind::SESSION_CLOSED => Body::SessionClosed(get_serde(raw)?),
+        Kind::STORAGE => Body::Storage(get_serde(raw)?),
+        kind => Body::Unknown { kind, bytes: raw.to_vec() },
+    })
+}
+
+fn get_exec(raw: &[u8], strings: &Strings) -> Result<Exec, RecordError> {
+    let mut c = Cursor::new(raw);
+    let path = Bytes::from(strings.get(c.u32()?)?);
+    let cwd = Bytes::from(strings.get(c.u32()?)?);
+    let dev = (c.u32()?, c.u32()?);
+    let ino = c.u64()?;
+    let cut = get_cut(&mut c)?;
+    let args = narrow32(c.u32()?);
+    // Four bytes an argument are still to come, so the count can't promise more than the bytes hold.
+    if args.checked_mul(4) != Some(c.rest().len()) {
+        return Err(RecordError::Malformed);
+    }
+    let mut argv = Vec::with_capacity(args);
+    let mut content = 0usize;
+    for _ in 0..args {
+        let arg = strings.get(c.u32()?)?;
+        content = content.saturating_add(arg.len());
+        if content > super::record::MAX_PLAIN * 4 {
+            return Err(RecordError::TooLong);
+        }
+        argv.push(Bytes::from(arg));
+    }
+    Ok(Exec { path, argv, cwd, dev, ino, cut })
+}
+
+fn get_tty(raw: &[u8], strings: &Strings) -> Result<Tty, RecordError> {
+    let mut c = Cursor::new(raw);
+    let name = Bytes::from(strings.get(c.u32()?)?);
+    let (no, hidden) = (c.u32()?, c.u32()?);
+    let (cols, rows) = (c.u16()?, c.u16()?);
+    let cut = get_cut(&mut c)?;
+    Ok(Tty { name, no, data: Bytes::from(c.rest()), hidden, cols, rows, cut })
+}
+
+/// Bytes of a body that lie in the string table or are of free length.
+pub(super) fn interned_len(body: &Body) -> usize {
+    match body {
+        Body::Exec(x) => {
+            x.argv.iter().map(|a| a.len() + 10).sum::<usize>().saturating_add(x.path.len() + x.cwd.len())
+        }
+        Body::File(_, x) => x.path.len() + x.to.as_ref().map_or(0, Bytes::len),
+        Body::Tty(_, x) => x.data.len() + x.name.len(),
+        Body::Boot(x) => {
+            let lists = [&x.hooks, &x.blind, &x.lsm];
+            lists.into_iter().flatten().map(|b| b.len() + 8).sum::<usize>()
+                + [&x.host, &x.kernel, &x.version, &x.backend, &x.lockdown]
+                    .map(Bytes::len)
+                    .iter()
+                    .sum::<usize>()
+        }
+        Body::SessionStart(x) => {
+            x.login.user.len() + x.login.tty.len() + x.login.remote.len() + x.elevation.path.len()
+        }
+        Body::Loss(x) => x.class.len() + x.ring.len(),
+        Body::Storage(x) => x.operation.len(),
+        Body::Unknown { bytes, .. } => bytes.len(),
+        _ => 0,
+    }
+}

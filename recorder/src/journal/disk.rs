@@ -1,0 +1,187 @@
+//! The disk as an argument: what the writer and the recovery need from a file system, and the real one.
+//!
+//! Everything is opened beneath a directory descriptor without following links. Writes are positioned.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rustix::fs::{self, AtFlags, FallocateFlags, FlockOperation, Mode, OFlags};
+use rustix::io::{Errno, ReadWriteFlags};
+
+/// Bytes that can be read at any place.
+pub trait ReadAt {
+    /// Reads into `out` from `offset`; 0 at the end.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize>;
+    /// Length in bytes.
+    fn size(&self) -> io::Result<u64>;
+}
+
+/// A file system. All names are single components.
+pub trait Disk {
+    /// An open directory.
+    type Dir;
+    /// An open file.
+    type File: ReadAt;
+
+    /// Opens a directory by path; makes it (0700) where it is missing.
+    fn root(&self, path: &Path) -> io::Result<Self::Dir>;
+    /// Opens a directory beneath another, making it if asked to.
+    fn subdir(&self, dir: &Self::Dir, name: &str, make: bool) -> io::Result<Self::Dir>;
+    /// Takes an exclusive lock that lives as long as `dir`; false if somebody else has it.
+    fn lock(&self, dir: &Self::Dir) -> io::Result<bool>;
+    /// Names in a directory.
+    fn list(&self, dir: &Self::Dir) -> io::Result<Vec<String>>;
+    /// Opens a file for reading and writing.
+    fn open(&self, dir: &Self::Dir, name: &str) -> io::Result<Self::File>;
+    /// Makes a fresh file (0600); one of that name must not exist.
+    fn create(&self, dir: &Self::Dir, name: &str) -> io::Result<Self::File>;
+    /// Removes a file; a missing one is no error.
+    fn remove(&self, dir: &Self::Dir, name: &str) -> io::Result<()>;
+    /// Renames a file or directory, replacing a file.
+    fn rename(&self, dir: &Self::Dir, from: &str, to: &str) -> io::Result<()>;
+    /// Makes names durable.
+    fn sync_dir(&self, dir: &Self::Dir) -> io::Result<()>;
+    /// Sets the length and reserves the blocks.
+    fn reserve(&self, file: &Self::File, len: u64) -> io::Result<()>;
+    /// Sets the length.
+    fn truncate(&self, file: &Self::File, len: u64) -> io::Result<()>;
+    /// Writes, without waiting for the device.
+    fn write(&self, file: &Self::File, offset: u64, data: &[u8]) -> io::Result<()>;
+    /// Writes and returns when the bytes are durable.
+    fn write_durable(&self, file: &Self::File, offset: u64, data: &[u8]) -> io::Result<()>;
+    /// Makes all bytes and the length durable.
+    fn sync(&self, file: &Self::File) -> io::Result<()>;
+}
+
+/// The real file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+const DIR: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const FILE: OFlags = OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+impl ReadAt for File {
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match FileExt::read_at(self, out, offset) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.metadata().map(|m| m.len())
+    }
+}
+
+impl Disk for RealDisk {
+    type Dir = OwnedFd;
+    type File = File;
+
+    fn root(&self, path: &Path) -> io::Result<OwnedFd> {
+        use std::os::unix::fs::DirBuilderExt;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        Ok(fs::open(path, DIR | OFlags::RDONLY, Mode::empty())?)
+    }
+
+    fn subdir(&self, dir: &OwnedFd, name: &str, make: bool) -> io::Result<OwnedFd> {
+        if make {
+            match fs::mkdirat(dir, name, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(fs::openat(dir, name, DIR | OFlags::RDONLY, Mode::empty())?)
+    }
+
+    fn lock(&self, dir: &OwnedFd) -> io::Result<bool> {
+        match fs::flock(dir, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn list(&self, dir: &OwnedFd) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::Dir::read_from(dir)? {
+            if let Ok(name) = entry?.file_name().to_str()
+                && name != "."
+                && name != ".."
+            {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn open(&self, dir: &OwnedFd, name: &str) -> io::Result<File> {
+        Ok(File::from(fs::openat(dir, name, FILE, Mode::empty())?))
+    }
+
+    fn create(&self, dir: &OwnedFd, name: &str) -> io::Result<File> {
+        let flags = FILE | OFlags::CREATE | OFlags::EXCL;
+        Ok(File::from(fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)?))
+    }
+
+    fn remove(&self, dir: &OwnedFd, name: &str) -> io::Result<()> {
+        match fs::unlinkat(dir, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn rename(&self, dir: &OwnedFd, from: &str, to: &str) -> io::Result<()> {
+        Ok(fs::renameat(dir, from, dir, to)?)
+    }
+
+    fn sync_dir(&self, dir: &OwnedFd) -> io::Result<()> {
+        Ok(fs::fsync(dir)?)
+    }
+
+    fn reserve(&self, file: &File, len: u64) -> io::Result<()> {
+        match fs::fallocate(file, FallocateFlags::empty(), 0, len) {
+            Ok(()) => Ok(()),
+            // A file system without preallocation: the length alone has to do.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.set_len(len),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
+        file.set_len(len)
+    }
+
+    fn write(&self, file: &File, offset: u64, data: &[u8]) -> io::Result<()> {
+        file.write_all_at(data, offset)
+    }
+
+    fn write_durable(&self, file: &File, offset: u64, data: &[u8]) -> io::Result<()> {
+        let (mut rest, mut at) = (data, offset);
+        while !rest.is_empty() {
+            match rustix::io::pwritev2(file.as_fd(), &[io::IoSlice::new(rest)], at, ReadWriteFlags::DSYNC) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    rest = rest.get(n..).unwrap_or_default();
+                    at = at.saturating_add(super::bytes::wide(n));
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                    file.write_all_at(rest, at)?;
+                    return file.sync_data();
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+}

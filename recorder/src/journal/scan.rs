@@ -1,0 +1,263 @@
+//! Frames out of a file, one after the other, with everything checked that one frame alone can show: magic, version,
+//! lengths, CRC, padding. Constant memory; no length is believed before the file is known to hold that much.
+
+use std::io;
+
+use super::bytes::{narrow, wide};
+use super::disk::ReadAt;
+use super::frame::{FrameType, HEADER_LEN, Header, HeaderFault, MAX_BODY, frame_hash, frame_len};
+use crate::model::Digest;
+
+/// How much is read at once.
+const CHUNK: usize = 1 << 20;
+
+/// A frame found whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its header.
+    pub header: Header,
+    /// Its hash.
+    pub hash: Digest,
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// Where the next one begins.
+    pub end: u64,
+}
+
+/// Why there is no frame at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// The bytes are no frame of ours.
+    NotAFrame,
+    /// A frame of a newer version.
+    Version(u8),
+    /// The file ends inside a frame.
+    Cut,
+    /// The CRC doesn't fit; `hash` is that of the bytes as they are.
+    Crc {
+        /// Hash of header and body.
+        hash: Digest,
+        /// Where the next frame would begin.
+        end: u64,
+    },
+    /// Header, body and CRC are good, the padding is not zero.
+    Padding,
+}
+
+/// One step of a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A frame.
+    Frame(Found),
+    /// The file ends here, or zeros begin.
+    End,
+    /// No frame here.
+    Damage(Damage),
+}
+
+/// Reads frames from a file.
+#[derive(Debug)]
+pub struct Scanner<R> {
+    source: R,
+    len: u64,
+    pos: u64,
+    buffer: Vec<u8>,
+    /// File offset of the buffer's first byte.
+    start: u64,
+    body: (usize, usize),
+}
+
+impl<R: ReadAt> Scanner<R> {
+    /// Starts at `pos`.
+    pub fn new(source: R, pos: u64) -> io::Result<Self> {
+        let len = source.size()?;
+        Ok(Self { source, len, pos, buffer: Vec::new(), start: pos, body: (0, 0) })
+    }
+
+    /// The file's length when it was opened.
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// True if the file is empty.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Where the next frame is expected.
+    pub const fn position(&self) -> u64 {
+        self.pos
+    }
+
+    /// Goes elsewhere.
+    pub fn seek(&mut self, pos: u64) {
+        self.pos = pos;
+    }
+
+    /// Body of the frame that was found last.
+    pub fn body(&self) -> &[u8] {
+        self.buffer.get(self.body.0..self.body.1).unwrap_or_default()
+    }
+
+    /// Header and body of the frame that was found last.
+    pub fn stored(&self) -> &[u8] {
+        self.buffer.get(self.body.0.saturating_sub(HEADER_LEN)..self.body.1).unwrap_or_default()
+    }
+
+    /// At least `need` bytes from `pos`, if the file has them; returns the buffer's range from `pos`.
+    fn window(&mut self, need: usize) -> io::Result<&[u8]> {
+        let have = |start: u64, len: usize, pos: u64| {
+            pos.checked_sub(start).map(narrow).filter(|skip| *skip <= len).map(|skip| (skip, len - skip))
+        };
+        match have(self.start, self.buffer.len(), self.pos) {
+            Some((_, left)) if left >= need => {}
+            found => {
+                let keep = found.map_or(0, |(skip, left)| {
+                    self.buffer.copy_within(skip.., 0);
+                    left
+                });
+                self.buffer.truncate(keep);
+                self.start = self.pos;
+                let room = self.len.saturating_sub(self.pos).min(wide(CHUNK.max(need)));
+                self.fill(keep, narrow(room))?;
+            }
+        }
+        let skip = narrow(self.pos.saturating_sub(self.start));
+        Ok(self.buffer.get(skip..).unwrap_or_default())
+    }
+
+    fn fill(&mut self, mut have: usize, want: usize) -> io::Result<()> {
+        self.buffer.resize(want.max(have), 0);
+        while have < want {
+            let at = self.start.saturating_add(wide(have));
+            match self.source.read_at(at, self.buffer.get_mut(have..want).unwrap_or_default())? {
+                0 => break,
+                n => have = have.saturating_add(n),
+            }
+        }
+        self.buffer.truncate(have);
+        Ok(())
+    }
+
+    /// The frame at the current position. Moves on only if it is whole.
+    pub fn step(&mut self) -> io::Result<Step> {
+        if self.pos >= self.len {
+            return Ok(Step::End);
+        }
+        let head = self.window(HEADER_LEN)?;
+        let Some(raw) = head.first_chunk::<HEADER_LEN>() else {
+            return Ok(if head.iter().all(|b| *b == 0) { Step::End } else { Step::Damage(Damage::Cut) });
+        };
+        let header = match Header::parse(raw) {
+            Ok(header) => header,
+            Err(HeaderFault::Version(v)) => return self.version(v).map(Step::Damage),
+            Err(_) if raw.iter().all(|b| *b == 0) => return Ok(Step::End),
+            Err(_) => return Ok(Step::Damage(Damage::NotAFrame)),
+        };
+        let whole = header.frame_len();
+        let bytes = self.window(whole)?;
+        let Some(frame) = bytes.get(..whole) else { return Ok(Step::Damage(Damage::Cut)) };
+        let covered_len = HEADER_LEN.saturating_add(super::bytes::narrow32(header.body_len));
+        let (covered, tail) = frame.split_at_checked(covered_len).unwrap_or_default();
+        let (crc, padding) = tail.split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
+        let good_crc = crc32c::crc32c(covered) == u32::from_le_bytes(*crc);
+        let good_padding = padding.iter().all(|b| *b == 0);
+        let hash = frame_hash(covered);
+        let end = self.pos.saturating_add(wide(whole));
+        if !good_crc {
+            return Ok(Step::Damage(Damage::Crc { hash, end }));
+        }
+        if !good_padding {
+            return Ok(Step::Damage(Damage::Padding));
+        }
+        let skip = narrow(self.pos.saturating_sub(self.start));
+        self.body = (skip.saturating_add(HEADER_LEN), skip.saturating_add(covered_len));
+        let found = Found { header, hash, offset: self.pos, end };
+        self.pos = end;
+        Ok(Step::Frame(found))
+    }
+
+    /// A foreign version number: damage to one of our frames if the frame is whole but for that byte.
+    fn version(&mut self, version: u8) -> io::Result<Damage> {
+        let mut head =
+            self.window(HEADER_LEN)?.first_chunk::<HEADER_LEN>().copied().unwrap_or([0; HEADER_LEN]);
+        if let Some(byte) = head.get_mut(4) {
+            *byte = super::frame::VERSION;
+        }
+        let Ok(header) = Header::parse(&head) else { return Ok(Damage::Version(version)) };
+        let body_end = HEADER_LEN.saturating_add(super::bytes::narrow32(header.body_len));
+        let frame = self.window(header.frame_len())?;
+        let body = frame.get(HEADER_LEN..body_end).unwrap_or_default();
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&head), body);
+        let stored = frame.get(body_end..).and_then(|t| t.first_chunk::<4>());
+        Ok(if stored == Some(&crc.to_le_bytes()) { Damage::NotAFrame } else { Damage::Version(version) })
+    }
+
+    /// End of the last byte at or behind `from` that is not zero; `from` if there is none.
+    pub fn used_end(&mut self, from: u64) -> io::Result<u64> {
+        let mut end = from;
+        let mut at = from;
+        let mut chunk = vec![0u8; narrow(self.len.saturating_sub(from)).min(CHUNK)];
+        while at < self.len {
+            let want = narrow(self.len.saturating_sub(at)).min(CHUNK);
+            let got = self.source.read_at(at, chunk.get_mut(..want).unwrap_or_default())?;
+            if got == 0 {
+                break;
+            }
+            if let Some(last) = chunk.get(..got).unwrap_or_default().iter().rposition(|b| *b != 0) {
+                end = at.saturating_add(wide(last)).saturating_add(1);
+            }
+            at = at.saturating_add(wide(got));
+        }
+        Ok(end)
+    }
+
+    /// SHA-256 of a range.
+    pub fn digest(&mut self, from: u64, bytes: u64) -> io::Result<Digest> {
+        use sha2::Digest as _;
+        let mut sha = sha2::Sha256::new();
+        let (mut at, end) = (from, from.saturating_add(bytes).min(self.len));
+        let mut chunk = vec![0u8; narrow(end.saturating_sub(from)).min(CHUNK)];
+        while at < end {
+            let want = narrow(end.saturating_sub(at)).min(CHUNK);
+            let got = self.source.read_at(at, chunk.get_mut(..want).unwrap_or_default())?;
+            if got == 0 {
+                break;
+            }
+            sha.update(chunk.get(..got).unwrap_or_default());
+            at = at.saturating_add(wide(got));
+        }
+        Ok(Digest::new(sha.finalize().into()))
+    }
+
+    /// Looks behind damage: calls `seen` for every frame of the wanted type with a good CRC at any 8-byte boundary.
+    pub fn hunt(
+        &mut self,
+        from: u64,
+        kind: FrameType,
+        mut seen: impl FnMut(&Found, &[u8]),
+    ) -> io::Result<()> {
+        let longest = frame_len(super::bytes::narrow32(MAX_BODY));
+        self.pos = from.next_multiple_of(8);
+        while self.pos < self.len {
+            let pos = self.pos;
+            let window = self.window(longest)?;
+            // Skip to the next magic without hashing what lies between.
+            let read = wide(window.len().max(1));
+            let next = window.chunks(8).position(|c| c.starts_with(b"RJF1"));
+            let wanted = next.and_then(|skip| window.get(skip * 8 + 5)) == Some(&kind.0);
+            let Some(skip) = next else {
+                self.pos = pos.saturating_add(read).next_multiple_of(8);
+                continue;
+            };
+            self.pos = pos.saturating_add(wide(skip.saturating_mul(8)));
+            let at = self.pos;
+            if wanted && let Step::Frame(found) = self.step()? {
+                seen(&found, self.body());
+            } else {
+                self.pos = at.saturating_add(8);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! Segment files on a disk: begun under a temporary name, zeroed ahead, closed at their exact length.
+
+use super::JournalError;
+use super::bytes::wide;
+use super::chain::{Position, Sealer};
+use super::disk::Disk;
+use super::key::{Entropy, PublicKey, SecretKey};
+use super::keyfile::KeyFile;
+use super::segment::{SegmentHeader, file_name};
+use crate::model::ClockPair;
+
+/// Name of a segment until its first seal is durable.
+pub(super) const TEMPORARY: &str = ".seg-new";
+/// Zeros are really written this far ahead, so that a commit changes no metadata.
+const AHEAD: u64 = 4 << 20;
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// A log's directory with its recovery keys.
+pub(super) struct Place<D: Disk> {
+    pub(super) dir: D::Dir,
+    pub(super) keys: KeyFile<D::File>,
+}
+
+/// The segment that is being written.
+pub(super) struct Active<D: Disk> {
+    pub(super) file: D::File,
+    pub(super) capacity: u64,
+    /// End of the last durable seal.
+    pub(super) tail: u64,
+    zeroed: u64,
+}
+
+fn zero<D: Disk>(disk: &D, file: &D::File, from: u64, to: u64) -> std::io::Result<()> {
+    let mut at = from;
+    while at < to {
+        let step = to.saturating_sub(at).min(wide(ZEROS.len()));
+        disk.write(file, at, ZEROS.get(..super::bytes::narrow(step)).unwrap_or_default())?;
+        at = at.saturating_add(step);
+    }
+    Ok(())
+}
+
+impl<D: Disk> Active<D> {
+    /// Makes a segment whose first bytes (header and seal) are durable before it gets its name.
+    pub(super) fn create(
+        disk: &D,
+        dir: &D::Dir,
+        first_leaf: u64,
+        capacity: u64,
+        head: &[u8],
+    ) -> Result<Self, JournalError> {
+        let ahead = capacity.min(AHEAD);
+        let make = || {
+            disk.remove(dir, TEMPORARY)?;
+            let file = disk.create(dir, TEMPORARY)?;
+            disk.reserve(&file, capacity)?;
+            zero(disk, &file, wide(head.len()), ahead)?;
+            disk.write(&file, 0, head)?;
+            disk.sync(&file)?;
+            disk.rename(dir, TEMPORARY, &file_name(first_leaf))?;
+            disk.sync_dir(dir)?;
+            Ok(file)
+        };
+        let file = make().map_err(|source| JournalError::io("begin a segment", source))?;
+        Ok(Self { file, capacity, tail: wide(head.len()), zeroed: ahead })
+    }
+
+    /// Bytes that are left.
+    pub(super) const fn room(&self) -> u64 {
+        self.capacity.saturating_sub(self.tail)
+    }
+
+    /// Writes a commit behind the last one.
+    pub(super) fn write(&mut self, disk: &D, commit: &[u8]) -> Result<(), JournalError> {
+        disk.write_durable(&self.file, self.tail, commit)
+            .map_err(|source| JournalError::io("write a commit", source))?;
+        self.tail = self.tail.saturating_add(wide(commit.len()));
+        Ok(())
+    }
+
+    /// Keeps the zeros ahead of the commits.
+    pub(super) fn zero_ahead(&mut self, disk: &D) -> Result<(), JournalError> {
+        if self.zeroed >= self.capacity || self.zeroed.saturating_sub(self.tail) > AHEAD / 2 {
+            return Ok(());
+        }
+        let from = self.zeroed.max(self.tail);
+        let to = self.capacity.min(from.saturating_add(AHEAD));
+        zero(disk, &self.file, from, to)
+            .and_then(|()| disk.sync(&self.file))
+            .map_err(|source| JournalError::io("zero a segment ahead", source))?;
+        self.zeroed = to;
+        Ok(())
+    }
+
+    /// Cuts a closed segment to its length.
+    pub(super) fn close(&self, disk: &D) -> Result<(), JournalError> {
+        disk.truncate(&self.file, self.tail)
+            .and_then(|()| disk.sync(&self.file))
+            .map_err(|source| JournalError::io("close a segment", source))
+    }
+}
+
+/// Counters of the segment that is being written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Current {
+    pub(super) number: u64,
+    pub(super) first_leaf: u64,
+    pub(super) first_record: u64,
+    pub(super) seals: u64,
+    pub(super) since: ClockPair,
+}
+
+/// A segment to be begun.
+pub(super) struct Begin<'a> {
+    pub(super) header: &'a SegmentHeader,
+    pub(super) number: u64,
+    /// Domain label and key, where the header is signed.
+    pub(super) signer: Option<(&'a [u8], &'a SecretKey)>,
+    /// Key that the first seal names.
+    pub(super) recovery: PublicKey,
+}
+
+impl Begin<'_> {
+    /// Makes header and first seal durable and returns what moved; `at` stays the caller's until then.
+    pub(super) fn run<D: Disk>(
+        &self,
+        disk: &D,
+        entropy: &mut impl Entropy,
+        dir: &D::Dir,
+        sealer: &mut Sealer,
+        at: &Position,
+    ) -> Result<(Active<D>, Position, Current), JournalError> {
+        let now = self.header.clock;
+        let current = Current {
+            number: self.number,
+            first_leaf: at.leaf,
+            first_record: at.record,
+            seals: 1,
+            since: now,
+        };
+        let mut at = at.clone();
+        let mut out = Vec::new();
+        at.put_segment(&mut out, self.header, self.number, self.signer);
+        sealer.seal(&mut out, &mut at, self.recovery, now, entropy)?;
+        let active = Active::create(disk, dir, current.first_leaf, self.header.capacity, &out)?;
+        Ok((active, at, current))
+    }
+}

@@ -1,0 +1,180 @@
+//! From entries to the story.
+
+use super::screens::{Moment, Screens};
+use super::tree::Tree;
+use super::{Ended, Hidden, Item, Story, What, choice};
+use crate::model::{Body, Exit, File, FileOp, LogId, Record, SessionId, Task, TaskId, Tty, TtyOp};
+use crate::verify::{Entry, Verified};
+
+/// Tells the story of one session from entries in journal order, of whatever session.
+pub struct Builder {
+    session: SessionId,
+    all: bool,
+    log: Option<LogId>,
+    ended: bool,
+    now: Option<Moment>,
+    tree: Tree,
+    screens: Screens,
+    items: Vec<Item>,
+    hidden: Hidden,
+}
+
+impl Builder {
+    /// `all`: leave nothing out.
+    pub fn new(session: SessionId, all: bool) -> Self {
+        Self {
+            session,
+            all,
+            log: None,
+            ended: false,
+            now: None,
+            tree: Tree::default(),
+            screens: Screens::new(all),
+            items: Vec::new(),
+            hidden: Hidden::default(),
+        }
+    }
+
+    /// Takes the next entry.
+    pub fn see(&mut self, entry: &Verified<Entry>) {
+        if entry.session == Some(self.session) {
+            self.log = Some(entry.log);
+            self.own(entry);
+        } else if entry.session.is_none() && self.log == Some(entry.log) && !self.ended {
+            self.of_the_log(entry);
+        }
+    }
+
+    /// The story so far, as the last act.
+    pub fn finish(mut self) -> Story {
+        self.screens.settle(&mut self.hidden, &mut self.items);
+        if let (Some(now), false) = (self.now, self.ended) {
+            self.screens.finish(now, &mut self.items);
+        }
+        Story { items: self.items, hidden: self.hidden }
+    }
+
+    fn own(&mut self, entry: &Entry) {
+        let record = &entry.record;
+        let now = Moment { time: entry.time, boot: record.boot_ns.get() };
+        self.now = Some(now);
+        let task = record.task.as_deref();
+        match &record.body {
+            Body::Tty(op, tty) => self.terminal(*op, tty, now),
+            Body::SessionStart(start) => self.push(entry, 0, What::Start(start.clone())),
+            Body::SessionEnd(end) => {
+                self.screens.settle(&mut self.hidden, &mut self.items);
+                self.screens.finish(now, &mut self.items);
+                self.ended = true;
+                self.push(entry, 0, What::End(end.clone()));
+            }
+            Body::File(op, file) => self.file(entry, *op, file),
+            Body::Cred(cred) => {
+                let depth = task.map_or(0, |task| self.tree.depth(task));
+                self.push(entry, depth, What::Cred(cred.clone()));
+            }
+            Body::Exec(exec) => {
+                // Before the number of the item is taken: lines that wait come first.
+                self.screens.settle(&mut self.hidden, &mut self.items);
+                let item = self.items.len();
+                let depth = task.map_or(0, |task| self.tree.exec(task, item, now.boot));
+                let what = What::Exec { exec: exec.clone(), euid: task.map_or(0, |t| t.euid), ended: None };
+                self.push(entry, depth, what);
+            }
+            Body::Fork(fork) => self.fork(entry, task, fork.child),
+            Body::Exit(exit) => self.exit(entry, task, *exit, now),
+            other => self.push(entry, 0, What::Unknown(other.kind().code())),
+        }
+    }
+
+    fn of_the_log(&mut self, entry: &Entry) {
+        match &entry.record.body {
+            Body::Loss(loss) => self.push(entry, 0, What::Loss(loss.clone())),
+            Body::Jump(jump) => self.push(entry, 0, What::Jump(*jump)),
+            Body::Stop(_) => self.push(entry, 0, What::Gap("the recorder stopped")),
+            Body::Boot(_) => self.push(entry, 0, What::Gap("the recorder started again")),
+            Body::Storage(_) => self.push(entry, 0, What::Gap("storage failed")),
+            _ => {}
+        }
+    }
+
+    fn push(&mut self, entry: &Entry, depth: u16, what: What) {
+        self.screens.settle(&mut self.hidden, &mut self.items);
+        let Record { task, .. } = &entry.record;
+        let pid = task.as_ref().map(|task| task.id.pid);
+        self.items.push(Item { time: entry.time, pid, depth, what });
+    }
+
+    fn fork(&mut self, entry: &Entry, task: Option<&Task>, child: TaskId) {
+        let Some(task) = task else { return };
+        self.tree.fork(task, child);
+        if self.all {
+            let depth = self.tree.depth(task);
+            self.push(entry, depth, What::Fork(child.pid));
+        } else {
+            self.hidden.processes = self.hidden.processes.saturating_add(1);
+        }
+    }
+
+    fn exit(&mut self, entry: &Entry, task: Option<&Task>, exit: Exit, now: Moment) {
+        let Some(task) = task else { return };
+        let depth = self.tree.depth(task);
+        if let Some((item, since)) = self.tree.exit(task.id) {
+            if let Some(Item { what: What::Exec { ended, .. }, .. }) = self.items.get_mut(item) {
+                *ended = Some(Ended { exit, after: now.boot.saturating_sub(since) });
+            }
+        } else if self.all {
+            self.push(entry, depth, What::Exit(exit));
+        } else {
+            self.hidden.processes = self.hidden.processes.saturating_add(1);
+        }
+    }
+
+    fn file(&mut self, entry: &Entry, op: FileOp, file: &File) {
+        if !self.all && !choice::wanted(op, file, &mut self.hidden) {
+            return;
+        }
+        let task = entry.record.task.as_deref();
+        if !self.all
+            && let Some(Item { pid, what: What::File(last_op, last), .. }) = self.items.last_mut()
+            && (*last_op, *pid) == (op, task.map(|t| t.id.pid))
+            && (&last.path, &last.to, last.flags, last.result, last.dev, last.ino)
+                == (&file.path, &file.to, file.flags, file.result, file.dev, file.ino)
+        {
+            last.count = last.count.max(1).saturating_add(file.count.max(1));
+            return;
+        }
+        let depth = task.map_or(0, |task| self.tree.depth(task));
+        self.push(entry, depth, What::File(op, file.clone()));
+    }
+
+    fn terminal(&mut self, op: TtyOp, tty: &Tty, now: Moment) {
+        let item = |what| Item { time: now.time, pid: None, depth: 0, what };
+        match op {
+            TtyOp::Resize => {
+                let new = self.screens.resize(tty.no, (tty.cols, tty.rows));
+                if self.all || (new && tty.no != 1) {
+                    let (cols, rows) = (tty.cols, tty.rows);
+                    let what = What::Terminal { tty: tty.no, name: tty.name.clone(), cols, rows };
+                    self.screens.settle(&mut self.hidden, &mut self.items);
+                    self.items.push(item(what));
+                } else {
+                    self.hidden.terminal = self.hidden.terminal.saturating_add(1);
+                }
+            }
+            TtyOp::Input if self.all => {
+                self.screens.settle(&mut self.hidden, &mut self.items);
+                let what = What::Typed { tty: tty.no, data: tty.data.clone(), hidden: tty.hidden };
+                self.items.push(item(what));
+            }
+            TtyOp::Input => self.hidden.terminal = self.hidden.terminal.saturating_add(1),
+            TtyOp::Output => {
+                self.screens.feed(tty.no, tty.data.as_slice(), now, &mut self.items);
+                if let Some(cut) = &tty.cut {
+                    self.screens.settle(&mut self.hidden, &mut self.items);
+                    self.items.push(item(What::Cut { tty: tty.no, bytes: cut.bytes }));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! One readable story of a session: processes, files, credentials, screen and losses on one clock.
+//!
+//! [`Builder`] takes entries in journal order and keeps what a person wants to read; what it left out, it counted. With
+//! `all` it leaves nothing out. Texts are safe characters or [`Bytes`], which whoever prints them escapes.
+
+mod builder;
+mod choice;
+mod screens;
+mod tree;
+
+pub use builder::Builder;
+
+use crate::model::{Cred, Exec, Exit, File, FileOp, Jump, Loss, RealNanos, SessionEnd, SessionStart};
+
+/// One line of the story.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// When.
+    pub time: RealNanos,
+    /// Which process, where one did it.
+    pub pid: Option<u32>,
+    /// How deep it stands in the process tree, 0 for the root of the session.
+    pub depth: u16,
+    /// What.
+    pub what: What,
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its status.
+    pub exit: Exit,
+    /// Nanoseconds after it was started.
+    pub after: u64,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// The session began.
+    Start(Box<SessionStart>),
+    /// The session ended.
+    End(SessionEnd),
+    /// A program ran.
+    Exec {
+        /// Which.
+        exec: Exec,
+        /// With this effective uid, as it started.
+        euid: u32,
+        /// Its end; `None` if it was not seen or another program took its place.
+        ended: Option<Ended>,
+    },
+    /// A process ended that was not seen to start a program.
+    Exit(Exit),
+    /// A process was made (with `all`).
+    Fork(u32),
+    /// Credentials changed.
+    Cred(Box<Cred>),
+    /// A file act; equal acts in a row are one, with their number in `count`.
+    File(FileOp, File),
+    /// A terminal showed a line.
+    Line {
+        /// Number of the terminal.
+        tty: u32,
+        /// Its text.
+        text: String,
+    },
+    /// A full-screen program had the terminal.
+    FullScreen {
+        /// Number of the terminal.
+        tty: u32,
+        /// For so long, nanoseconds.
+        nanos: u64,
+        /// It painted so many bytes.
+        bytes: u64,
+    },
+    /// Lines that were left out here.
+    Folded {
+        /// Number of the terminal.
+        tty: u32,
+        /// How many.
+        lines: u64,
+    },
+    /// A terminal appeared or has another size (with `all`, or from the second one on).
+    Terminal {
+        /// Number of the terminal.
+        tty: u32,
+        /// Its name.
+        name: crate::model::Bytes,
+        /// Columns.
+        cols: u16,
+        /// Rows.
+        rows: u16,
+    },
+    /// Something was typed (with `all`).
+    Typed {
+        /// Number of the terminal.
+        tty: u32,
+        /// Bytes that were kept.
+        data: crate::model::Bytes,
+        /// Bytes that were not.
+        hidden: u32,
+    },
+    /// Events are missing.
+    Loss(Loss),
+    /// Terminal bytes were cut.
+    Cut {
+        /// Number of the terminal.
+        tty: u32,
+        /// Full length of what was cut.
+        bytes: u64,
+    },
+    /// The clock stepped.
+    Jump(Jump),
+    /// The recorder stopped or started in the middle: what came between is not known.
+    Gap(&'static str),
+    /// A kind that this version doesn't know.
+    Unknown(u16),
+}
+
+/// What was left out, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hidden {
+    /// Opens for reading.
+    pub reads: u64,
+    /// Lookups of files that are not there.
+    pub lookups: u64,
+    /// Writes to devices that keep nothing.
+    pub devices: u64,
+    /// Processes made, exits of processes that started no program.
+    pub processes: u64,
+    /// Terminal sizes and typing.
+    pub terminal: u64,
+    /// Lines of the screen.
+    pub lines: u64,
+}
+
+/// The whole story.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Story {
+    /// In order.
+    pub items: Vec<Item>,
+    /// What is not in it.
+    pub hidden: Hidden,
+}
+
+#[cfg(test)]
+mod tests;

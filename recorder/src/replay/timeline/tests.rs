@@ -1,0 +1,162 @@
+use super::*;
+use crate::index::fixture::{self as fx, Fixture};
+use crate::model::{Body, FileOp, Fork, TtyOp};
+
+fn story(f: &Fixture, all: bool) -> Story {
+    let mut builder = Builder::new(fx::session_id(1), all);
+    f.entries.iter().for_each(|entry| builder.see(entry));
+    builder.finish()
+}
+
+fn lines(story: &Story) -> Vec<&str> {
+    story
+        .items
+        .iter()
+        .filter_map(|item| match &item.what {
+            What::Line { text, .. } => Some(text.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn programs_stand_under_their_parents_with_status_and_duration() {
+    let mut f = Fixture::with_session();
+    let (sudo, bash, sub, ls) = (
+        fx::task(100, 90, "sudo"),
+        fx::task(101, 100, "bash"),
+        fx::task(102, 101, "bash"),
+        fx::task(103, 102, "ls"),
+    );
+    f.of(1, Some(sudo.clone()), fx::exec("/usr/bin/sudo", &["sudo"]));
+    f.of(1, Some(sudo), Body::Fork(Fork { child: bash.id }));
+    f.of(1, Some(bash.clone()), fx::exec("/bin/bash", &["bash"]));
+    // A subshell that starts no program itself adds no depth.
+    f.of(1, Some(bash), Body::Fork(Fork { child: sub.id }));
+    f.of(1, Some(sub), Body::Fork(Fork { child: ls.id }));
+    f.of(1, Some(ls.clone()), fx::exec("/bin/ls", &["ls"]));
+    f.wait_ms(99).of(1, Some(ls.clone()), Body::Exit(Exit { code: 2, ..Exit::default() }));
+    // G4, B10: the same pid again is another process.
+    f.of(1, Some(ls), Body::Exit(Exit { code: 3, ..Exit::default() }));
+    let told = story(&f, false);
+    let programs: Vec<_> = told
+        .items
+        .iter()
+        .filter_map(|i| match &i.what {
+            What::Exec { exec, ended, .. } => Some((exec.path.escaped(), i.depth, *ended)),
+            _ => None,
+        })
+        .collect();
+    let ended = Ended { exit: Exit { code: 2, ..Exit::default() }, after: 100_000_000 };
+    assert_eq!(
+        programs,
+        [
+            ("/usr/bin/sudo".to_owned(), 0, None),
+            ("/bin/bash".to_owned(), 1, None),
+            ("/bin/ls".to_owned(), 2, Some(ended)),
+        ]
+    );
+    assert_eq!(told.hidden.processes, 4);
+}
+
+#[test]
+fn g3_one_bad_write_is_seen_among_thousands_of_reads() {
+    let mut f = Fixture::with_session();
+    let t = || Some(fx::task(101, 100, "sh"));
+    for n in 0..2000 {
+        f.of(1, t(), fx::file(FileOp::Open, &format!("/usr/lib/{n}.so"), 0o2_000_000, 0));
+        f.of(1, t(), fx::file(FileOp::Open, &format!("/usr/local/lib/{n}.so"), 0, -2));
+        f.of(1, t(), fx::file(FileOp::Open, "/dev/null", 1, 0));
+        if n == 1234 {
+            f.of(1, t(), fx::file(FileOp::Open, "/etc/sudoers", 1, 0));
+            f.of(1, t(), fx::file(FileOp::Open, "/etc/shadow", 0, -13));
+        }
+    }
+    for _ in 0..50 {
+        f.of(1, t(), fx::file(FileOp::Open, "/var/log/x", 0o2001, 0));
+    }
+    let told = story(&f, false);
+    let files: Vec<_> = told
+        .items
+        .iter()
+        .filter_map(|i| match &i.what {
+            What::File(_, file) => Some((file.path.escaped(), file.count)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        files,
+        [("/etc/sudoers".to_owned(), 1), ("/etc/shadow".to_owned(), 1), ("/var/log/x".to_owned(), 50)]
+    );
+    assert_eq!((told.hidden.reads, told.hidden.lookups, told.hidden.devices), (2000, 2000, 2000));
+    assert_eq!(story(&f, true).items.len(), 1 + 6000 + 2 + 50);
+}
+
+#[test]
+fn floods_of_lines_are_folded_and_counted() {
+    let mut f = Fixture::with_session();
+    f.show("# tail -f log\r\n");
+    for n in 0..10_000 {
+        f.show(&format!("line {n}\r\n"));
+    }
+    f.of(1, Some(fx::task(102, 101, "id")), fx::exec("/usr/bin/id", &["id"]));
+    f.show("after\r\n");
+    let told = story(&f, false);
+    let shown = lines(&told);
+    assert_eq!(
+        (shown[0], shown[39], shown[40], *shown.last().unwrap()),
+        ("# tail -f log", "line 38", "line 9990", "after")
+    );
+    assert_eq!(told.hidden.lines, 10_001 - 50);
+    let folded = told.items.iter().position(|i| i.what == What::Folded { tty: 1, lines: 9951 }).unwrap();
+    let id = told.items.iter().position(|i| matches!(i.what, What::Exec { .. })).unwrap();
+    assert_eq!(id, folded + 11);
+    assert_eq!(lines(&story(&f, true)).len(), 10_002);
+}
+
+#[test]
+fn losses_stand_where_they_happened_and_only_there() {
+    let mut f = Fixture::new();
+    f.control(fx::boot()).control(fx::loss("exec", 1));
+    f.of(1, None, fx::start(1)).show("a\r\n").control(fx::loss("file", 8)).show("b\r\n");
+    f.of(1, None, fx::end()).control(fx::loss("tty", 2));
+    let told = story(&f, false);
+    let kinds: Vec<_> = told
+        .items
+        .iter()
+        .map(|i| match &i.what {
+            What::Line { text, .. } => text.as_str(),
+            What::Loss(loss) if loss.count == 8 => "loss",
+            What::Start(_) => "start",
+            What::End(_) => "end",
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(kinds, ["start", "a", "loss", "b", "end"]);
+}
+
+#[test]
+fn a_session_without_an_end_shows_its_unfinished_line_and_the_gap() {
+    let mut f = Fixture::with_session();
+    f.show("# rm -rf /").control(fx::boot());
+    let told = story(&f, false);
+    assert!(matches!(told.items[1].what, What::Gap(_)));
+    assert_eq!(lines(&told), ["# rm -rf /"]);
+}
+
+#[test]
+fn full_screen_programs_take_one_line() {
+    let mut f = Fixture::with_session();
+    f.of(1, None, fx::tty(TtyOp::Resize, 1, b"", (80, 24)));
+    f.show("# vi\r\n").show("\x1b[?1049h");
+    for _ in 0..500 {
+        f.show("~\r\n");
+    }
+    f.show("\x1b[?1049l# ").of(1, None, fx::end());
+    let told = story(&f, false);
+    assert_eq!(lines(&told), ["# vi", "#"]);
+    assert!(
+        told.items.iter().any(|i| matches!(i.what, What::FullScreen { nanos: 501_000_000, .. })),
+        "{told:?}"
+    );
+}

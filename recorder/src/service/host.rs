@@ -1,0 +1,65 @@
+//! What session tracking asks about this host.
+
+use std::fs;
+
+use crate::{
+    model::{Bytes, LoginWitness, SessionId, Task, TaskId},
+    session::Host,
+    sys::process,
+};
+
+/// The running host.
+pub(super) struct RunningHost;
+
+impl Host for RunningHost {
+    fn session_id(&mut self) -> SessionId {
+        SessionId::new(uuid::Uuid::now_v7().into_bytes())
+    }
+
+    fn login(&mut self, task: &Task, audit_session: u32) -> LoginWitness {
+        // The elevated program may be gone already; its parent, the person's shell, knows as much.
+        let either = |pid: u32, parent: u32| process::read(pid).or_else(|| process::read(parent));
+        let tty = either(task.id.pid, task.ppid).map_or(0, |p| p.tty);
+        let remote = process::environment(task.id.pid, "SSH_CONNECTION")
+            .or_else(|| process::environment(task.ppid, "SSH_CONNECTION"))
+            .unwrap_or_default();
+        LoginWitness {
+            auid: task.auid,
+            audit_session,
+            user: Bytes::new(process::user_name(task.auid).unwrap_or_default()),
+            tty: Bytes::from(terminal_name(tty).as_str()),
+            remote: Bytes::new(remote),
+        }
+    }
+
+    fn program(&mut self, task: TaskId) -> Bytes {
+        use std::os::unix::ffi::OsStrExt;
+        let link = fs::read_link(format!("/proc/{}/exe", task.pid));
+        link.map(|p| Bytes::from(p.as_os_str().as_bytes())).unwrap_or_default()
+    }
+}
+
+/// /proc's terminal number (minor in bits 0-7 and 20-31, major in 8-15) as a name.
+fn terminal_name(number: u32) -> String {
+    let (major, minor) = (number >> 8 & 0xff, number & 0xff | number >> 12 & 0xf_ff00);
+    match major {
+        0 => String::new(),
+        136..=143 => format!("pts/{}", (major - 136) * 256 + minor),
+        4 if minor < 64 => format!("tty{minor}"),
+        4 => format!("ttyS{}", minor - 64),
+        _ => format!("{major}:{minor}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_have_their_names() {
+        for (number, name) in [(0, ""), (34819, "pts/3"), (0x401, "tty1"), (0x440, "ttyS0")] {
+            assert_eq!(terminal_name(number), name);
+        }
+        assert_eq!(terminal_name(0x0010_882c), "pts/300");
+    }
+}

@@ -1,0 +1,88 @@
+//! Drains the kernel, tracks sessions, hands batches to the writer.
+
+use std::{
+    path::Path,
+    sync::mpsc::SyncSender,
+    time::{Duration, Instant},
+};
+
+use super::{StopFlag, host::RunningHost, pulse::Pulse};
+use crate::{
+    capture::{Capture, Seeded},
+    model::Record,
+    session::{Tracked, Tracker},
+    sys::{clock, process},
+};
+
+/// What goes to the writer at once.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Sessions, their records, losses.
+    pub(super) tracked: Vec<Tracked>,
+    /// Records of the log itself.
+    pub(super) control: Vec<Record>,
+}
+
+/// A nap while events come: a reader that sleeps a little costs a fraction of one that polls.
+const NAP: Duration = Duration::from_millis(1);
+/// Sleep while nothing comes; a critical event ends it at once.
+const SLEEP_BUSY: Duration = Duration::from_millis(10);
+const SLEEP_IDLE: Duration = Duration::from_millis(100);
+/// Between looks at the live processes of open sessions.
+const RECONCILE: Duration = Duration::from_secs(5);
+
+/// Runs until the flag is raised; then takes everything that is still in the kernel and closes all sessions.
+pub(super) fn run(
+    mut capture: Capture,
+    seeded: Seeded,
+    writer: &SyncSender<Batch>,
+    stop: &StopFlag,
+    journal_dir: &Path,
+) {
+    let mut tracker = Tracker::default();
+    let mut host = RunningHost;
+    let mut pulse = Pulse::new(clock::pair());
+    let mut captured = seeded.members;
+    if seeded.failed > 0 {
+        tracing::error!(failed = seeded.failed, "running processes could not be marked");
+    }
+    let mut reconciled = Instant::now();
+    loop {
+        let last = stop.is_raised();
+        let taken = capture.drain(&mut captured, last);
+        let now = clock::pair();
+        let mut batch = Batch::default();
+        for item in captured.drain(..) {
+            tracker.step(now.boot, item, &mut host, &mut batch.tracked);
+        }
+        if reconciled.elapsed() >= RECONCILE && tracker.open_sessions() > 0 {
+            reconciled = Instant::now();
+            for (mark, task) in tracker.believed_alive() {
+                if !process::is_alive(task) {
+                    tracker.gone(mark, task, now.boot);
+                }
+            }
+        }
+        tracker.tick(now.boot, &mut batch.tracked);
+        if last {
+            tracker.stop(now.boot, &mut batch.tracked);
+        }
+        for closed in &batch.tracked {
+            if let Tracked::Closed { mark, .. } = closed {
+                capture.forget(*mark);
+            }
+        }
+        let hooks = capture.hooks().len();
+        batch.control = pulse.due(now, tracker.open_sessions(), capture.counts(), journal_dir, hooks);
+        let something = !batch.tracked.is_empty() || !batch.control.is_empty();
+        // The writer is gone only after a fault, which ends the service.
+        if (something && writer.send(batch).is_err()) || last {
+            return;
+        }
+        if taken > 0 || capture.holds_back() {
+            std::thread::sleep(NAP);
+        } else {
+            capture.sleep(if tracker.open_sessions() > 0 { SLEEP_BUSY } else { SLEEP_IDLE });
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Which session an event belongs to, when a session begins and when it is over.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use crate::model::{
+    Act, Body, BootNanos, Bytes, Captured, Cred, Elevated, Elevation, EndReason, Exit, FileOp, Flags, Fork,
+    KernelEvent, LoginWitness, Loss, Mark, Record, SessionEnd, SessionId, SessionStart, Task, TaskId, Tty, TtyAct, TtyOp,
+    Via,
+};
+
+/// After the last task is gone, its last output may still be on the way through the terminal's reader.
+const LINGER_NS: u64 = 250_000_000;
+
+/// What the tracker asks about the host.
+pub trait Host {
+    /// A fresh session id.
+    fn session_id(&mut self) -> SessionId;
+    /// Who logged in, as far as this task shows.
+    fn login(&mut self, task: &Task, audit_session: u32) -> LoginWitness;
+    /// The program that a task runs, for tasks whose start was not seen.
+    fn program(&mut self, task: TaskId) -> Bytes;
+}
+
+/// What tracking gives out, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Tracked {
+    /// A session began.
+    Opened {
+        /// The kernel's name for it.
+        mark: Mark,
+        /// Ours.
+        id: SessionId,
+        /// When.
+        at: BootNanos,
+    },
+    /// A record of a session.
+    Event {
+        /// The session.
+        mark: Mark,
+        /// The record.
+        record: Record,
+    },
+    /// A session is over; nothing more comes.
+    Closed {
+        /// The session.
+        mark: Mark,
+        /// Why.
+        reason: EndReason,
+        /// Losses declared while it was open.
+        losses: u64,
+        /// When.
+        at: BootNanos,
+    },
+    /// Events are missing.
+    Lost {
+        /// When it was noticed.
+        at: BootNanos,
+        /// What is missing.
+        loss: Loss,
+    },
+}
+
+/// A terminal of a session.
+#[derive(Debug)]
+struct Terminal {
+    no: u32,
+    name: Bytes,
+}
+
+#[derive(Debug)]
+struct Session {
+    id: SessionId,
+    root: TaskId,
+    root_exit: Option<Exit>,
+    /// The elevation whose program is not known yet: the exec event comes right behind.
+    opening: Option<(Elevated, Arc<Task>)>,
+    alive: HashMap<u32, BootNanos>,
+    ttys: HashMap<u64, Terminal>,
+    tty_count: u32,
+    execs: u64,
+    files: u64,
+    tty_bytes: u64,
+    losses: u64,
+    /// When the last task was seen to end.
+    empty_since: Option<BootNanos>,
+    reconciled: bool,
+}
+
+/// The state machine.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    sessions: BTreeMap<Mark, Session>,
+}
+
+impl Tracker {
+    /// Number of open sessions.
+    pub fn open_sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Takes one item.
+    pub fn step(&mut self, now: BootNanos, input: Captured, host: &mut impl Host, out: &mut Vec<Tracked>) {
+        match input {
+            Captured::Event(event) => self.event(*event, host, out),
+            Captured::Lost(loss) => {
+                for session in self.sessions.values_mut() {
+                    session.losses += 1;
+                }
+                out.push(Tracked::Lost { at: now, loss });
+            }
+        }
+    }
+
+    fn event(&mut self, event: KernelEvent, host: &mut impl Host, out: &mut Vec<Tracked>) {
+        let mark = event.mark;
+        if !self.sessions.contains_key(&mark) {
+            let session = begin(&event, host);
+            out.push(Tracked::Opened { mark, id: session.id, at: event.boot_ns });
+            self.sessions.insert(mark, session);
+        }
+        let Some(session) = self.sessions.get_mut(&mark) else { return };
+        let KernelEvent { boot_ns, cpu, flags, task, act, .. } = event;
+        if let Some((elevated, who)) = session.opening.take() {
+            let path = match &act {
+                Act::Exec(exec) => exec.path.clone(),
+                Act::Elevated(_) => {
+                    // The elevation itself: wait for the exec behind it.
+                    session.opening = Some((elevated, who));
+                    return;
+                }
+                _ => host.program(who.id),
+            };
+            let body = start(session.id, &who, elevated, path, flags, host);
+            let record = Record { boot_ns, cpu, flags, task: Some(who), body };
+            out.push(Tracked::Event { mark, record });
+        }
+        if let Some(body) = session.apply(&task, boot_ns, act) {
+            out.push(Tracked::Event { mark, record: Record { boot_ns, cpu, flags, task: Some(task), body } });
+        }
+    }
+
+    /// Closes sessions whose last task has been gone for long enough. Call now and then.
+    pub fn tick(&mut self, now: BootNanos, out: &mut Vec<Tracked>) {
+        let over: Vec<Mark> = self
+            .sessions
+            .iter()
+            .filter(|(_, s)| s.empty_since.is_some_and(|t| now.since(t) >= LINGER_NS))
+            .map(|(mark, _)| *mark)
+            .collect();
+        for mark in over {
+            self.close(mark, now, None, out);
+        }
+    }
+
+    /// Closes everything: the recorder stops.
+    pub fn stop(&mut self, now: BootNanos, out: &mut Vec<Tracked>) {
+        let all: Vec<Mark> = self.sessions.keys().copied().collect();
+        for mark in all {
+            self.close(mark, now, Some(EndReason::RecorderStop), out);
+        }
+    }
+
+    /// Every task that is believed to live, for a look at the real ones.
+    pub fn believed_alive(&self) -> Vec<(Mark, TaskId)> {
+        self.sessions
+            .iter()
+            .flat_map(|(m, s)| s.alive.iter().map(|(pid, start)| (*m, TaskId { pid: *pid, start: *start })))
+            .collect()
+    }
+
+    /// Tells that a task is gone although its end was not seen (its event was lost).
+    pub fn gone(&mut self, mark: Mark, task: TaskId, now: BootNanos) {
+        if let Some(session) = self.sessions.get_mut(&mark)
+            && session.alive.get(&task.pid) == Some(&task.start)
+        {
+            session.alive.remove(&task.pid);
+            session.reconciled = true;
+            session.note_empty(now);
+        }
+    }
+
+    fn close(&mut self, mark: Mark, now: BootNanos, forced: Option<EndReason>, out: &mut Vec<Tracked>) {
+        let Some(session) = self.sessions.remove(&mark) else { return };
+        let reason = match forced {
+            Some(reason) if session.empty_since.is_none() => reason,
+            _ if session.reconciled => EndReason::Reconciled,
+            _ => EndReason::LastTask,
+        };
+        let end = SessionEnd {
+            reason,
+            code: session.root_exit.map(|e| e.code),
+            signal: session.root_exit.map_or(0, |e| e.signal),
+            execs: session.execs,
+            files: session.files,
+            tty_bytes: session.tty_bytes,
+        };
+        let record =
+            Record { boot_ns: now, cpu: u16::MAX, flags: Flags::default(), task: None, body: Body::SessionEnd(end) };
+        out.push(Tracked::Event { mark, record });
+        out.push(Tracked::Closed { mark, reason, losses: session.losses, at: now });
+    }
+}
+
+/// A session from its first event. If that is no elevation, its event was lost: the task stands in for the root.
+fn begin(event: &KernelEvent, host: &mut impl Host) -> Session {
+    let elevated = match &event.act {
+        Act::Elevated(e) | Act::Seeded(e) => e.clone(),
+        _ => Elevated {
+            old: crate::model::Ids::default(),
+            new: crate::model::Ids { uid: event.task.uid, euid: event.task.euid, ..Default::default() },
+            caps: crate::model::Caps::default(),
+            audit_session: u32::MAX,
+            via: Via::Unexplained.code(),
+        },
+    };
+    Session {
+        id: host.session_id(),
+        root: event.task.id,
+        root_exit: None,
+        opening: Some((elevated, Arc::clone(&event.task))),
+        alive: HashMap::from([(event.task.id.pid, event.task.id.start)]),
+        ttys: HashMap::new(),
+        tty_count: 0,
+        execs: 0,
+        files: 0,
+        tty_bytes: 0,
+        losses: 0,
+        empty_since: None,
+        reconciled: false,
+    }
+}
+
+fn start(
+    id: SessionId,
+    who: &Task,
+    elevated: Elevated,
+    path: Bytes,
+    flags: Flags,
+    host: &mut impl Host,
+) -> Body {
+    let login = host.login(who, elevated.audit_session);
+    Body::SessionStart(Box::new(SessionStart {
+        id,
+        root: who.id,
+        login,
+        elevation: Elevation {
+            from: elevated.old,
+            to: elevated.new,
+            caps: elevated.caps,
+            via: Via::from_code(elevated.via),
+            path,
+        },
+        seeded: u8::from(flags.has(Flags::SEEDED)),
+    }))
+}
+
+impl Session {
+    fn apply(&mut self, task: &Task, at: BootNanos, act: Act) -> Option<Body> {
+        match act {
+            // The session's start record says it; members found at start are told by their later acts.
+            Act::Elevated(_) => None,
+            Act::Seeded(_) => {
+                self.alive.insert(task.id.pid, task.id.start);
+                None
+            }
+            Act::Exec(exec) => {
+                self.execs += 1;
+                self.alive.insert(task.id.pid, task.id.start);
+                self.empty_since = None;
+                Some(Body::Exec(exec))
+            }
+            Act::Fork(child) => {
+                self.alive.insert(child.pid, child.start);
+                self.empty_since = None;
+                Some(Body::Fork(Fork { child }))
+            }
+            Act::Exit(exit) => {
+                self.alive.remove(&task.id.pid);
+                if task.id == self.root {
+                    self.root_exit = Some(exit);
+                }
+                self.note_empty(at);
+                Some(Body::Exit(exit))
+            }
+            Act::Cred { old, new } => Some(Body::Cred(Box::new(Cred {
+                old: old.0,
+                new: new.0,
+                old_caps: old.1,
+                new_caps: new.1,
+            }))),
+            Act::File(op, file) => {
+                self.files += u64::from(!matches!(op, FileOp::Open) || file.result == 0);
+                Some(Body::File(op, file))
+            }
+            Act::Tty(op, act) => Some(Body::Tty(op, self.tty(op, act))),
+        }
+    }
+
+    fn note_empty(&mut self, at: BootNanos) {
+        if self.alive.is_empty() {
+            self.empty_since.get_or_insert(at);
+        }
+    }
+
+    fn tty(&mut self, op: TtyOp, act: TtyAct) -> Tty {
+        if op == TtyOp::Output {
+            self.tty_bytes = self.tty_bytes.saturating_add(u64::try_from(act.data.len()).unwrap_or(0));
+        }
+        let known = self.ttys.get(&act.key).filter(|t| t.name == act.name).map(|t| t.no);
+        let no = known.unwrap_or_else(|| {
+            self.tty_count += 1;
+            self.ttys.insert(act.key, Terminal { no: self.tty_count, name: act.name.clone() });
+            self.tty_count
+        });
+        Tty { name: act.name, no, data: act.data, hidden: act.hidden, cols: act.cols, rows: act.rows, cut: None }
+    }
+}

@@ -1,0 +1,135 @@
+//! Laws of the record codec: what is encoded comes back, and hostile bytes do no harm.
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use recorder::journal::pack::{Packer, Unpacker};
+use recorder::journal::record::{Encoder, decode};
+use recorder::model::*;
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        "[a-c/]{0,12}".prop_map(|s| Bytes::from(s.as_str())),
+        proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::new),
+    ]
+}
+
+fn cut() -> impl Strategy<Value = Option<Cut>> {
+    let some = (any::<u16>(), any::<u64>(), proptest::option::of(any::<[u8; 32]>()));
+    proptest::option::of(some.prop_map(|(f, bytes, sha)| Cut {
+        field: CutField::from_code(f),
+        bytes,
+        sha256: sha.map(Digest::new),
+    }))
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    let op =
+        prop_oneof![Just(FileOp::Open), Just(FileOp::Create), Just(FileOp::Rename), Just(FileOp::Unlink)];
+    let file =
+        (op, bytes(), proptest::option::of(bytes()), any::<[u32; 5]>(), any::<i32>(), any::<u64>(), cut());
+    let tty_op = prop_oneof![Just(TtyOp::Output), Just(TtyOp::Input), Just(TtyOp::Resize)];
+    let exec = (
+        bytes(),
+        proptest::collection::vec(bytes(), 0..5),
+        bytes(),
+        any::<(u32, u32)>(),
+        any::<u64>(),
+        cut(),
+    );
+    prop_oneof![
+        exec.prop_map(|(path, argv, cwd, dev, ino, cut)| Body::Exec(Exec { path, argv, cwd, dev, ino, cut })),
+        file.prop_map(|(op, path, to, [flags, mode, major, minor, count], result, ino, cut)| {
+            Body::File(op, File { path, to, flags, mode, result, dev: (major, minor), ino, count, cut })
+        }),
+        (tty_op, bytes(), bytes(), any::<[u32; 2]>(), any::<[u16; 2]>(), cut()).prop_map(
+            |(op, name, data, [no, hidden], [cols, rows], cut)| {
+                Body::Tty(op, Tty { name, no, data, hidden, cols, rows, cut })
+            }
+        ),
+        (any::<u32>(), any::<u64>()).prop_map(|(pid, start)| {
+            Body::Fork(Fork { child: TaskId { pid, start: BootNanos::new(start) } })
+        }),
+        any::<[u8; 3]>().prop_map(|[code, signal, core]| Body::Exit(Exit { code, signal, core })),
+        (any::<u64>(), bytes()).prop_map(|(count, class)| Body::Loss(Loss {
+            class,
+            ring: Bytes::default(),
+            cpu: 0,
+            from: 1,
+            to: 2,
+            count,
+            reason: LossReason::RingFull
+        })),
+        (1000u16.., bytes())
+            .prop_map(|(kind, b)| Body::Unknown { kind: Kind::new(kind), bytes: b.as_slice().to_vec() }),
+    ]
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    let task = (0..4u32, bytes()).prop_map(|(n, comm)| {
+        Arc::new(Task { id: TaskId { pid: n, start: BootNanos::new(5) }, comm, ..Task::default() })
+    });
+    (any::<u64>(), any::<u16>(), any::<u16>(), proptest::option::of(task), body()).prop_map(
+        |(at, cpu, flags, task, body)| Record {
+            boot_ns: BootNanos::new(at),
+            cpu,
+            flags: Flags::new(flags),
+            task,
+            body,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_comes_back(records in proptest::collection::vec(record(), 1..40)) {
+        let mut encoder = Encoder::default();
+        let (mut packer, mut unpacker) = (Packer::default(), Unpacker::default());
+        for _ in 0..2 {
+            for r in &records {
+                encoder.push(r);
+            }
+            let mut plain = Vec::new();
+            let summary = encoder.finish(&mut plain);
+            prop_assert_eq!(summary.count as usize, records.len());
+            let mut stored = Vec::new();
+            let compression = packer.pack(&plain, &mut stored);
+            let back = decode(unpacker.unpack(compression, &stored).unwrap()).unwrap();
+            prop_assert_eq!(&back, &records);
+        }
+    }
+
+    #[test]
+    fn hostile_bodies_are_errors_at_worst(
+        records in proptest::collection::vec(record(), 1..10),
+        hits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut encoder = Encoder::default();
+        for r in &records {
+            encoder.push(r);
+        }
+        let mut plain = Vec::new();
+        encoder.finish(&mut plain);
+        for (at, b) in hits {
+            let at = at.index(plain.len());
+            plain[at] = b;
+        }
+        let _ = decode(&plain);
+        let _ = Unpacker::default().unpack(1, &plain);
+    }
+}
+
+#[test]
+fn bombs_stay_small() {
+    // A zstd frame that says 1 MiB at most but holds 64 MiB of zeros.
+    let mut bomb = (1u32 << 20).to_le_bytes().to_vec();
+    bomb.extend(zstd::bulk::compress(&vec![0u8; 64 << 20], 1).unwrap());
+    assert!(bomb.len() < 10_000);
+    assert!(Unpacker::default().unpack(1, &bomb).is_err());
+    bomb[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(Unpacker::default().unpack(1, &bomb).is_err());
+    // Counts that promise more than there is.
+    let mut plain = vec![0xffu8; 24];
+    assert!(decode(&plain).is_err());
+    plain[..12].copy_from_slice(&[0, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f, 0, 0, 0, 0]);
+    assert!(decode(&plain).is_err());
+}
