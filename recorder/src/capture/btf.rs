@@ -109,8 +109,7 @@ impl Btf {
         let mut types = vec![0];
         let mut at = start;
         while at < end {
-            let head =
-                raw.get(at..end).and_then(|r| TypeHead::ref_from_prefix(r).ok()).ok_or_else(|| bad(at))?.0;
+            let head = raw.get(at..end).and_then(|r| TypeHead::ref_from_prefix(r).ok()).ok_or_else(|| bad(at))?.0;
             types.push(at);
             at += size_of::<TypeHead>() + tail(head);
         }

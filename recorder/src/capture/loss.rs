@@ -86,10 +86,7 @@ impl LossTracker {
             unnumbered(cpu, new, old, &mut out);
         }
         if self.undecodable > 0 {
-            out.push(Loss {
-                count: std::mem::take(&mut self.undecodable),
-                ..loss("unknown", LossReason::Undecodable)
-            });
+            out.push(Loss { count: std::mem::take(&mut self.undecodable), ..loss("unknown", LossReason::Undecodable) });
         }
         out
     }

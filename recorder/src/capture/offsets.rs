@@ -32,8 +32,9 @@ pub fn resolve(btf: &Btf) -> Result<Vec<u32>, OffsetError> {
     MEMBERS
         .iter()
         .map(|m| {
-            let found =
-                structs.get(m.strukt).and_then(|id| m.names.iter().find_map(|name| btf.offset(*id, name)));
+            let found = structs
+                .get(m.strukt)
+                .and_then(|id| m.names.iter().find_map(|name| btf.offset(*id, name)));
             let member = m.names.first().copied().unwrap_or_default();
             match found {
                 Some(offset) => Ok(offset),

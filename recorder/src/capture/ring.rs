@@ -49,8 +49,7 @@ impl Capture {
     pub fn start(config: &CaptureConfig) -> Result<Self, LoadError> {
         super::probe().check_age()?;
         let mut loaded = load::load(config, load::OBJECT)?;
-        let missing =
-            |what: &str| LoadError::Refused { what: what.into(), reason: "not in the object".into() };
+        let missing = |what: &str| LoadError::Refused { what: what.into(), reason: "not in the object".into() };
         let counters = loaded.ebpf.take_map("COUNTERS").and_then(|m| PerCpuArray::try_from(m).ok());
         let ttys = loaded.ebpf.take_map("TTYS").and_then(|m| BpfHashMap::try_from(m).ok());
         let mut capture = Self {
