@@ -41,6 +41,7 @@ enum Suite {
     Vm,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "all commands have one signature")]
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut totals = Totals::default();
     let mut told = Vec::new();

@@ -124,9 +124,9 @@ fn run_matrix(args: &Matrix, binaries: &Binaries) -> Result<Totals> {
     thread::scope(|scope| {
         for _ in 0..args.jobs.max(1) {
             scope.spawn(|| {
-                loop {
-                    // The lock ends with the statement, so machines run side by side.
-                    let Some(job) = queue.lock().ok().and_then(|mut queue| queue.next()) else { break };
+                // The lock ends with the condition, so machines run side by side.
+                let next = || queue.lock().ok().and_then(|mut queue| queue.next());
+                while let Some(job) = next() {
                     let result = machine.boot(&job.kernel, &job.words, &format!("[{}] ", job.name));
                     if let Ok(mut results) = results.lock() {
                         results.push((job.name, result));

@@ -66,6 +66,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Thousands of these are started, on emulated machines too: nothing is parsed.
+    if std::env::args_os().nth(1).is_some_and(|word| word == "noop") {
+        return ExitCode::SUCCESS;
+    }
     match run(Args::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
