@@ -67,6 +67,15 @@ impl Events {
         }
     }
 
+    /// All recorded input, in order.
+    pub fn typed(&self) -> Result<Vec<u8>> {
+        let mut all = Vec::new();
+        for event in self.of_kind("tty_input") {
+            all.extend(STANDARD.decode(text(event, &["tty", "data"])).context("tty.data is not base64")?);
+        }
+        Ok(all)
+    }
+
     /// What each terminal showed, by name, in order.
     pub fn shown(&self) -> Result<HashMap<String, Vec<u8>>> {
         let mut streams: HashMap<String, Vec<u8>> = HashMap::new();

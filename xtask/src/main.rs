@@ -42,6 +42,9 @@ enum Command {
     Build(build::Args),
     /// Record a real elevated session and show it
     Demo(demo::Args),
+    /// Become the person of the demonstration
+    #[command(hide = true)]
+    LogIn(demo::LogIn),
     /// Formatting, lints, layers, file lengths, licences
     Check(check::Args),
     /// Run the suites
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::LogIn(args) => demo::log_in(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Vm(args) => vm::run(&args),
