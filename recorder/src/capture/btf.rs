@@ -1,6 +1,6 @@
-//! The running kernel's type information: positions of struct members and which functions exist.
+//! The running kernel's type information: positions of struct members.
 //!
-//! Only what the loader needs: structs, unions, functions. The parsed form lives as long as the look-ups; 30 MB of
+//! Only what the loader needs: structs and unions. The parsed form lives as long as the look-ups; 30 MB of
 //! types have no place in a daemon (docs/kernel.md). Format: Documentation/bpf/btf.rst.
 
 use std::collections::HashSet;
@@ -65,7 +65,6 @@ mod kind {
     pub(super) const STRUCT: u32 = 4;
     pub(super) const UNION: u32 = 5;
     pub(super) const ENUM: u32 = 6;
-    pub(super) const FUNC: u32 = 12;
     pub(super) const FUNC_PROTO: u32 = 13;
     pub(super) const VAR: u32 = 14;
     pub(super) const DATASEC: u32 = 15;
@@ -76,7 +75,7 @@ mod kind {
 }
 
 /// The kernel's types.
-pub struct Btf {
+pub(super) struct Btf {
     raw: Vec<u8>,
     /// Position of each type's head in `raw`, by id; 0 is void.
     types: Vec<usize>,
@@ -87,7 +86,7 @@ const PATH: &str = "/sys/kernel/btf/vmlinux";
 
 impl Btf {
     /// Reads the running kernel's.
-    pub fn of_kernel() -> Result<Self, BtfError> {
+    pub(super) fn of_kernel() -> Result<Self, BtfError> {
         let raw = std::fs::read(PATH).map_err(|source| BtfError::Missing { path: PATH, source })?;
         Self::parse(raw)
     }
@@ -109,7 +108,8 @@ impl Btf {
         let mut types = vec![0];
         let mut at = start;
         while at < end {
-            let head = raw.get(at..end).and_then(|r| TypeHead::ref_from_prefix(r).ok()).ok_or_else(|| bad(at))?.0;
+            let head =
+                raw.get(at..end).and_then(|r| TypeHead::ref_from_prefix(r).ok()).ok_or_else(|| bad(at))?.0;
             types.push(at);
             at += size_of::<TypeHead>() + tail(head);
         }
@@ -170,7 +170,7 @@ impl Btf {
     }
 
     /// Ids of all structs, by one pass; names repeat (forward declarations are no structs).
-    pub fn structs(&self, wanted: &HashSet<&str>) -> std::collections::HashMap<String, usize> {
+    pub(super) fn structs(&self, wanted: &HashSet<&str>) -> std::collections::HashMap<String, usize> {
         let mut found = std::collections::HashMap::new();
         for id in 1..self.types.len() {
             let Some((head, _)) = self.head(id) else { continue };
@@ -187,7 +187,7 @@ impl Btf {
     }
 
     /// Byte offset of a member in struct `id`; dots descend. Bit fields give the byte they begin in.
-    pub fn offset(&self, id: usize, path: &str) -> Option<u32> {
+    pub(super) fn offset(&self, id: usize, path: &str) -> Option<u32> {
         let mut total = 0;
         let mut id = id;
         for part in path.split('.') {
@@ -204,17 +204,6 @@ impl Btf {
             id = next;
         }
         Some(total / 8)
-    }
-
-    /// Which of the wanted functions the kernel has.
-    pub fn functions(&self, wanted: &[&str]) -> HashSet<String> {
-        (1..self.types.len())
-            .filter_map(|id| {
-                let (head, _) = self.head(id)?;
-                let name = std::str::from_utf8(self.name(head.name_off)?).ok()?;
-                (kind_of(head.info.get()) == kind::FUNC && wanted.contains(&name)).then(|| name.to_owned())
-            })
-            .collect()
     }
 }
 

@@ -29,11 +29,7 @@ pub(super) fn silent_hooks(loaded: &mut Loaded, patience: Duration) -> io::Resul
     let (to_us, from_thread) = std::sync::mpsc::channel();
     let thread = std::thread::Builder::new().name("canary".into()).spawn(move || {
         let tid = u32::try_from(rustix::thread::gettid().as_raw_nonzero().get()).unwrap_or(0);
-        if to_us.send(tid).is_ok() && from_us.recv().is_ok() {
-            acts()
-        } else {
-            Ok(())
-        }
+        if to_us.send(tid).is_ok() && from_us.recv().is_ok() { acts() } else { Ok(()) }
     })?;
     let tid = from_thread.recv().map_err(io::Error::other)?;
     set_canary(loaded, tid)?;

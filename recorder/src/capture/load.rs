@@ -147,7 +147,8 @@ fn refused(what: impl Into<String>) -> impl FnOnce(aya::programs::ProgramError) 
         if let aya::programs::ProgramError::LoadError { io_error, verifier_log } = &e {
             let log = verifier_log.to_string();
             let tail: Vec<&str> = log.lines().rev().take(6).collect();
-            reason = format!("{io_error}; verifier: {}", tail.into_iter().rev().collect::<Vec<_>>().join(" | "));
+            reason =
+                format!("{io_error}; verifier: {}", tail.into_iter().rev().collect::<Vec<_>>().join(" | "));
         }
         LoadError::Refused { what, reason }
     }
@@ -283,14 +284,21 @@ fn attempt(
         .map_err(|e| map_error(&e))?;
     let critical = ring(&mut ebpf, "CRITICAL")?;
     let bulk = ring(&mut ebpf, "BULK")?;
-    let state = ebpf
-        .take_map("STATE")
-        .and_then(|m| Array::try_from(m).ok())
-        .ok_or_else(|| missing("STATE"))?;
+    let state =
+        ebpf.take_map("STATE").and_then(|m| Array::try_from(m).ok()).ok_or_else(|| missing("STATE"))?;
     let tasks = ebpf.take_map("TASKS").ok_or_else(|| missing("TASKS"))?;
     set_first_mark(&mut ebpf, clock::boot())?;
-    let mut loaded =
-        Loaded { ebpf, backend, attached: Vec::new(), critical, bulk, state, tasks, early: Vec::new(), refused: None };
+    let mut loaded = Loaded {
+        ebpf,
+        backend,
+        attached: Vec::new(),
+        critical,
+        bulk,
+        state,
+        tasks,
+        early: Vec::new(),
+        refused: None,
+    };
     loaded.attach(btf)?;
     let silent = canary::silent_hooks(&mut loaded, Duration::from_secs(5))
         .map_err(|e| LoadError::Refused { what: "canary".into(), reason: e.to_string() })?;
@@ -313,7 +321,11 @@ fn map_error(e: &aya::EbpfError) -> LoadError {
         }
         cause = inner.source();
     }
-    if privilege { LoadError::Privilege(text) } else { LoadError::Refused { what: "BPF maps".into(), reason: text } }
+    if privilege {
+        LoadError::Privilege(text)
+    } else {
+        LoadError::Refused { what: "BPF maps".into(), reason: text }
+    }
 }
 
 fn missing(map: &str) -> LoadError {
@@ -328,8 +340,10 @@ fn ring(ebpf: &mut Ebpf, name: &str) -> Result<RingBuf<aya::maps::MapData>, Load
 
 /// Marks rise over restarts of the service within one boot.
 fn set_first_mark(ebpf: &mut Ebpf, now: BootNanos) -> Result<(), LoadError> {
-    let mut next: Array<_, u64> =
-        ebpf.map_mut("NEXT_MARK").and_then(|m| Array::try_from(m).ok()).ok_or_else(|| missing("NEXT_MARK"))?;
+    let mut next: Array<_, u64> = ebpf
+        .map_mut("NEXT_MARK")
+        .and_then(|m| Array::try_from(m).ok())
+        .ok_or_else(|| missing("NEXT_MARK"))?;
     next.set(0, now.get(), 0)
         .map_err(|e| LoadError::Refused { what: "map NEXT_MARK".into(), reason: e.to_string() })
 }
@@ -388,7 +402,8 @@ impl Loaded {
             let fd = program.fd().map_err(refused(s.program))?;
             let mut links = Vec::new();
             for event in s.events {
-                let id = tracefs.id(&format!("syscalls/{event}")).map_err(io(format!("tracepoint {event}")))?;
+                let id =
+                    tracefs.id(&format!("syscalls/{event}")).map_err(io(format!("tracepoint {event}")))?;
                 let fd = std::os::fd::AsFd::as_fd(fd);
                 links.push(perf::attach_tracepoint(fd, id).map_err(io(format!("attach to {event}")))?);
             }

@@ -2,6 +2,7 @@
 //! class. Preempted programs can swap neighbours, so a hole counts only when it stays.
 
 use std::{
+    cmp::Ordering,
     collections::HashMap,
     time::{Duration, Instant},
 };
@@ -40,13 +41,13 @@ impl LossTracker {
     /// Notes the number of an event that arrived.
     pub(super) fn seen(&mut self, cpu: u16, ring: u16, seq: u64, now: Instant) {
         let lane = self.lanes.entry((cpu, ring)).or_default();
-        if seq == lane.next {
-            lane.next += 1;
-        } else if seq > lane.next {
-            lane.holes.push(Hole { from: lane.next, to: seq - 1, since: now });
-            lane.next = seq + 1;
-        } else {
-            lane.fill(seq);
+        match seq.cmp(&lane.next) {
+            Ordering::Equal => lane.next += 1,
+            Ordering::Greater => {
+                lane.holes.push(Hole { from: lane.next, to: seq - 1, since: now });
+                lane.next = seq + 1;
+            }
+            Ordering::Less => lane.fill(seq),
         }
     }
 
@@ -86,7 +87,10 @@ impl LossTracker {
             unnumbered(cpu, new, old, &mut out);
         }
         if self.undecodable > 0 {
-            out.push(Loss { count: std::mem::take(&mut self.undecodable), ..loss("unknown", LossReason::Undecodable) });
+            out.push(Loss {
+                count: std::mem::take(&mut self.undecodable),
+                ..loss("unknown", LossReason::Undecodable)
+            });
         }
         out
     }

@@ -14,7 +14,7 @@ mod seed;
 mod support;
 
 pub(crate) use canary::EXIT_ARGUMENT;
-pub use load::{OBJECT, Backend, BackendChoice, CaptureConfig, InputMode, LoadError};
+pub use load::{Backend, BackendChoice, CaptureConfig, InputMode, LoadError, OBJECT};
 pub use ring::{Capture, Counts};
 pub use seed::Seeded;
 pub use support::{Support, probe};

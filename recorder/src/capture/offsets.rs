@@ -26,15 +26,14 @@ pub enum OffsetError {
 const OPTIONAL: [&str; 3] = ["loginuid", "sessionid", "d_hash.pprev"];
 
 /// The offsets in the order of [`MEMBERS`].
-pub fn resolve(btf: &Btf) -> Result<Vec<u32>, OffsetError> {
+pub(super) fn resolve(btf: &Btf) -> Result<Vec<u32>, OffsetError> {
     let wanted: HashSet<&str> = MEMBERS.iter().map(|m| m.strukt).collect();
     let structs = btf.structs(&wanted);
     MEMBERS
         .iter()
         .map(|m| {
-            let found = structs
-                .get(m.strukt)
-                .and_then(|id| m.names.iter().find_map(|name| btf.offset(*id, name)));
+            let found =
+                structs.get(m.strukt).and_then(|id| m.names.iter().find_map(|name| btf.offset(*id, name)));
             let member = m.names.first().copied().unwrap_or_default();
             match found {
                 Some(offset) => Ok(offset),

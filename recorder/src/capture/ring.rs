@@ -49,7 +49,8 @@ impl Capture {
     pub fn start(config: &CaptureConfig) -> Result<Self, LoadError> {
         super::probe().check_age()?;
         let mut loaded = load::load(config, load::OBJECT)?;
-        let missing = |what: &str| LoadError::Refused { what: what.into(), reason: "not in the object".into() };
+        let missing =
+            |what: &str| LoadError::Refused { what: what.into(), reason: "not in the object".into() };
         let counters = loaded.ebpf.take_map("COUNTERS").and_then(|m| PerCpuArray::try_from(m).ok());
         let ttys = loaded.ebpf.take_map("TTYS").and_then(|m| BpfHashMap::try_from(m).ok());
         let mut capture = Self {
@@ -208,12 +209,14 @@ fn take(
 fn counters_of(words: &[u64; COUNTER_WORDS]) -> CpuCounters {
     let mut words = words.iter().copied();
     let mut next = || words.next().unwrap_or(0);
-    let mut c = CpuCounters::default();
-    c.seq = std::array::from_fn::<_, RINGS, _>(|_| next());
-    c.ring_full = std::array::from_fn(|_| std::array::from_fn::<_, CLASSES, _>(|_| next()));
-    c.scratch_busy = std::array::from_fn::<_, CLASSES, _>(|_| next());
-    c.mark_failed = next();
-    c.map_full = next();
-    c.unread_tty_bytes = next();
-    c
+    // Evaluated in the order of the fields, which is the order of the words.
+    CpuCounters {
+        seq: std::array::from_fn::<_, RINGS, _>(|_| next()),
+        ring_full: std::array::from_fn(|_| std::array::from_fn::<_, CLASSES, _>(|_| next())),
+        scratch_busy: std::array::from_fn::<_, CLASSES, _>(|_| next()),
+        mark_failed: next(),
+        map_full: next(),
+        unread_tty_bytes: next(),
+        scratch_mask: next(),
+    }
 }

@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{
     model::{
-        Act, BootNanos, Bytes, Captured, Caps, Elevated, Flags, Ids, KernelEvent, Mark, Task, TaskId, Via,
+        Act, BootNanos, Bytes, Caps, Captured, Elevated, Flags, Ids, KernelEvent, Mark, Task, TaskId, Via,
     },
     sys::{
         bpf, clock,
@@ -45,8 +45,12 @@ pub(super) fn run(tasks: &Map) -> Seeded {
     let mut marks: HashMap<TaskId, u64> = HashMap::new();
     let mut next = SEEDED | clock::boot().get();
     for _ in 0..PASSES {
-        let all: HashMap<u32, Process> =
-            process::pids().unwrap_or_default().into_iter().filter_map(process::read).map(|p| (p.id.pid, p)).collect();
+        let all: HashMap<u32, Process> = process::pids()
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(process::read)
+            .map(|p| (p.id.pid, p))
+            .collect();
         let mut added = 0;
         for process in in_tree_order(&all) {
             if marks.contains_key(&process.id) {
@@ -197,7 +201,10 @@ mod tests {
         assert_eq!(judge(&process(6, 1, 0, 0, 0, false), None, &mut next), None);
         assert_eq!(judge(&process(7, 6, 0, 0, 0, true), None, &mut next), Some(SEEDED + 2));
         // Root rewrote the login uid: the lineage holds.
-        assert_eq!(judge(&process(8, 4, u32::MAX, 0, 0, false), Some(SEEDED + 1), &mut next), Some(SEEDED + 1));
+        assert_eq!(
+            judge(&process(8, 4, u32::MAX, 0, 0, false), Some(SEEDED + 1), &mut next),
+            Some(SEEDED + 1)
+        );
     }
 
     #[test]

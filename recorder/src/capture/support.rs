@@ -24,7 +24,11 @@ pub fn probe() -> Support {
     let text = |path: &str| fs::read_to_string(path).map(|t| t.trim().to_owned()).unwrap_or_default();
     Support {
         release: text("/proc/sys/kernel/osrelease"),
-        lsm: text("/sys/kernel/security/lsm").split(',').filter(|s| !s.is_empty()).map(str::to_owned).collect(),
+        lsm: text("/sys/kernel/security/lsm")
+            .split(',')
+            .filter(|s| !s.is_empty())
+            .map(str::to_owned)
+            .collect(),
         lockdown: text("/sys/kernel/security/lockdown"),
         loginuid: fs::exists("/proc/self/loginuid").unwrap_or(false),
         btf: fs::exists("/sys/kernel/btf/vmlinux").unwrap_or(false),

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Failure, Io, args::{Format, FormatArgs}};
+use super::{
+    Failure, Io,
+    args::{Format, FormatArgs},
+};
 use crate::{
     capture::{self, Capture},
     config::{self, Config},
@@ -58,9 +61,11 @@ pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
         Format::Table => {
             for (key, value) in facts.as_object().into_iter().flatten() {
                 let text = match value {
-                    serde_json::Value::Array(items) => {
-                        items.iter().filter_map(|v| v.as_str()).collect::<Vec<_>>().join("\n                      ")
-                    }
+                    serde_json::Value::Array(items) => items
+                        .iter()
+                        .filter_map(|v| v.as_str())
+                        .collect::<Vec<_>>()
+                        .join("\n                      "),
                     serde_json::Value::String(text) => text.clone(),
                     serde_json::Value::Null => "-".into(),
                     other => other.to_string(),

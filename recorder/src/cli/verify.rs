@@ -26,8 +26,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
     let dir = args.dir.clone().unwrap_or_else(|| args.journal.dir());
     let mut bar = Bar { shown: None, on: io.err_terminal };
-    let report =
-        crate::verify::verify(&dir, &Options { origin: args.origin.clone(), ..Options::default() }, &mut |p| bar.show(p, io.err));
+    let report = crate::verify::verify(
+        &dir,
+        &Options { origin: args.origin.clone(), ..Options::default() },
+        &mut |p| bar.show(p, io.err),
+    );
     bar.clear(io.err);
     print(&report?, args.format.format, io)
 }

@@ -5,7 +5,11 @@
 
 mod schema;
 
-use std::{fs, io, path::{Path, PathBuf}, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub use schema::{BackendKey, EnforcementKey, InputKey, ScopeKey};
 
@@ -105,7 +109,9 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
             "encryption.recipients: encryption does not exist in this version; remove it and set mode = \"off\"".into(),
         );
     } else if raw.encryption.mode.as_deref() != Some("off") {
-        faults.push("encryption.mode: must be switched off by name, mode = \"off\", until encryption exists".into());
+        faults.push(
+            "encryption.mode: must be switched off by name, mode = \"off\", until encryption exists".into(),
+        );
     }
     if raw.scope.record == ScopeKey::Granted {
         faults.push("scope.record: \"granted\" needs grants, which do not exist in this version".into());
@@ -132,7 +138,8 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         }
     };
     let segment_bytes = size("journal.segment", raw.journal.segment.as_deref(), 64 << 20, 1 << 20, 1 << 32);
-    let critical = size("capture.critical_ring", raw.capture.critical_ring.as_deref(), 4 << 20, 1 << 16, 1 << 30);
+    let critical =
+        size("capture.critical_ring", raw.capture.critical_ring.as_deref(), 4 << 20, 1 << 16, 1 << 30);
     let bulk = size("capture.bulk_ring", raw.capture.bulk_ring.as_deref(), 16 << 20, 1 << 16, 1 << 30);
     for (key, n) in [("capture.critical_ring", critical), ("capture.bulk_ring", bulk)] {
         if !n.is_power_of_two() {
@@ -140,8 +147,8 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         }
     }
     let segment_age = match raw.journal.segment_age.as_deref().map(schema::duration) {
-        None => Duration::from_secs(24 * 3600),
-        Some(Some(d)) if d >= Duration::from_secs(60) => d,
+        None => Duration::from_hours(24),
+        Some(Some(d)) if d >= Duration::from_mins(1) => d,
         Some(_) => {
             faults.push("journal.segment_age: no duration of at least \"1m\", such as \"24h\"".into());
             Duration::ZERO
@@ -180,7 +187,8 @@ mod tests {
 
     #[test]
     fn every_fault_is_told_with_its_key() {
-        let error = read("[journal]\ndir = \"x\"\nsegment = \"1B\"\n[scope]\nrecord = \"granted\"\n").unwrap_err();
+        let error =
+            read("[journal]\ndir = \"x\"\nsegment = \"1B\"\n[scope]\nrecord = \"granted\"\n").unwrap_err();
         for key in ["encryption", "journal.dir", "journal.segment", "scope.record"] {
             assert!(error.contains(key), "{error}");
         }

@@ -48,11 +48,11 @@ pub(super) struct Capture {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(dead_code, reason = "accepted so that a full configuration reads; used when grants exist")]
 pub(super) struct Grants {
-    dir: Option<PathBuf>,
-    policy: Option<PathBuf>,
-    allowed_signers: Option<PathBuf>,
+    // Accepted so that a full configuration reads; used when grants exist.
+    pub(super) dir: Option<PathBuf>,
+    pub(super) policy: Option<PathBuf>,
+    pub(super) allowed_signers: Option<PathBuf>,
     pub(super) enforcement: EnforcementKey,
 }
 

@@ -1,6 +1,6 @@
 //! Untrusted bytes: paths, arguments, terminal data. They stay bytes; text is made only to be shown.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +43,7 @@ impl Bytes {
                 push_escaped(&mut out, c);
             }
             for b in chunk.invalid() {
-                out.push_str(&format!("\\x{b:02x}"));
+                let _ = write!(out, "\\x{b:02x}");
             }
         }
         out
@@ -63,8 +63,12 @@ fn push_escaped(out: &mut String, c: char) {
         '\n' => out.push_str("\\n"),
         '\r' => out.push_str("\\r"),
         '\t' => out.push_str("\\t"),
-        c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
-        c if c.is_control() || is_deceptive(c) => out.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
+        c if c.is_ascii_control() => {
+            let _ = write!(out, "\\x{:02x}", u32::from(c));
+        }
+        c if c.is_control() || is_deceptive(c) => {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+        }
         c => out.push(c),
     }
 }

@@ -24,7 +24,12 @@ fn file_sha256(path: &str) -> Digest {
     fs::read(path).map(|b| sha256(&b)).unwrap_or_default()
 }
 
-pub(super) fn record(config: &Config, capture: &Capture, previous_end: PreviousEnd, boot_id: BootId) -> Record {
+pub(super) fn record(
+    config: &Config,
+    capture: &Capture,
+    previous_end: PreviousEnd,
+    boot_id: BootId,
+) -> Record {
     let support = capture::probe();
     let clock = clock::pair();
     let list = |items: &[&str]| items.iter().map(|s| Bytes::from(*s)).collect();

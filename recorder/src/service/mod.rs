@@ -5,8 +5,8 @@
 
 mod boot;
 mod host;
-mod pump;
 mod pulse;
+mod pump;
 mod writer;
 
 use std::{
@@ -108,7 +108,8 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
         observer.enrolled(&log, &opened.origin);
     }
     if let Some((old, why)) = &opened.abandoned {
-        observer.say(&format!("log {old} can't be continued ({why:?}); a new one begins: verify the old one"));
+        observer
+            .say(&format!("log {old} can't be continued ({why:?}); a new one begins: verify the old one"));
     }
     if !opened.secrets_locked {
         tracing::warn!("seal secrets could not be locked into memory (RLIMIT_MEMLOCK)");

@@ -29,7 +29,14 @@ impl Pulse {
     }
 
     /// Records that are due now.
-    pub(super) fn due(&mut self, now: ClockPair, sessions: usize, counts: Counts, dir: &Path, hooks: usize) -> Vec<Record> {
+    pub(super) fn due(
+        &mut self,
+        now: ClockPair,
+        sessions: usize,
+        counts: Counts,
+        dir: &Path,
+        hooks: usize,
+    ) -> Vec<Record> {
         let mut out = Vec::new();
         let expected = self.last_pair.real.get().saturating_add(now.boot.since(self.last_pair.boot));
         if now.real.get().abs_diff(expected) > STEP_NS {

@@ -51,7 +51,8 @@ pub(super) fn run(journal: Writer, batches: &Receiver<Batch>, stop: &StopFlag) -
             }
         }
         let pending = books.journal.pending();
-        let due = pending.critical || pending.bytes >= ENOUGH || since.is_some_and(|t| t.elapsed() >= PATIENCE);
+        let due =
+            pending.critical || pending.bytes >= ENOUGH || since.is_some_and(|t| t.elapsed() >= PATIENCE);
         if (due && pending.bytes > 0) || ended {
             match books.journal.commit(clock::pair()) {
                 Ok(_) => {
@@ -103,7 +104,8 @@ impl Books {
                 }
                 Tracked::Lost { at, loss } => {
                     let body = Body::Loss(loss);
-                    let record = Record { boot_ns: at, cpu: u16::MAX, flags: Flags::default(), task: None, body };
+                    let record =
+                        Record { boot_ns: at, cpu: u16::MAX, flags: Flags::default(), task: None, body };
                     self.journal.append(StreamNo::LOG, record);
                 }
             }

@@ -21,7 +21,12 @@ impl Host for Fixed {
 }
 
 fn task(pid: u32) -> Arc<Task> {
-    Arc::new(Task { id: TaskId { pid, start: BootNanos::new(u64::from(pid)) }, tid: pid, auid: 1001, ..Task::default() })
+    Arc::new(Task {
+        id: TaskId { pid, start: BootNanos::new(u64::from(pid)) },
+        tid: pid,
+        auid: 1001,
+        ..Task::default()
+    })
 }
 
 fn event(at: u64, mark: u64, pid: u32, act: Act) -> Captured {
@@ -96,7 +101,9 @@ fn a_session_begins_with_its_elevation_and_ends_with_its_last_task() {
         kinds(&out),
         ["opened", "session_start", "exec", "fork", "exit", "exit", "session_end", "closed"]
     );
-    let Tracked::Event { record: Record { body: Body::SessionStart(start), .. }, .. } = &out[1] else { panic!() };
+    let Tracked::Event { record: Record { body: Body::SessionStart(start), .. }, .. } = &out[1] else {
+        panic!()
+    };
     assert_eq!(start.elevation.path, Bytes::from("/usr/bin/sudo"));
     assert_eq!(start.elevation.via, Via::Setuid);
     let Tracked::Event { record: Record { body: Body::SessionEnd(end), .. }, .. } = &out[6] else { panic!() };
@@ -106,7 +113,12 @@ fn a_session_begins_with_its_elevation_and_ends_with_its_last_task() {
 #[test]
 fn a_leader_that_exits_first_ends_nothing() {
     let out = run(
-        vec![event(1, 7, 10, elevated()), event(2, 7, 10, exec("/s")), event(3, 7, 10, fork(11)), event(4, 7, 10, exit(0))],
+        vec![
+            event(1, 7, 10, elevated()),
+            event(2, 7, 10, exec("/s")),
+            event(3, 7, 10, fork(11)),
+            event(4, 7, 10, exit(0)),
+        ],
         LATER,
     );
     assert!(!kinds(&out).contains(&"closed"));
@@ -118,9 +130,21 @@ fn the_last_output_still_finds_its_session() {
     let (mut host, mut out) = (Fixed(0), Vec::new());
     let tty = Act::Tty(
         TtyOp::Output,
-        TtyAct { key: 1, name: Bytes::from("pts/1"), data: Bytes::from("bye"), hidden: 0, cols: 80, rows: 24 },
+        TtyAct {
+            key: 1,
+            name: Bytes::from("pts/1"),
+            data: Bytes::from("bye"),
+            hidden: 0,
+            cols: 80,
+            rows: 24,
+        },
     );
-    for e in [event(1, 7, 10, elevated()), event(2, 7, 10, exec("/s")), event(3, 7, 10, exit(0)), event(4, 7, 99, tty)] {
+    for e in [
+        event(1, 7, 10, elevated()),
+        event(2, 7, 10, exec("/s")),
+        event(3, 7, 10, exit(0)),
+        event(4, 7, 99, tty),
+    ] {
         tracker.step(BootNanos::new(4), e, &mut host, &mut out);
         tracker.tick(BootNanos::new(4), &mut out);
     }

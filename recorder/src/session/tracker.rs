@@ -7,8 +7,8 @@ use std::{
 
 use crate::model::{
     Act, Body, BootNanos, Bytes, Captured, Cred, Elevated, Elevation, EndReason, Exit, FileOp, Flags, Fork,
-    KernelEvent, LoginWitness, Loss, Mark, Record, SessionEnd, SessionId, SessionStart, Task, TaskId, Tty, TtyAct, TtyOp,
-    Via,
+    KernelEvent, LoginWitness, Loss, Mark, Record, SessionEnd, SessionId, SessionStart, Task, TaskId, Tty,
+    TtyAct, TtyOp, Via,
 };
 
 /// After the last task is gone, its last output may still be on the way through the terminal's reader.
@@ -116,12 +116,11 @@ impl Tracker {
 
     fn event(&mut self, event: KernelEvent, host: &mut impl Host, out: &mut Vec<Tracked>) {
         let mark = event.mark;
-        if !self.sessions.contains_key(&mark) {
+        let session = self.sessions.entry(mark).or_insert_with(|| {
             let session = begin(&event, host);
             out.push(Tracked::Opened { mark, id: session.id, at: event.boot_ns });
-            self.sessions.insert(mark, session);
-        }
-        let Some(session) = self.sessions.get_mut(&mark) else { return };
+            session
+        });
         let KernelEvent { boot_ns, cpu, flags, task, act, .. } = event;
         if let Some((elevated, who)) = session.opening.take() {
             let path = match &act {
@@ -133,7 +132,7 @@ impl Tracker {
                 }
                 _ => host.program(who.id),
             };
-            let body = start(session.id, &who, elevated, path, flags, host);
+            let body = start(session.id, &who, &elevated, path, flags, host);
             let record = Record { boot_ns, cpu, flags, task: Some(who), body };
             out.push(Tracked::Event { mark, record });
         }
@@ -197,8 +196,13 @@ impl Tracker {
             files: session.files,
             tty_bytes: session.tty_bytes,
         };
-        let record =
-            Record { boot_ns: now, cpu: u16::MAX, flags: Flags::default(), task: None, body: Body::SessionEnd(end) };
+        let record = Record {
+            boot_ns: now,
+            cpu: u16::MAX,
+            flags: Flags::default(),
+            task: None,
+            body: Body::SessionEnd(end),
+        };
         out.push(Tracked::Event { mark, record });
         out.push(Tracked::Closed { mark, reason, losses: session.losses, at: now });
     }
@@ -236,7 +240,7 @@ fn begin(event: &KernelEvent, host: &mut impl Host) -> Session {
 fn start(
     id: SessionId,
     who: &Task,
-    elevated: Elevated,
+    elevated: &Elevated,
     path: Bytes,
     flags: Flags,
     host: &mut impl Host,
@@ -285,12 +289,9 @@ impl Session {
                 self.note_empty(at);
                 Some(Body::Exit(exit))
             }
-            Act::Cred { old, new } => Some(Body::Cred(Box::new(Cred {
-                old: old.0,
-                new: new.0,
-                old_caps: old.1,
-                new_caps: new.1,
-            }))),
+            Act::Cred { old, new } => {
+                Some(Body::Cred(Box::new(Cred { old: old.0, new: new.0, old_caps: old.1, new_caps: new.1 })))
+            }
             Act::File(op, file) => {
                 self.files += u64::from(!matches!(op, FileOp::Open) || file.result == 0);
                 Some(Body::File(op, file))
@@ -315,6 +316,14 @@ impl Session {
             self.ttys.insert(act.key, Terminal { no: self.tty_count, name: act.name.clone() });
             self.tty_count
         });
-        Tty { name: act.name, no, data: act.data, hidden: act.hidden, cols: act.cols, rows: act.rows, cut: None }
+        Tty {
+            name: act.name,
+            no,
+            data: act.data,
+            hidden: act.hidden,
+            cols: act.cols,
+            rows: act.rows,
+            cut: None,
+        }
     }
 }

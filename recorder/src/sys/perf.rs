@@ -42,7 +42,14 @@ pub fn attach_tracepoint(program: BorrowedFd<'_>, id: u64) -> io::Result<Attache
     // A BPF program on a tracepoint's perf event runs for every processor, whichever the event names.
     // SAFETY: `attr` is a valid perf_event_attr of the size it states and outlives the call.
     let fd = unsafe {
-        libc::syscall(libc::SYS_perf_event_open, &raw const attr, ALL_TASKS, ANY_CPU, NO_GROUP, PERF_FLAG_FD_CLOEXEC)
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            &raw const attr,
+            ALL_TASKS,
+            ANY_CPU,
+            NO_GROUP,
+            PERF_FLAG_FD_CLOEXEC,
+        )
     };
     let raw = i32::try_from(fd).map_err(io::Error::other)?;
     if raw < 0 {

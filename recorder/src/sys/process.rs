@@ -36,9 +36,7 @@ const NANOS_PER_TICK: u64 = 10_000_000;
 
 /// All process ids.
 pub fn pids() -> io::Result<Vec<u32>> {
-    Ok(fs::read_dir("/proc")?
-        .filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok())
-        .collect())
+    Ok(fs::read_dir("/proc")?.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect())
 }
 
 /// Reads one process; `None` if it is gone or unreadable.
@@ -138,7 +136,8 @@ pub fn user_name(uid: u32) -> Option<Vec<u8>> {
 /// This boot's id.
 pub fn boot_id() -> io::Result<BootId> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    BootId::from_hex(text.trim()).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "boot_id is no UUID"))
+    BootId::from_hex(text.trim())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "boot_id is no UUID"))
 }
 
 #[cfg(test)]
@@ -148,7 +147,10 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
         let stat = b"12 (a) b (c) S 1 12 12 34816 12 4194304 1 2 3 4 5 6 7 8 20 0 1 0 777 1 1";
-        assert_eq!(parse_stat(stat), Some(Stat { comm: b"a) b (c".to_vec(), start: 777, tty: 34816, sid: 12 }));
+        assert_eq!(
+            parse_stat(stat),
+            Some(Stat { comm: b"a) b (c".to_vec(), start: 777, tty: 34816, sid: 12 })
+        );
         assert_eq!(parse_stat(b"12 (a"), None);
     }
 

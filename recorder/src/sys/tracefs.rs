@@ -27,9 +27,12 @@ impl TraceFs {
 
     /// The id of a tracepoint, such as `syscalls/sys_exit_openat`.
     pub fn id(&self, event: &str) -> io::Result<u64> {
-        let fd = openat(&self.0, format!("events/{event}/id"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let fd =
+            openat(&self.0, format!("events/{event}/id"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let mut text = String::new();
         std::fs::File::from(fd).read_to_string(&mut text)?;
-        text.trim().parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a tracepoint id is no number"))
+        text.trim()
+            .parse()
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a tracepoint id is no number"))
     }
 }
