@@ -49,15 +49,16 @@ fn on_exit(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `struct trace_event_raw_sys_exit`: common part, id at 8, ret at 16.
+/// `struct syscall_tp_t` of kernel/trace/trace_syscalls.c: common part, number at 8 as an int, return value at 16. The
+/// four bytes behind the number are padding that nobody clears.
 #[inline(always)]
 fn sys_exit(ctx: &TracePointContext) -> (u64, i64) {
     let p = ctx.as_ptr().cast::<u8>();
     // SAFETY: the context of a system call tracepoint has both fields.
-    let id = unsafe { p.add(8).cast::<i64>().read() };
+    let id = unsafe { p.add(8).cast::<u32>().read() };
     // SAFETY: as above.
     let ret = unsafe { p.add(16).cast::<i64>().read() };
-    (id as u64, ret)
+    (u64::from(id), ret)
 }
 
 #[tracepoint]
