@@ -30,6 +30,7 @@ const QUOTE: usize = 400;
 pub struct Terminal {
     master: File,
     name: String,
+    size: (u16, u16),
     child: Child,
     shown: Arc<Shown>,
     reader: Option<JoinHandle<()>>,
@@ -114,7 +115,7 @@ impl Terminal {
             sink.changed.notify_all();
         });
         let name = pair.path.trim_start_matches("/dev/").to_owned();
-        Ok(Self { master, name, child, shown, reader: Some(reader) })
+        Ok(Self { master, name, size: (cols, rows), child, shown, reader: Some(reader) })
     }
 
     /// The slave's name as tools print it: `pts/3`.
@@ -167,6 +168,26 @@ impl Terminal {
                 let tail = new.get(new.len().saturating_sub(QUOTE)..).unwrap_or_default();
                 let why = if state.closed { "the terminal was closed" } else { "too late" };
                 bail!("{needle:?} was not shown ({why}); last shown: {:?}", String::from_utf8_lossy(tail));
+            }
+            state = self.shown.changed.wait_timeout(state, left).map_or_else(|e| e.into_inner().0, |r| r.0);
+        }
+    }
+
+    /// Waits until the screen, as an emulator paints it, shows `needle` on one line: editors repaint only what differs.
+    pub fn wait_for_screen(&self, needle: &str, limit: Duration) -> Result<()> {
+        let end = Instant::now() + limit;
+        let mut emulator = vt100::Parser::new(self.size.1, self.size.0, 0);
+        let mut fed = 0;
+        let mut state = self.shown.lock();
+        loop {
+            emulator.process(state.bytes.get(fed..).unwrap_or_default());
+            fed = state.bytes.len();
+            if emulator.screen().rows(0, self.size.0).any(|row| row.contains(needle)) {
+                return Ok(());
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if state.closed || left.is_zero() {
+                bail!("{needle:?} is not on the screen: {}", emulator.screen().contents());
             }
             state = self.shown.changed.wait_timeout(state, left).map_or_else(|e| e.into_inner().0, |r| r.0);
         }

@@ -39,12 +39,11 @@ pub(super) fn work(account: &Account, dir: &Path, token: &str, limit: Duration) 
 
     person.types("vi app.conf")?;
     person.wait("max_connections = 100")?;
-    // Replace the line; the editor answers on the screen, so that is what he looks for.
+    // Replace the line. The editor repaints only what differs, so he looks at the whole screen.
     person.keys(b"cc")?;
     person.keys(EDITED.as_bytes())?;
-    person.wait("200")?;
-    person.keys(b"\x1b")?;
-    person.keys(b":wq\r")?;
+    person.terminal.wait_for_screen(EDITED, limit)?;
+    person.keys(b"\x1b:wq\r")?;
     person.wait("written")?;
     person.wait("# ")?;
     person.types("cat app.conf")?;

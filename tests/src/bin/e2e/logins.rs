@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -118,7 +119,7 @@ pub(crate) fn detached_work(stage: &mut Stage) -> Result<()> {
     }
     leave(stage, terminal, 2)?;
     for way in ways {
-        fs::write(format!("{gate}.{way}"), "go\n")?;
+        open_gate(stage, &format!("{gate}.{way}")).with_context(|| way.to_owned())?;
         let done = stage.dir.join(format!("{way}.done"));
         proc::until(&format!("the work of {way}"), stage.limit(20), || done.exists().then_some(()))?;
     }
@@ -147,7 +148,7 @@ pub(crate) fn killed_login_shell(stage: &mut Stage) -> Result<()> {
     terminal.ask(&line, "sent-42", stage.limit(20))?;
     kill_process(login_shell, Signal::KILL)?;
     drop(terminal);
-    fs::write(&gate, "go\n")?;
+    open_gate(stage, &gate)?;
     let done = stage.dir.join("orphan.done");
     proc::until("the orphan's work", stage.limit(20), || done.exists().then_some(()))?;
     let events = stage.finish(running)?;
@@ -230,6 +231,16 @@ pub(crate) fn ssh_plain_leaves_nothing(stage: &mut Stage) -> Result<()> {
     drop(sshd);
     let events = stage.finish(running)?;
     nothing_of(stage, &events, &plain)
+}
+
+/// Lets the one who reads from this fifo go on; nobody waiting there is an error and not a hang.
+fn open_gate(stage: &Stage, gate: &str) -> Result<()> {
+    let open = || {
+        let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+        rustix::fs::open(gate, flags, rustix::fs::Mode::empty()).ok()
+    };
+    let fifo = proc::until("somebody waits at the gate", stage.limit(20), open)?;
+    fs::File::from(fifo).write_all(b"go\n").context("the gate")
 }
 
 /// The session of the exec with this tag; the person behind it is the one who logged in.
