@@ -168,7 +168,8 @@ impl Event {
         let o = opaque(self.at) & AT_MASK;
         let n = opaque(len) & MAX;
         // SAFETY: at most AT_MASK + MAX bytes are touched; the helper checks the source.
-        let r = unsafe { bpf_probe_read_user(self.buf.add(o).cast::<c_void>(), n as u32, from as *const c_void) };
+        let r =
+            unsafe { bpf_probe_read_user(self.buf.add(o).cast::<c_void>(), n as u32, from as *const c_void) };
         self.bytes(o, n, r)
     }
 
@@ -178,7 +179,9 @@ impl Event {
         let o = opaque(self.at) & AT_MASK;
         let n = opaque(len) & MAX;
         // SAFETY: as above.
-        let r = unsafe { bpf_probe_read_kernel(self.buf.add(o).cast::<c_void>(), n as u32, from as *const c_void) };
+        let r = unsafe {
+            bpf_probe_read_kernel(self.buf.add(o).cast::<c_void>(), n as u32, from as *const c_void)
+        };
         self.bytes(o, n, r)
     }
 
@@ -255,8 +258,11 @@ pub extern "C" fn event_send(slot: u32, len: u32, what: u64, mark: u64, boot_ns:
     header.ring = ring;
     header.hook = (what >> 48) as u32;
     header.comm = kernel::comm(task);
-    let map: *mut c_void =
-        if ring == Ring::CRITICAL { addr_of!(CRITICAL).cast_mut().cast() } else { addr_of!(BULK).cast_mut().cast() };
+    let map: *mut c_void = if ring == Ring::CRITICAL {
+        addr_of!(CRITICAL).cast_mut().cast()
+    } else {
+        addr_of!(BULK).cast_mut().cast()
+    };
     let wake = wake_flags(map, ring);
     // SAFETY: `len` is below SCRATCH.
     let r = unsafe { bpf_ringbuf_output(map, buf.cast(), len as u64, wake) };

@@ -1,8 +1,8 @@
 //! Programs, processes, credentials.
 
 use recorder_common::{
-    ARGV_CORE, ARGV_PART, ARGV_PARTS, ArgvPart, Class, CredEvent, ExecEvent, ExitEvent, ForkEvent, Hook, Kind, MarkFlag,
-    Ring,
+    ARGV_CORE, ARGV_PART, ARGV_PARTS, ArgvPart, Class, CredEvent, ExecEvent, ExitEvent, ForkEvent, Hook,
+    Kind, MarkFlag, Ring,
 };
 
 use crate::{

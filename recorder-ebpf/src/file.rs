@@ -5,7 +5,9 @@ use core::{
     ptr::{addr_of, null_mut},
 };
 
-use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_probe_read_kernel_str, bpf_task_storage_get};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_pid_tgid, bpf_probe_read_kernel_str, bpf_task_storage_get,
+};
 use recorder_common::{Class, FileEvent, Flag, Hook, Kind, Ring};
 
 use crate::{
@@ -176,14 +178,8 @@ pub fn sys_exit_rename(id: u64, ret: i64) {
     let to_len = base(&mut event, task, Base::of(to_dfd));
     let name_len = event.user_str(from);
     let to_name_len = event.user_str(to);
-    let payload = FileEvent {
-        result: ret as i32,
-        path_len,
-        to_len,
-        name_len,
-        to_name_len,
-        ..FileEvent::default()
-    };
+    let payload =
+        FileEvent { result: ret as i32, path_len, to_len, name_len, to_name_len, ..FileEvent::default() };
     event.send(Kind::RENAME, Ring::BULK, session, payload, 0);
 }
 
@@ -292,8 +288,11 @@ pub fn vfs_rename(data: u64, ret: i32) {
     }
     // SAFETY: map value.
     let state = unsafe { &mut *state };
-    let dentry: u64 =
-        if ret == 0 { kernel::read(data, off!(rename_old_dentry)) } else { kernel::read(data, off!(rename_new_dentry)) };
+    let dentry: u64 = if ret == 0 {
+        kernel::read(data, off!(rename_old_dentry))
+    } else {
+        kernel::read(data, off!(rename_new_dentry))
+    };
     let Some(mut event) = Event::new::<FileEvent>(Class::FILE) else { return };
     let path_len = event.path(Place { dentry: state.dir_dentry, mnt: state.dir_mnt });
     let to_len = event.path(Place { dentry, mnt: state.to_mnt });

@@ -34,7 +34,8 @@ mod via {
 #[inline(always)]
 fn storage(task: TaskPtr) -> *mut TaskMark {
     // SAFETY: a typed task pointer; no creation.
-    unsafe { bpf_task_storage_get(addr_of!(TASKS).cast_mut().cast(), task.cast_mut().cast(), null_mut(), 0) }.cast()
+    unsafe { bpf_task_storage_get(addr_of!(TASKS).cast_mut().cast(), task.cast_mut().cast(), null_mut(), 0) }
+        .cast()
 }
 
 #[inline(always)]
