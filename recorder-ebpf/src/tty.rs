@@ -24,7 +24,7 @@ const SLAVE_MAJOR: u32 = 136;
 const ICANON: u32 = 2;
 const ECHO: u32 = 8;
 /// How long the reader of an outer terminal may lag behind the end of the session's foreground.
-const GRACE_NS: u64 = 20_000_000;
+const GRACE_NS: u64 = 200_000_000;
 /// Calls of more than this many chunks are counted as unread beyond them.
 const CHUNKS: usize = 32;
 /// Vectors of one readv or writev that are followed.
