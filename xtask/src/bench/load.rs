@@ -1,267 +1,250 @@
-//! One run of one load: a human logs in, becomes root by a setuid program, and his program is the load.
+//! The loads of docs/performance.md: one run of one of them in an elevated session on a terminal of its own.
 
 use std::{
     fs::{self, File},
     io::{Read, Write},
-    os::unix::fs::PermissionsExt,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
-use recorder_tests::{
-    journal::{Events, argv, files, number, text},
-    proc,
-    pty::{self, on_terminal},
-    recorder::Site,
+use anyhow::{Context, Result, bail, ensure};
+use recorder_tests::{proc, pty};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    termios::{OptionalActions, tcgetattr, tcsetattr},
 };
 use serde_json::Value;
 
-use crate::build::Binaries;
+/// The person at the terminal: no account is needed, the kernel only wants numbers.
+const UID: u32 = 64_123;
+/// No load may take longer.
+const LIMIT: Duration = Duration::from_mins(10);
+/// No single key may take longer.
+const KEY_LIMIT: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
+/// A person's keys come apart; without a pause both sides would stay awake between them.
+const BETWEEN_KEYS: Duration = Duration::from_millis(1);
+/// Keys that are not counted: the program is still starting.
+const WARM_UP: u64 = 20;
 
-const LIMIT: Duration = Duration::from_mins(5);
-/// The loginuid of the load's person; no account is needed for it.
-const PERSON: &str = "61234";
-
-/// A load of docs/performance.md.
-pub(super) struct Load {
-    pub(super) id: &'static str,
-    pub(super) what: &'static str,
-    pub(super) goal: &'static str,
-    word: &'static str,
-    count: u64,
-    kind: Kind,
+/// What is measured of a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Figure {
+    /// Seconds from the first operation to the last.
+    Wall,
+    /// Processor seconds of the load and its children.
+    Cpu,
+    /// Milliseconds between key and echo, half of them faster.
+    P50,
+    /// The same, 99 of 100 faster.
+    P99,
 }
 
-/// How its records are counted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Execs,
-    Opens,
-    Changes,
-    Bytes,
-    Keys,
+/// One load.
+pub(super) struct Load {
+    pub(super) name: &'static str,
+    pub(super) what: &'static str,
+    /// The word of `recorder-workload storm`.
+    word: &'static str,
+    quick: u64,
+    full: u64,
+    /// Figures with the goal for their ratio, where docs/performance.md names one.
+    pub(super) figures: &'static [(Figure, Option<f64>)],
+    /// The kinds of record that its operations make; none where operations and records don't correspond.
+    pub(super) kinds: &'static [&'static str],
+}
+
+impl Load {
+    pub(super) fn count(&self, is_full: bool) -> u64 {
+        if is_full { self.full } else { self.quick }
+    }
+
+    /// How many records of `kinds` it should make.
+    pub(super) fn expected(&self, count: u64) -> u64 {
+        count * u64::try_from(self.kinds.len()).unwrap_or(1)
+    }
+
+    pub(super) fn is_terminal(&self) -> bool {
+        self.word == "flood"
+    }
 }
 
 pub(super) const LOADS: &[Load] = &[
-    Load { id: "W1", what: "exec storm", goal: "wall <= 1.05", word: "exec", count: 2000, kind: Kind::Execs },
     Load {
-        id: "W2",
+        name: "W1",
+        what: "exec storm",
+        word: "exec",
+        quick: 2000,
+        full: 10_000,
+        figures: &[(Figure::Wall, Some(1.05)), (Figure::Cpu, None)],
+        kinds: &["exec"],
+    },
+    Load {
+        name: "W2",
         what: "open storm",
-        goal: "cpu <= 1.6",
         word: "open",
-        count: 200_000,
-        kind: Kind::Opens,
+        quick: 300_000,
+        full: 2_000_000,
+        figures: &[(Figure::Wall, None), (Figure::Cpu, Some(1.6))],
+        kinds: &["open"],
     },
     Load {
-        id: "W2b",
+        name: "W2b",
         what: "create, rename, unlink",
-        goal: "cpu <= 1.10",
         word: "change",
-        count: 20_000,
-        kind: Kind::Changes,
+        quick: 50_000,
+        full: 300_000,
+        figures: &[(Figure::Wall, None), (Figure::Cpu, Some(1.1))],
+        kinds: &["create", "rename", "unlink"],
     },
     Load {
-        id: "W4",
-        what: "terminal flood 100 MB",
-        goal: "wall <= 1.10; recorder <= 0.15 s",
+        name: "W4",
+        what: "terminal flood",
         word: "flood",
-        count: 100_000_000,
-        kind: Kind::Bytes,
+        quick: 20_000_000,
+        full: 100_000_000,
+        figures: &[(Figure::Wall, Some(1.1)), (Figure::Cpu, None)],
+        kinds: &[],
     },
     Load {
-        id: "W5",
+        name: "W5",
         what: "key echo",
-        goal: "p50 <= 1.10, p99 <= 1.5",
         word: "echo",
-        count: 2000,
-        kind: Kind::Keys,
+        quick: 2000,
+        full: 10_000,
+        figures: &[(Figure::P50, Some(1.1)), (Figure::P99, Some(1.5))],
+        kinds: &[],
     },
 ];
 
-impl Load {
-    pub(super) fn kind(&self) -> Kind {
-        self.kind
-    }
+/// What one run came to, in the order of the load's figures.
+pub(super) struct Run {
+    pub(super) figures: Vec<f64>,
+    /// Operations; bytes for the flood.
+    pub(super) done: u64,
 }
 
-/// Figures of one run.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Measured {
-    pub(super) wall: f64,
-    pub(super) cpu: f64,
-    /// Seconds; of the echo only.
-    pub(super) p50: f64,
-    pub(super) p99: f64,
-    /// What the load says it did, in records that it must leave (bytes for terminals).
-    pub(super) truth: f64,
-    /// What is in the journal.
-    pub(super) recorded: f64,
-    /// What the journal declares as lost.
-    pub(super) lost: f64,
-    /// All records of the run.
-    pub(super) records: f64,
-    pub(super) recorder_cpu: f64,
-    pub(super) stored: f64,
-    pub(super) backend: String,
-}
-
-/// Where the loads run.
+/// The programs and directories the loads need.
 pub(super) struct Place {
     dir: PathBuf,
-    recorder: PathBuf,
+    workload: PathBuf,
+    become_root: PathBuf,
 }
 
 impl Place {
-    pub(super) fn set(binaries: &Binaries, dir: PathBuf) -> Result<Self> {
-        fs::create_dir_all(&dir)?;
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
-        for (name, mode) in [("workload", 0o755), ("become-root", 0o4755)] {
-            let to = dir.join(name);
-            fs::copy(&binaries.workload, &to)?;
-            fs::set_permissions(&to, fs::Permissions::from_mode(mode))?;
-        }
-        Ok(Self { dir, recorder: binaries.recorder.clone() })
-    }
-
-    pub(super) fn measure(&self, load: &Load, recorded: bool) -> Result<Measured> {
-        let dir = self.dir.join("run");
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir)?;
-        if !recorded {
-            return self.work(load, &dir).map(|(measured, _)| measured);
-        }
-        let site = Site::prepare(&self.recorder, &dir, "auto")?;
-        let running = site.start(LIMIT)?;
-        let before = cpu_of(running.child().id())?;
-        let (mut measured, shown) = self.work(load, &dir)?;
-        // The whole life's processor time is known once it was waited for; draining and sealing count too.
-        let others = children_cpu()?;
-        running.stop(LIMIT)?;
-        measured.recorder_cpu = children_cpu()? - others - before;
-        let events = Events::load(&site)?;
-        measured.recorded = recorded_of(load, &events, shown)?;
-        measured.lost = float(events.lost());
-        measured.records = float(u64::try_from(events.0.len())?);
-        measured.stored = float(stored(&site.journal)?);
-        measured.backend = events
-            .of_kind("boot")
-            .next()
-            .map(|boot| text(boot, &["boot", "backend"]).to_owned())
-            .unwrap_or_default();
-        Ok(measured)
-    }
-
-    /// Runs the load on a terminal that we read as a terminal emulator does; gives how much was shown too.
-    fn work(&self, load: &Load, dir: &Path) -> Result<(Measured, u64)> {
-        let truth = dir.join("truth");
-        let quoted = |path: &Path| format!("'{}'", path.display());
-        let script = format!(
-            "stty raw -echo; echo go; exec {} storm {} --count {} --dir {} --truth {}",
-            quoted(&self.dir.join("workload")),
-            load.word,
-            load.count,
-            quoted(&dir.join("files")),
-            quoted(&truth)
-        );
-        let pair = pty::open_pair(100, 30)?;
-        let mut command: Command = on_terminal(&[self.dir.join("workload")]);
-        command.args(["human", "--uid", PERSON, "--gid", PERSON, "--name", "bench", "--home", "/", "--"]);
-        command.arg(self.dir.join("become-root")).args(["elevate", "/bin/sh", "-c", &script]);
-        command.stdin(Stdio::from(pair.slave.try_clone()?)).stdout(Stdio::from(pair.slave.try_clone()?));
-        let mut child = command.stderr(Stdio::from(pair.slave)).spawn()?;
-        drop(command);
-        let mut master = File::from(pair.master);
-        // `stty raw` also ends output post-processing, so this line has no CR.
-        let mut byte = [0u8; 1];
-        let mut said = Vec::new();
-        while !said.ends_with(b"go\n") {
-            master.read_exact(&mut byte).with_context(|| String::from_utf8_lossy(&said).into_owned())?;
-            said.extend(byte);
-        }
-        let mut latencies = Vec::new();
-        if load.kind == Kind::Keys {
-            for _ in 0..load.count {
-                let start = Instant::now();
-                master.write_all(b"k")?;
-                master.read_exact(&mut byte)?;
-                latencies.push(start.elapsed().as_secs_f64());
-            }
-        }
-        let mut chunk = vec![0u8; 65536];
-        let mut shown = u64::try_from(latencies.len())?;
-        while let Ok(n @ 1..) = master.read(&mut chunk) {
-            shown += u64::try_from(n)?;
-        }
-        let status = proc::wait(&mut child, LIMIT)?;
-        ensure!(status.success(), "the load {} ended with {status}", load.id);
-        let told: Value = serde_json::from_slice(&fs::read(&truth).context("the load left no truth")?)?;
-        let figure = |key: &str| told.get(key).and_then(Value::as_f64).unwrap_or(0.0);
-        latencies.sort_by(f64::total_cmp);
-        let at = |percent: usize| latencies.get(latencies.len() * percent / 100).copied().unwrap_or(0.0);
-        let truth = match load.kind {
-            Kind::Changes => figure("done") * 3.0,
-            _ => figure("done"),
+    /// Copies the workload to where a throw-away user may run it, once more as the setuid helper.
+    pub(super) fn prepare(dir: &Path, workload: &Path) -> Result<Self> {
+        let place = Self {
+            dir: dir.to_path_buf(),
+            workload: dir.join("workload"),
+            become_root: dir.join("become-root"),
         };
-        let (wall, cpu) = (figure("wall_s"), figure("cpu_s"));
-        Ok((Measured { wall, cpu, p50: at(50), p99: at(99), truth, ..Measured::default() }, shown))
-    }
-}
-
-/// How many records (or terminal bytes) of this load the journal holds.
-fn recorded_of(load: &Load, events: &Events, shown: u64) -> Result<f64> {
-    let of = |kind: &str, part: &str| -> u64 {
-        events
-            .of_kind(kind)
-            .filter(|event| text(event, &["file", "path"]).contains(part))
-            .map(|event| number(event, &["file", "count"]).unwrap_or(1).max(1))
-            .sum()
-    };
-    Ok(float(match load.kind {
-        Kind::Execs => u64::try_from(
-            events.of_kind("exec").filter(|e| argv(e).any(|arg| arg.starts_with("w1-"))).count(),
-        )?,
-        // The 64 files were made by the load too, as creates.
-        Kind::Opens => of("open", "/w2-"),
-        Kind::Changes => of("create", "/w2b-") + of("rename", "/w2b-") + of("unlink", "/w2b-"),
-        Kind::Bytes | Kind::Keys => {
-            let longest = events.shown()?.into_values().map(|bytes| bytes.len()).max().unwrap_or(0);
-            // What `echo go` showed is no part of the load.
-            u64::try_from(longest)?.min(shown)
+        fs::create_dir_all(dir)?;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
+        for (copy, mode) in [(&place.workload, 0o755), (&place.become_root, 0o4755)] {
+            fs::copy(workload, copy).with_context(|| format!("cannot copy {}", workload.display()))?;
+            fs::set_permissions(copy, fs::Permissions::from_mode(mode))?;
         }
-    }))
-}
-
-/// Bytes that the segments really use; the preallocated tail is zero.
-fn stored(journal: &Path) -> Result<u64> {
-    let mut total = 0;
-    for path in files(journal)?.into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "rj")) {
-        let bytes = fs::read(&path)?;
-        total += bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        Ok(place)
     }
-    Ok(u64::try_from(total)?)
+
+    /// One run: log-in, the user's own program, elevation, the load.
+    pub(super) fn run(&self, load: &Load, count: u64) -> Result<Run> {
+        let truth = self.dir.join("truth.json");
+        let work = self.dir.join("work");
+        let pair = pty::open_pair(80, 24)?;
+        let is_echo = load.word == "echo";
+        if is_echo {
+            let mut modes = tcgetattr(&pair.slave)?;
+            modes.make_raw();
+            tcsetattr(&pair.slave, OptionalActions::Now, &modes)?;
+        }
+        let keys = if is_echo { count + WARM_UP } else { count };
+        let mut child = self.start(load, keys, &work, &truth, pair.slave)?;
+        let mut master = File::from(pair.master);
+        let result = (|| -> Result<Vec<f64>> {
+            let mut times = if is_echo { echo(&mut master, keys)? } else { Vec::new() };
+            let drain = thread::spawn(move || drain(master));
+            let status = proc::wait(&mut child, LIMIT)?;
+            let said = drain.join().unwrap_or_default();
+            ensure!(
+                status.success(),
+                "{} ended with {status}: {}",
+                load.name,
+                String::from_utf8_lossy(&said)
+            );
+            times.sort_by(f64::total_cmp);
+            Ok(times)
+        })();
+        proc::kill(&mut child);
+        let times = result?;
+        let told: Value = serde_json::from_slice(&fs::read(&truth).context("the load told nothing")?)?;
+        fs::remove_file(&truth)?;
+        fs::remove_dir_all(&work)?;
+        let number = |key: &str| told.get(key).and_then(Value::as_f64).with_context(|| format!("no {key}"));
+        let figures = load.figures.iter().map(|(figure, _)| match figure {
+            Figure::Wall => number("wall_s"),
+            Figure::Cpu => number("cpu_s"),
+            Figure::P50 => percentile(&times, 50),
+            Figure::P99 => percentile(&times, 99),
+        });
+        let figures = figures.collect::<Result<_>>()?;
+        Ok(Run { figures, done: told.get("done").and_then(Value::as_u64).context("no count")? })
+    }
+
+    fn start(&self, load: &Load, count: u64, work: &Path, truth: &Path, slave: OwnedFd) -> Result<Child> {
+        let mut command = pty::on_terminal(&[&self.workload]);
+        let id = UID.to_string();
+        command.args(["human", "--uid", &id, "--gid", &id, "--name", "bench", "--home"]).arg(&self.dir);
+        // A program of the user's own stands first, as a login shell does.
+        command.args(["--", "/bin/sh", "-c", "exec \"$@\"", "sh"]).arg(&self.become_root).arg("elevate");
+        command.arg("--").arg(&self.workload).args(["storm", load.word, "--count", &count.to_string()]);
+        command.arg("--dir").arg(work).arg("--truth").arg(truth);
+        command
+            .stdin(Stdio::from(slave.try_clone()?))
+            .stdout(Stdio::from(slave.try_clone()?))
+            .stderr(Stdio::from(slave))
+            .env("TERM", "xterm")
+            .spawn()
+            .context("cannot start the load")
+    }
 }
 
-/// Seconds of processor time of a running process.
-fn cpu_of(pid: u32) -> Result<f64> {
-    stat_seconds(&format!("/proc/{pid}/stat"), 11)
+/// Reads until the terminal is hung up; keeps the end, for an error.
+fn drain(mut master: File) -> Vec<u8> {
+    let mut chunk = vec![0; 65536];
+    let mut end = 0;
+    // EIO is how a master learns that the last slave is gone.
+    while let Ok(n @ 1..) = master.read(&mut chunk) {
+        end = n;
+    }
+    chunk.truncate(end.min(400));
+    chunk
 }
 
-/// Seconds of processor time of all children that we waited for.
-fn children_cpu() -> Result<f64> {
-    stat_seconds("/proc/self/stat", 13)
+/// Types key after key and gives the milliseconds until each came back.
+fn echo(master: &mut File, keys: u64) -> Result<Vec<f64>> {
+    let mut times = Vec::new();
+    let mut key = [0u8; 1];
+    for number in 0..keys {
+        let start = Instant::now();
+        master.write_all(b"k").context("typing")?;
+        if poll(&mut [PollFd::new(&*master, PollFlags::IN)], Some(&KEY_LIMIT))? == 0 {
+            bail!("key {number} was not echoed");
+        }
+        master.read_exact(&mut key).context("echo")?;
+        if number >= WARM_UP {
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+        thread::sleep(BETWEEN_KEYS);
+    }
+    Ok(times)
 }
 
-/// Two neighbouring fields behind the parenthesised name, in ticks of 1/100 s (the same on every Linux architecture).
-fn stat_seconds(path: &str, from: usize) -> Result<f64> {
-    let stat = fs::read_to_string(path)?;
-    let behind = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: f64 = behind.split_whitespace().skip(from).take(2).filter_map(|f| f.parse::<f64>().ok()).sum();
-    Ok(ticks / 100.0)
-}
-
-/// Counts here are far below 2^53, where every whole number is exact.
-fn float(count: u64) -> f64 {
-    u32::try_from(count).map_or_else(|_| f64::from(u32::MAX), f64::from)
+/// Of sorted values.
+fn percentile(sorted: &[f64], percent: usize) -> Result<f64> {
+    let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(at).copied().context("nothing was measured")
 }
