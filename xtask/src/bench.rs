@@ -1,6 +1,154 @@
-//! Not yet.
+//! `cargo xtask bench`: the loads of docs/performance.md without a recorder and with ours, run by run in turn; medians and ratios
+//! go to docs/benchmarks.md. They are figures in a report, never a pass or a fail.
+
+mod load;
+mod report;
+mod stored;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{self, ExitCode},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use recorder_tests::{human, recorder::Site};
+
+use crate::{
+    bench::{
+        load::{LOADS, Load, Place, Run},
+        report::Machine,
+        stored::Stored,
+    },
+    build, build_ebpf,
+    missing::Missing,
+    setup, sh,
+};
+
+/// How long the recorder may take to be ready, and to end.
+const PATIENCE: Duration = Duration::from_mins(2);
+const REPORT: &str = "docs/benchmarks.md";
+
 #[derive(clap::Args)]
-pub(crate) struct Args {}
-pub(crate) fn run(_: &Args) -> anyhow::Result<std::process::ExitCode> {
-    anyhow::bail!("not yet")
+pub(crate) struct Args {
+    /// How often each load runs on each side
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// The sizes of docs/performance.md instead of short ones
+    #[arg(long)]
+    full: bool,
+    /// Only these loads (W1, W2, W2b, W4, W5); nothing is written then
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Measure this binary instead of building one
+    #[arg(long)]
+    recorder: Option<PathBuf>,
+    /// Backend to ask for
+    #[arg(long, default_value = "auto")]
+    backend: String,
+}
+
+/// One run without a recorder, one with, and what the recorder did meanwhile.
+struct Pair {
+    none: Run,
+    ours: Run,
+    /// Processor seconds of the recorder, from before the load until it was worked off.
+    cpu: f64,
+    stored: Stored,
+}
+
+/// All rounds of one load.
+struct Measured {
+    load: &'static Load,
+    pairs: Vec<Pair>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    for name in &args.only {
+        ensure!(LOADS.iter().any(|load| load.name == name), "no load is named {name}");
+    }
+    if !sh::is_root() || !human::can_log_in() {
+        return Err(Missing("benchmarks need root and a kernel with loginuid".to_owned()).into());
+    }
+    let (recorder, workload) = binaries(args)?;
+    let machine = Machine::look(&recorder)?;
+    let scratch = Scratch::make()?;
+    let place = Place::prepare(&scratch.0.join("load"), &workload)?;
+    let mut measured: Vec<_> = LOADS
+        .iter()
+        .filter(|load| args.only.is_empty() || args.only.iter().any(|name| name == load.name))
+        .map(|load| Measured { load, pairs: Vec::new() })
+        .collect();
+    for round in 0..args.rounds {
+        for one in &mut measured {
+            println!("bench: round {} of {}: {} ({})", round + 1, args.rounds, one.load.name, one.load.what);
+            let dir = scratch.0.join(format!("{}-{round}", one.load.name));
+            let pair = pair(&place, one.load, args, &recorder, &dir, round % 2 == 0)
+                .with_context(|| format!("{}, round {}", one.load.name, round + 1))?;
+            one.pairs.push(pair);
+        }
+    }
+    let text = report::write(&measured, &machine, args.rounds);
+    println!("\n{text}");
+    if args.only.is_empty() {
+        fs::write(sh::root().join(REPORT), text).context(REPORT)?;
+        println!("bench: written to {REPORT}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The recorder to measure and the program that makes the loads.
+fn binaries(args: &Args) -> Result<(PathBuf, PathBuf)> {
+    if let Some(path) = &args.recorder {
+        let recorder = path.canonicalize().with_context(|| format!("no {}", path.display()))?;
+        return Ok((recorder, build::release(&["recorder-tests"])?.workload));
+    }
+    setup::for_build(None)?;
+    build_ebpf::build(None)?;
+    let built = build::release(&["recorder", "recorder-tests"])?;
+    Ok((built.recorder, built.workload))
+}
+
+/// Both sides of one load; which goes first alternates, so that a drift of the machine favours neither.
+fn pair(
+    place: &Place,
+    load: &Load,
+    args: &Args,
+    recorder: &Path,
+    dir: &Path,
+    is_none_first: bool,
+) -> Result<Pair> {
+    let count = load.count(args.full);
+    let before = if is_none_first { Some(place.run(load, count)?) } else { None };
+    let site = Site::prepare(recorder, dir, &args.backend)?;
+    let running = site.start(PATIENCE)?;
+    let idle = stored::cpu_when_still(running.child())?;
+    let ours = place.run(load, count)?;
+    let cpu = stored::cpu_when_still(running.child())? - idle;
+    running.stop(PATIENCE)?;
+    let stored = Stored::load(&site)?;
+    fs::remove_dir_all(dir)?;
+    let none = match before {
+        Some(run) => run,
+        None => place.run(load, count)?,
+    };
+    Ok(Pair { none, ours, cpu, stored })
+}
+
+/// A directory that is gone in the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> Result<Self> {
+        let dir = env::temp_dir().join(format!("recorder-bench-{}", process::id()));
+        fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
