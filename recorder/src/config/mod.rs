@@ -112,7 +112,8 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         );
     }
     if raw.capture.kernel_log {
-        faults.push("capture.kernel_log: the kernel programs' debug log does not exist in this version".into());
+        faults
+            .push("capture.kernel_log: the kernel programs' debug log does not exist in this version".into());
     }
     if raw.scope.record == ScopeKey::Granted {
         faults.push("scope.record: \"granted\" needs grants, which do not exist in this version".into());
