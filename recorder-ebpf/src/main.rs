@@ -8,6 +8,7 @@ mod emit;
 mod exec;
 mod file;
 mod kernel;
+mod log;
 mod maps;
 mod scope;
 mod tty;

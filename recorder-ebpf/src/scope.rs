@@ -16,6 +16,7 @@ use recorder_common::{Class, Creds, Hook, Kind, MarkEvent, MarkFlag, Ring, State
 use crate::{
     emit::{self, Event},
     kernel::{self, TaskPtr, off},
+    log,
     maps::{PGRPS, TASKS},
 };
 
@@ -196,6 +197,7 @@ fn setting_all_logins() -> bool {
 #[inline(always)]
 fn open(task: TaskPtr, mark: &mut TaskMark, creds: &Creds, via: u32) {
     mark.mark = emit::next_mark();
+    log::log_session(mark.mark, kernel::tgid(task), via);
     remember_group(kernel::pgid(task), mark.mark);
     if let Some(event) = Event::new::<MarkEvent>(Class::SESSION) {
         // SAFETY: the payload's place in the scratch.

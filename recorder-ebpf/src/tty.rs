@@ -10,6 +10,7 @@ use recorder_common::{Class, Hook, Kind, Ring, State, TTY_CHUNK, TtyEvent, TtySt
 use crate::{
     emit::{self, Event},
     kernel::{self, Args, TaskPtr, off},
+    log,
     maps::{PGRPS, SETTINGS, TTYS, TYPING},
     scope,
 };
@@ -114,6 +115,7 @@ fn adopt(tty: u64, mark: u64, leader: u32, whole: u32) {
         return;
     }
     emit::set_state(State::TTYS);
+    log::log_terminal(mark, kernel::read(tty, off!(tty_index)), leader);
     event_of_size(tty, mark, size);
 }
 

@@ -1,7 +1,7 @@
 //! Processes: ended by pid, waited for with a deadline, never by name.
 
 use std::{
-    io,
+    env, io,
     process::{Child, ExitStatus},
     thread,
     time::{Duration, Instant},
@@ -65,4 +65,9 @@ pub fn until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Opti
         }
         thread::sleep(GLANCE);
     }
+}
+
+/// Whether a shell would find this program.
+pub fn on_path(program: &str) -> bool {
+    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }

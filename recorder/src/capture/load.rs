@@ -8,7 +8,11 @@ use aya::{
     programs::Program,
 };
 
-use super::{btf, canary, offsets};
+use super::{
+    btf, canary,
+    kernel_log::{self, KernelLog},
+    offsets,
+};
 use crate::{
     model::BootNanos,
     sys::{clock, perf, tracefs::TraceFs},
@@ -100,6 +104,8 @@ pub struct CaptureConfig {
     pub critical_ring: u32,
     /// Bytes of the bulk ring, a power of two.
     pub bulk_ring: u32,
+    /// Let the kernel programs log what they decide.
+    pub kernel_log: bool,
 }
 
 /// Why nothing can be recorded.
@@ -232,6 +238,8 @@ pub(super) struct Loaded {
     pub(super) early: Vec<Vec<u8>>,
     /// Why a better backend was not taken.
     pub(super) refused: Option<String>,
+    /// The programs' debug log, if it was asked for.
+    pub(super) kernel_log: Option<KernelLog>,
 }
 
 /// Loads the best backend that the choice allows and whose canaries come back.
@@ -272,12 +280,17 @@ fn attempt(
             InputMode::Full => 2,
         },
     ];
-    let mut ebpf = EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    if !config.kernel_log {
+        loader.map_max_entries("AYA_LOGS", kernel_log::UNUSED_RING);
+    }
+    let mut ebpf = loader
         .btf(Some(btf))
         .verifier_log_level(VerifierLogLevel::STATS)
         .allow_unsupported_maps()
         .override_global("OFFSETS", table, true)
         .override_global("SETTINGS", settings.as_slice(), true)
+        .override_global(aya_log::LEVEL, &kernel_log::level(config.kernel_log), true)
         .map_max_entries("CRITICAL", config.critical_ring)
         .map_max_entries("BULK", config.bulk_ring)
         .load(object)
@@ -288,6 +301,7 @@ fn attempt(
         ebpf.take_map("STATE").and_then(|m| Array::try_from(m).ok()).ok_or_else(|| missing("STATE"))?;
     let tasks = ebpf.take_map("TASKS").ok_or_else(|| missing("TASKS"))?;
     set_first_mark(&mut ebpf, clock::boot())?;
+    let kernel_log = if config.kernel_log { Some(KernelLog::open(&mut ebpf)?) } else { None };
     let mut loaded = Loaded {
         ebpf,
         backend,
@@ -298,6 +312,7 @@ fn attempt(
         tasks,
         early: Vec::new(),
         refused: None,
+        kernel_log,
     };
     loaded.attach(btf)?;
     let silent = canary::silent_hooks(&mut loaded, Duration::from_secs(5))

@@ -97,6 +97,9 @@ impl Capture {
     /// Takes what the rings hold and gives out what is in order, with the losses found. Returns the number of events
     /// taken. With `last`, nothing is held back.
     pub fn drain(&mut self, out: &mut Vec<Captured>, last: bool) -> usize {
+        if let Some(log) = &mut self.loaded.kernel_log {
+            log.flush();
+        }
         let horizon = clock::boot();
         let now = Instant::now();
         let before = self.counts.events;

@@ -1,6 +1,9 @@
 //! `recorder run`: the service in the foreground.
 
-use std::{io::Write, path::PathBuf};
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+};
 
 use super::{Failure, Io};
 use crate::{
@@ -48,16 +51,23 @@ pub(crate) fn run(args: &Args, _io: &mut Io<'_>) -> Result<u8, Failure> {
         config::ConfigError::Read { .. } => Failure::Io(e.to_string()),
         _ => Failure::Usage(e.to_string()),
     })?;
-    log_to_stderr();
+    log_to_stderr(config.kernel_log);
     service::run(&config, &mut Lines).map(|()| 0).map_err(|e| match e {
         ServiceError::Capture(inner) => Failure::Missing(inner.to_string()),
         other => Failure::Io(other.to_string()),
     })
 }
 
-/// `RECORDER_LOG` names levels as `tracing` does; warnings and errors otherwise. Never captured content.
-fn log_to_stderr() {
+/// `RECORDER_LOG` names levels as `tracing` does; warnings and errors otherwise, and the kernel programs' log if it was
+/// asked for. Never captured content.
+fn log_to_stderr(kernel_log: bool) {
+    let default = if kernel_log { "warn,kernel=trace" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("RECORDER_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let colours = std::io::stderr().is_terminal();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .try_init();
 }

@@ -39,6 +39,8 @@ pub struct Config {
     pub critical_ring: u32,
     /// Bytes of the bulk ring.
     pub bulk_ring: u32,
+    /// The kernel programs' debug log.
+    pub kernel_log: bool,
     /// The text as read, for its hash.
     pub text: String,
 }
@@ -111,10 +113,6 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
             "encryption.mode: must be switched off by name, mode = \"off\", until encryption exists".into(),
         );
     }
-    if raw.capture.kernel_log {
-        faults
-            .push("capture.kernel_log: the kernel programs' debug log does not exist in this version".into());
-    }
     if raw.scope.record == ScopeKey::Granted {
         faults.push("scope.record: \"granted\" needs grants, which do not exist in this version".into());
     }
@@ -166,6 +164,7 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         tty_input: raw.capture.tty_input,
         critical_ring: u32::try_from(critical).unwrap_or(4 << 20),
         bulk_ring: u32::try_from(bulk).unwrap_or(16 << 20),
+        kernel_log: raw.capture.kernel_log,
         text: text.to_owned(),
     }
 }

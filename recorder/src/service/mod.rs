@@ -194,6 +194,7 @@ pub fn capture_config(config: &Config) -> CaptureConfig {
         all_logins: config.scope == ScopeKey::AllLogins,
         critical_ring: config.critical_ring,
         bulk_ring: config.bulk_ring,
+        kernel_log: config.kernel_log,
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use recorder_tests::journal::{Events, field, text};
+use recorder_tests::{
+    account::Sudo,
+    journal::{Events, field, text},
+};
 
 use crate::{hostile::output, stage::Stage};
 
@@ -150,6 +153,23 @@ pub(crate) fn doctor_tells_the_backend(stage: &mut Stage) -> Result<()> {
     expect(&out, &[OK, 1])?;
     let said = String::from_utf8_lossy(&out.stdout).to_lowercase();
     ensure!(said.contains("tracepoint") || said.contains("trampoline"), "doctor names no backend: {said}");
+    Ok(())
+}
+
+/// The kernel programs say what they decide when the configuration asks, and are silent otherwise.
+pub(crate) fn kernel_log_when_asked(stage: &mut Stage) -> Result<()> {
+    let oncall = stage.account("oncall", Sudo::Free)?;
+    let config = fs::read_to_string(&stage.site.config)?;
+    for asked in [true, false] {
+        fs::write(&stage.site.config, format!("{config}kernel_log = {asked}\n"))?;
+        let running = stage.record()?;
+        stage.elevated(&oncall, &[&stage.workload(), "noop", "log"])?.finish(stage.limit(20))?;
+        let (status, said) = running.terminate(stage.limit(60))?;
+        ensure!(status.success(), "ended with {status}: {said}");
+        let told = said.lines().any(|line| line.contains("kernel: session") && line.contains("begins"));
+        ensure!(told == asked, "kernel_log = {asked}, and it said: {said}");
+    }
+    stage.whole()?;
     Ok(())
 }
 

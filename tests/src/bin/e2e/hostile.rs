@@ -86,22 +86,23 @@ pub(crate) fn kill_9_under_load(stage: &mut Stage) -> Result<()> {
     // Where all is emulated a start takes seconds; the law is the same for fewer.
     let rounds: u32 = if stage.limit(1) > Duration::from_secs(2) { 8 } else { 50 };
     let oncall = stage.account("oncall", Sudo::Free)?;
-    let gate = stage.path("stop");
-    let script =
-        format!("while [ ! -e {gate} ]; do {} ; : >{}; done", stage.noop("load"), stage.path("touched"));
+    let (gate, touched) = (stage.path("stop"), stage.dir.join("touched"));
+    let script = format!("while [ ! -e {gate} ]; do {} ; : >{}; done", stage.noop("load"), touched.display());
     // The session is older than any of the recorders, so each of them has to find it.
     let terminal = stage.elevated(&oncall, &["/bin/sh", "-c", &script])?;
-    let mut before = 0u64;
     for round in 0..rounds {
         let running = stage.record().with_context(|| format!("start {round}"))?;
-        let journal = stage.site.journal.clone();
-        // Under load: something was written since this start.
+        // Under load: work was done since this recorder was ready, and something was written since that work.
+        // The first turn of the loop may have begun before; the second has not.
+        for _ in 0..2 {
+            let _ = std::fs::remove_file(&touched);
+            proc::until("the load works", stage.limit(30), || touched.exists().then_some(()))?;
+        }
+        let before = written(&stage.site.journal);
         proc::until("the journal grows", stage.limit(30), || {
-            let now = written(&journal);
-            (now != before).then_some(now)
+            (written(&stage.site.journal) != before).then_some(())
         })?;
         running.crash()?;
-        before = written(&stage.site.journal);
         let (code, json) = stage.site.verify()?;
         ensure!(code <= 1, "after crash {round} verify ends with {code}: {json}");
     }

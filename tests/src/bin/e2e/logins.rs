@@ -111,6 +111,10 @@ pub(crate) fn detached_work(stage: &mut Stage) -> Result<()> {
         quiet("mkfifo", &[&format!("{gate}.{way}")])?;
         let line = match way {
             "setsid" => format!("setsid sh -c '{work}' </dev/null >/dev/null 2>&1 &"),
+            // What nohup does, where it is not installed: Debian's busybox has none.
+            "nohup" if !proc::on_path("nohup") => {
+                format!("(trap \"\" HUP; exec sh -c '{work}' </dev/null >/dev/null 2>&1) &")
+            }
             "nohup" => format!("nohup sh -c '{work}' </dev/null >/dev/null 2>&1 &"),
             _ => format!("( ( sh -c '{work}' </dev/null >/dev/null 2>&1 & ) & ) ;"),
         };

@@ -98,6 +98,7 @@ const SCENARIOS: &[Scenario] = &[
     cli("foreign-files-are-refused", contract::foreign_files_are_refused),
     e2e("starts-and-stops", Place::Any, contract::starts_and_stops),
     e2e("doctor-tells-the-backend", Place::Any, contract::doctor_tells_the_backend),
+    e2e("kernel-log-when-asked", Place::Any, contract::kernel_log_when_asked),
     e2e("execs-all-there", Place::Any, loads::execs_all_there),
     e2e("files-all-there", Place::Any, loads::files_all_there),
     e2e("terminal-byte-exact", Place::Any, loads::terminal_byte_exact),
