@@ -8,9 +8,15 @@ use super::load::LoadError;
 /// Bytes of the log's ring while nobody asked for it: the least that a ring can have.
 pub(super) const UNUSED_RING: u32 = 4096;
 
+#[expect(
+    clippy::as_conversions,
+    reason = "aya-log compares levels by their number and offers no other way to it"
+)]
+const ALL: u8 = Level::Trace as u8;
+
 /// The level that the loader freezes into the programs; 0 switches every statement off.
 pub(super) fn level(wanted: bool) -> u8 {
-    if wanted { Level::Trace as u8 } else { 0 }
+    if wanted { ALL } else { 0 }
 }
 
 /// Reads the programs' log.
