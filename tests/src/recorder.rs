@@ -43,6 +43,13 @@ impl Site {
         Ok(Self { binary: binary.to_path_buf(), config, journal })
     }
 
+    /// Makes segments as small as they can be: each crash leaves one at its full length.
+    pub fn small_segments(&self) -> Result<()> {
+        let text = fs::read_to_string(&self.config)?;
+        fs::write(&self.config, text.replacen("[journal]\n", "[journal]\nsegment = \"1MiB\"\n", 1))?;
+        Ok(())
+    }
+
     /// Starts `recorder run` and waits until it says that it is ready.
     pub fn start(&self, limit: Duration) -> Result<Running> {
         let mut running = self.launch()?;

@@ -5,6 +5,7 @@
 mod btf;
 mod canary;
 mod decode;
+mod join;
 mod kernel_log;
 mod load;
 mod loss;

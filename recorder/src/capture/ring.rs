@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     decode::{self, Decoder},
+    join::Joiner,
     load::{self, Backend, CaptureConfig, LoadError, Loaded},
     loss::LossTracker,
     order::Reorder,
@@ -112,7 +113,8 @@ impl Capture {
             self.order.push(event);
         }
         let horizon = if last { BootNanos::new(u64::MAX) } else { horizon };
-        self.order.release(horizon, |e| out.push(Captured::Event(Box::new(e))));
+        let mut joiner = Joiner::default();
+        self.order.release(horizon, |e| joiner.push(out, e));
         if last || self.losses.has_holes() || now.duration_since(self.checked) > Duration::from_millis(500) {
             self.checked = now;
             let counters = self.read_counters();

@@ -178,7 +178,9 @@ fn print_screen(player: &mut Player, tty: u32, format: Format, io: &mut Io<'_>) 
     let screen = frame.screen;
     let lines = screen.rows();
     if format == Format::Table {
-        lines.iter().try_for_each(|line| writeln!(io.out, "{line}"))?;
+        // The empty rest of a screen says nothing to a person; JSON has every row.
+        let used = lines.iter().rposition(|line| !line.trim().is_empty()).map_or(0, |last| last + 1);
+        lines.iter().take(used).try_for_each(|line| writeln!(io.out, "{line}"))?;
         return Ok(());
     }
     let ((cols, rows), (col, row)) = (screen.size(), screen.cursor());

@@ -19,6 +19,11 @@ impl Bytes {
         &self.0
     }
 
+    /// Adds bytes at the end.
+    pub fn extend(&mut self, more: &Self) {
+        self.0.extend_from_slice(&more.0);
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> usize {
         self.0.len()

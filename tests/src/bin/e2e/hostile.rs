@@ -1,9 +1,6 @@
 //! Odd bytes and sudden ends: the recorder goes on, and what it sealed stays provable.
 
-use std::{
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use recorder_tests::{
@@ -84,8 +81,9 @@ fn cut(event: &Value) -> bool {
 /// Fifty crashes on one journal, each in the middle of work.
 pub(crate) fn kill_9_under_load(stage: &mut Stage) -> Result<()> {
     // Where all is emulated a start takes seconds; the law is the same for fewer.
-    let rounds: u32 = if stage.limit(1) > Duration::from_secs(2) { 8 } else { 50 };
+    let rounds: u32 = if stage.is_emulated() { 4 } else { 50 };
     let oncall = stage.account("oncall", Sudo::Free)?;
+    stage.site.small_segments()?;
     let (gate, touched) = (stage.path("stop"), stage.dir.join("touched"));
     let script = format!("while [ ! -e {gate} ]; do {} ; : >{}; done", stage.noop("load"), touched.display());
     // The session is older than any of the recorders, so each of them has to find it.
@@ -103,8 +101,11 @@ pub(crate) fn kill_9_under_load(stage: &mut Stage) -> Result<()> {
             (written(&stage.site.journal) != before).then_some(())
         })?;
         running.crash()?;
-        let (code, json) = stage.site.verify()?;
-        ensure!(code <= 1, "after crash {round} verify ends with {code}: {json}");
+        // The log only grows: the last look covers every crash, the ones in between tell sooner which.
+        if round % 10 == 0 {
+            let (code, json) = stage.site.verify()?;
+            ensure!(code <= 1, "after crash {round} verify ends with {code}: {json}");
+        }
     }
     let running = stage.record()?;
     std::fs::write(&gate, "")?;

@@ -15,7 +15,7 @@ use crate::stage::{SIZE, Stage};
 const EXECS: u32 = 4000;
 const FILES: u32 = 20_000;
 const FAILING: u32 = 5000;
-const TERMINAL_BYTES: u64 = 10_000_000;
+const TERMINAL_BYTES: u32 = 10_000_000;
 /// How many missing names an error quotes.
 const QUOTED: usize = 3;
 
@@ -28,7 +28,7 @@ pub(crate) fn execs_all_there(stage: &mut Stage) -> Result<()> {
             &stage.workload(),
             "execs",
             "--count",
-            &EXECS.to_string(),
+            &stage.count(EXECS).to_string(),
             "--prefix",
             &stage.mark,
             "--truth",
@@ -59,7 +59,8 @@ pub(crate) fn execs_all_there(stage: &mut Stage) -> Result<()> {
     ensure!(elsewhere == 0, "{elsewhere} execs are not in the session {session}");
     // Each of those processes ended, and the fork that made it is there too.
     let exits = events.of_kind("exit").filter(|event| text(event, &["session"]) == session).count();
-    ensure!(exits >= usize::try_from(EXECS)?, "only {exits} exits for {EXECS} processes");
+    let processes = stage.count(EXECS);
+    ensure!(exits >= usize::try_from(processes)?, "only {exits} exits for {processes} processes");
     Ok(())
 }
 
@@ -72,9 +73,9 @@ pub(crate) fn files_all_there(stage: &mut Stage) -> Result<()> {
             &stage.workload(),
             "files",
             "--count",
-            &FILES.to_string(),
+            &stage.count(FILES).to_string(),
             "--failing",
-            &FAILING.to_string(),
+            &stage.count(FAILING).to_string(),
             "--dir",
             &stage.path(&stage.mark),
             "--truth",
@@ -115,7 +116,14 @@ pub(crate) fn terminal_byte_exact(stage: &mut Stage) -> Result<()> {
     let running = stage.record()?;
     let terminal = stage.elevated(
         &oncall,
-        &[&stage.workload(), "show", "--bytes", &TERMINAL_BYTES.to_string(), "--truth", &stage.path("truth")],
+        &[
+            &stage.workload(),
+            "show",
+            "--bytes",
+            &stage.count(TERMINAL_BYTES).to_string(),
+            "--truth",
+            &stage.path("truth"),
+        ],
     )?;
     let name = terminal.name().to_owned();
     let (status, shown) = terminal.finish(stage.limit(180))?;

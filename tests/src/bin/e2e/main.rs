@@ -40,6 +40,9 @@ struct Args {
     /// Factor on every deadline, for slow machines
     #[arg(long, default_value_t = 1)]
     patience: u32,
+    /// Divide the counts of the counted loads by this
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    share: u32,
     /// Keep the scratch directories of failed scenarios
     #[arg(long)]
     keep: bool,
@@ -152,7 +155,8 @@ fn run(args: &Args) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let world = World::discover(&args.recorder, args.workload.as_deref(), &args.backend, args.patience)?;
+    let world = World::discover(&args.recorder, args.workload.as_deref(), &args.backend)?
+        .with(args.patience, args.share);
     let (mut passed, mut failed, mut skipped) = (0u32, 0u32, 0u32);
     for scenario in chosen {
         let name = scenario.name;

@@ -32,18 +32,14 @@ pub(crate) struct World {
     workload: PathBuf,
     pub(crate) backend: String,
     patience: u32,
+    share: u32,
     root: bool,
     accounts: bool,
     sshd: Option<PathBuf>,
 }
 
 impl World {
-    pub(crate) fn discover(
-        recorder: &Path,
-        workload: Option<&Path>,
-        backend: &str,
-        patience: u32,
-    ) -> Result<Self> {
+    pub(crate) fn discover(recorder: &Path, workload: Option<&Path>, backend: &str) -> Result<Self> {
         let beside = env::current_exe()?.with_file_name("recorder-workload");
         let workload = workload.map_or(beside, Path::to_path_buf);
         ensure!(workload.is_file(), "no workload program at {}", workload.display());
@@ -54,11 +50,18 @@ impl World {
             recorder,
             workload,
             backend: backend.to_owned(),
-            patience,
+            patience: 1,
+            share: 1,
             root: rustix::process::geteuid().is_root(),
             accounts: has(&["/usr/bin/sudo", "/usr/sbin/useradd", "/etc/sudoers.d"]) && has(&["/usr/bin/su"]),
             sshd: Some(PathBuf::from("/usr/sbin/sshd")).filter(|path| path.exists()),
         })
+    }
+
+    /// With this factor on every deadline, and this divisor of the counted loads.
+    pub(crate) fn with(mut self, patience: u32, share: u32) -> Self {
+        (self.patience, self.share) = (patience, share);
+        self
     }
 
     /// Why a scenario has its place on another machine.
@@ -126,6 +129,16 @@ impl<'w> Stage<'w> {
     /// A deadline of so many seconds on a machine of usual speed.
     pub(crate) fn limit(&self, seconds: u64) -> Duration {
         Duration::from_secs(seconds) * self.world.patience
+    }
+
+    /// So many operations, or the share of them that was asked for.
+    pub(crate) fn count(&self, full: u32) -> u32 {
+        full / self.world.share
+    }
+
+    /// Everything is many times slower here than on a machine of its own.
+    pub(crate) fn is_emulated(&self) -> bool {
+        self.world.patience >= 10
     }
 
     pub(crate) fn workload(&self) -> String {
