@@ -23,6 +23,22 @@ use crate::{
 
 /// Marks of seeded sessions have the top bit, so that they never meet the kernel's own.
 const SEEDED: u64 = 1 << 63;
+/// Programs that carry a login uid as root without being anybody's work. One that is missing here costs a seeded session
+/// after a restart of the service; a session that looks like one of these would have been seen to exec it.
+const LOGIN_DAEMONS: &[&[u8]] = &[
+    b"sshd",
+    b"sshd-session",
+    b"sshd-auth",
+    b"login",
+    b"cron",
+    b"crond",
+    b"atd",
+    b"gdm-session-worker",
+    b"lightdm",
+    b"sddm-helper",
+    b"systemd",
+    b"systemd-executor",
+];
 /// A safety net: what forks faster than this is left to its parents' marks.
 const PASSES: usize = 20;
 
@@ -89,14 +105,22 @@ fn judge(process: &Process, parent: Option<u64>, next: &mut u64) -> Option<u64> 
         return parent;
     }
     let [uid, euid, ..] = process.uids;
-    // As in the kernel's judgement: sshd's monitor carries the login uid, runs as root and is nobody's work.
-    let person = parent.is_some() || (uid == process.loginuid && (uid != 0 || process.leads));
+    let elevated = euid == 0 || process.cap_effective != 0;
+    let person = if parent.is_some() {
+        true
+    } else if uid == process.loginuid {
+        uid != 0 || process.leads
+    } else {
+        // Somebody's login uid and other rights, and nobody of his above it: what is left of an elevated session whose
+        // login shell is gone. What logs people in looks the same: sshd's monitor carries the login uid and runs as root.
+        elevated && !LOGIN_DAEMONS.contains(&process.program.as_slice())
+    };
     if !person {
         return None;
     }
     match parent {
         Some(session) if session != 0 => Some(session),
-        _ if euid == 0 || process.cap_effective != 0 => {
+        _ if elevated => {
             *next += 1;
             Some(*next)
         }
@@ -185,6 +209,7 @@ mod tests {
             cap_effective: 0,
             cap_permitted: 0,
             comm: b"x".to_vec(),
+            program: b"bash".to_vec(),
             tty: 0,
             leads,
         }
@@ -194,12 +219,15 @@ mod tests {
     fn the_login_daemon_is_nobody_and_root_logins_are_elevated() {
         let mut next = SEEDED;
         assert_eq!(judge(&process(1, 0, u32::MAX, 0, 0, true), None, &mut next), None);
-        assert_eq!(judge(&process(2, 1, 1001, 0, 0, false), None, &mut next), None);
+        let monitor = Process { program: b"sshd".to_vec(), ..process(2, 1, 1001, 0, 0, false) };
+        assert_eq!(judge(&monitor, None, &mut next), None);
         assert_eq!(judge(&process(3, 2, 1001, 1001, 1001, false), None, &mut next), Some(0));
         assert_eq!(judge(&process(4, 3, 1001, 1001, 0, false), Some(0), &mut next), Some(SEEDED + 1));
         assert_eq!(judge(&process(5, 4, 1001, 0, 0, false), Some(SEEDED + 1), &mut next), Some(SEEDED + 1));
         assert_eq!(judge(&process(6, 1, 0, 0, 0, false), None, &mut next), None);
         assert_eq!(judge(&process(7, 6, 0, 0, 0, true), None, &mut next), Some(SEEDED + 2));
+        // His login shell is gone, and nobody but the login uid tells whose work it is.
+        assert_eq!(judge(&process(9, 1, 1001, 0, 0, true), None, &mut next), Some(SEEDED + 3));
         // Root rewrote the login uid: the lineage holds.
         assert_eq!(
             judge(&process(8, 4, u32::MAX, 0, 0, false), Some(SEEDED + 1), &mut next),

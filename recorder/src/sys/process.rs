@@ -25,6 +25,8 @@ pub struct Process {
     pub cap_permitted: u64,
     /// Name.
     pub comm: Vec<u8>,
+    /// File name of the program, without its directories; empty for kernel threads.
+    pub program: Vec<u8>,
     /// Controlling terminal as the kernel encodes it; 0 for none.
     pub tty: u32,
     /// True if it leads a session (setsid).
@@ -56,6 +58,7 @@ pub fn read(pid: u32) -> Option<Process> {
         cap_effective: 0,
         cap_permitted: 0,
         comm,
+        program: program(pid),
         tty,
         leads: sid == pid,
     };
@@ -71,6 +74,13 @@ pub fn read(pid: u32) -> Option<Process> {
         }
     }
     Some(process)
+}
+
+/// The last part of what /proc/PID/exe names; a removed file is called by its old name.
+fn program(pid: u32) -> Vec<u8> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    let name = path.file_name().map(|name| name.as_encoded_bytes().to_vec()).unwrap_or_default();
+    name.strip_suffix(b" (deleted)").map(<[u8]>::to_vec).unwrap_or(name)
 }
 
 fn four(value: &str) -> Option<[u32; 4]> {
