@@ -130,22 +130,20 @@ fn sample(missing: &str) -> Result<ExitCode> {
     Ok(ExitCode::from(EXIT_MISSING))
 }
 
-/// A shell of the caller on his own terminal; root, so the session is an elevated one from its start.
+/// A root shell of the caller on his own terminal. Who is root without having been somebody before gets a throw-away
+/// name: a session is what a person does with more rights than he logged in with.
 fn own_shell(janitor: &mut Janitor) -> Result<()> {
-    let name = env::var("SUDO_USER").unwrap_or_else(|_| "root".to_owned());
-    let shell = env::var("SHELL").unwrap_or_else(|_| "/bin/bash".to_owned());
-    println!("\ndemo: this is a recorded root shell ({shell}) for {name}; leave it with `exit`\n");
-    let account = if name == "root" { None } else { Some(entry(&name)?) };
-    let mut words = vec![shell, "-i".to_owned()];
-    let (uid, gid, home) = match account {
-        Some((uid, gid, home)) => {
-            words.insert(0, "sudo".to_owned());
-            (uid, gid, home)
-        }
-        None => (0, 0, env::var("HOME").unwrap_or_else(|_| "/root".to_owned())),
+    let caller = env::var("SUDO_USER").ok().filter(|name| name != "root");
+    let (name, uid, gid, home) = if let Some(name) = caller {
+        let (uid, gid, home) = entry(&name)?;
+        (name, uid, gid, PathBuf::from(home))
+    } else {
+        let account = Account::create(janitor, "demo", Sudo::Free)?;
+        (account.name, account.uid, account.gid, account.home)
     };
+    println!("\ndemo: this is a recorded root shell for {name}; leave it with `exit`\n");
     let mut command = Command::new(env::current_exe()?);
-    command.args(["log-in", &uid.to_string(), &gid.to_string(), &name, &home]).args(&words);
+    command.args(["log-in", &uid.to_string(), &gid.to_string(), &name]).arg(&home).args(["sudo", "-i"]);
     // The terminal belongs to the shell's job from now on; an interrupt is the shell's, not ours.
     command.stdin(Stdio::inherit());
     let mut child = command.spawn().context("cannot start a shell")?;
