@@ -5,6 +5,7 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod export;
+pub mod grant;
 pub mod index;
 pub mod journal;
 pub mod model;

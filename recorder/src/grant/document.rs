@@ -1,0 +1,141 @@
+//! What people sign: a request, and what others say about it. A document is its bytes; its name is their SHA-256.
+
+use crate::model::{Digest, RealNanos};
+
+/// The SSHSIG namespace that every document is signed in.
+pub const NAMESPACE: &str = "recorder-grant";
+
+/// A stretch of wall-clock time: from the first moment to the one before `until`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The first moment.
+    pub from: RealNanos,
+    /// The first moment behind it.
+    pub until: RealNanos,
+}
+
+/// What a grant allows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Privilege {
+    /// `root`: anything, as any user.
+    Root,
+    /// `user:NAME`: anything as this account.
+    User(String),
+    /// `command:GLOB`: as root, only command lines (arguments joined by blanks) that match.
+    Command(String),
+}
+
+/// The incident that work belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incident {
+    /// Where it is tracked, such as `pagerduty`.
+    pub system: String,
+    /// Its id there.
+    pub id: String,
+    /// Its address, if any.
+    pub url: Option<String>,
+}
+
+/// A wish to be allowed something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The person, as the list of signers calls him.
+    pub person: String,
+    /// Patterns of host names (`*`, `?`; `!` in front takes out what an earlier one took in).
+    pub hosts: Vec<String>,
+    /// When.
+    pub window: Window,
+    /// What, at least one.
+    pub privileges: Vec<Privilege>,
+    /// Why.
+    pub reason: String,
+    /// For which incident.
+    pub incident: Option<Incident>,
+}
+
+/// What somebody says about a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// SHA-256 of the request's bytes.
+    pub request: Digest,
+    /// Why; may be empty for an approval.
+    pub reason: String,
+}
+
+/// More time for a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// SHA-256 of the request's bytes.
+    pub request: Digest,
+    /// The new first moment behind the window.
+    pub until: RealNanos,
+    /// Why.
+    pub reason: String,
+}
+
+/// Ties running work to an incident without allowing anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Whose work.
+    pub person: String,
+    /// Which incident.
+    pub incident: Incident,
+    /// In his words.
+    pub text: String,
+}
+
+/// What a document says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Statement {
+    /// Somebody wants to be allowed something.
+    Request(Request),
+    /// Somebody else allows it.
+    Approval(Answer),
+    /// Somebody else does not.
+    Rejection(Answer),
+    /// It holds no longer.
+    Revocation(Answer),
+    /// It holds longer.
+    Extension(Extension),
+    /// Self-signed, at once, with a reason; flagged for ever.
+    BreakGlass(Request),
+    /// Work belongs to an incident.
+    Note(Note),
+}
+
+/// A parsed document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// SHA-256 of the bytes: its name.
+    pub id: Digest,
+    /// Who says it, as the list of signers calls him; the signature has to be his.
+    pub signer: String,
+    /// When he says he made it; no evidence.
+    pub made: RealNanos,
+    /// What.
+    pub statement: Statement,
+}
+
+/// Why bytes are no document.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentError {
+    /// Longer than any honest one.
+    #[error("a document has at most {most} bytes, this has {bytes}")]
+    TooLong {
+        /// Found.
+        bytes: usize,
+        /// Allowed.
+        most: usize,
+    },
+    /// Not TOML, or with keys that a document doesn't have.
+    #[error("{0}")]
+    Syntax(String),
+    /// A value that makes no sense.
+    #[error("{key}: {why}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// Why.
+        why: String,
+    },
+}
