@@ -89,7 +89,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             one.pairs.push(pair);
         }
     }
-    let text = report::write(&measured, &machine, args.rounds);
+    let flood = measured.iter().find(|one| one.load.is_terminal());
+    let gzipped = flood.map(|one| place.gzipped(one.load, one.load.count(args.full))).transpose()?;
+    let text = report::write(&measured, &machine, args.rounds, gzipped);
     println!("\n{text}");
     if args.only.is_empty() {
         fs::write(sh::root().join(REPORT), text).context(REPORT)?;

@@ -18,6 +18,9 @@ use crate::{
 const ENOUGH: usize = 256 << 10;
 /// How long something that is not critical may wait for company.
 const PATIENCE: Duration = Duration::from_millis(5);
+/// Something critical starts the next commit at once, but not within this of the last one: a storm of execs would
+/// sign and write a thousand times a second.
+const BREATH: Duration = Duration::from_millis(3);
 /// Storage that failed is tried again after this long, and given up after so many times.
 const RETRY: Duration = Duration::from_millis(500);
 const RETRIES: u32 = 120;
@@ -31,9 +34,14 @@ struct Books {
 pub(super) fn run(journal: Writer, batches: &Receiver<Batch>, stop: &StopFlag) -> Result<(), ServiceError> {
     let mut books = Books { journal, streams: HashMap::new() };
     let mut since: Option<Instant> = None;
+    let mut last = Instant::now();
     let mut failures = 0;
     loop {
-        let wait = since.map_or(Duration::from_secs(1), |t| PATIENCE.saturating_sub(t.elapsed()));
+        let wait = match since {
+            None => Duration::from_secs(1),
+            Some(_) if books.journal.pending().critical => BREATH.saturating_sub(last.elapsed()),
+            Some(t) => PATIENCE.saturating_sub(t.elapsed()),
+        };
         let mut ended = false;
         match batches.recv_timeout(wait) {
             Ok(batch) => {
@@ -51,9 +59,11 @@ pub(super) fn run(journal: Writer, batches: &Receiver<Batch>, stop: &StopFlag) -
             }
         }
         let pending = books.journal.pending();
-        let due =
-            pending.critical || pending.bytes >= ENOUGH || since.is_some_and(|t| t.elapsed() >= PATIENCE);
+        let due = pending.bytes >= ENOUGH
+            || (pending.critical && last.elapsed() >= BREATH)
+            || since.is_some_and(|t| t.elapsed() >= PATIENCE);
         if (due && pending.bytes > 0) || ended {
+            last = Instant::now();
             match books.journal.commit(clock::pair()) {
                 Ok(_) => {
                     since = None;

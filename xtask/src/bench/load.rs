@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     os::{fd::OwnedFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -17,6 +17,8 @@ use rustix::{
     termios::{OptionalActions, tcgetattr, tcsetattr},
 };
 use serde_json::Value;
+
+use crate::sh;
 
 /// The person at the terminal: no account is needed, the kernel only wants numbers.
 const UID: u32 = 64_123;
@@ -192,6 +194,20 @@ impl Place {
         });
         let figures = figures.collect::<Result<_>>()?;
         Ok(Run { figures, done: told.get("done").and_then(Value::as_u64).context("no count")? })
+    }
+
+    /// What `gzip -6` makes of a load's output, per byte: what sudo's I/O log would store of the same text.
+    pub(super) fn gzipped(&self, load: &Load, count: u64) -> Result<f64> {
+        let work = self.dir.join("work");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "\"$@\" | gzip -6 | wc -c", "sh"]).arg(&self.workload);
+        command.args(["storm", load.word, "--count", &count.to_string(), "--dir"]).arg(&work);
+        command.arg("--truth").arg(self.dir.join("truth.json"));
+        let said = sh::output(&mut command)?;
+        let told: Value = serde_json::from_slice(&fs::read(self.dir.join("truth.json"))?)?;
+        fs::remove_dir_all(&work)?;
+        let bytes: f64 = said.trim().parse().context("wc counted nothing")?;
+        Ok(bytes / told.get("done").and_then(Value::as_f64).context("no count")?)
     }
 
     fn start(&self, load: &Load, count: u64, work: &Path, truth: &Path, slave: OwnedFd) -> Result<Child> {
