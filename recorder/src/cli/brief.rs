@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::model::{Body, Bytes, Cred, Exec, Exit, File, FileOp, Jump, Loss, Record, SessionId, Tty, TtyOp};
+use crate::model::{
+    Body, Bytes, Coverage, Cred, Digest, Exec, Exit, File, FileOp, Grant, Jump, Loss, Record, SessionId, Tty,
+    TtyOp,
+};
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.
 pub(crate) fn short(id: SessionId) -> String {
@@ -42,9 +45,48 @@ pub(crate) fn body(record: &Record) -> String {
         Body::Stop(s) => format!("signal {}, {} sessions open", s.signal, s.open_sessions),
         Body::SessionOpened(s) => s.id.to_string(),
         Body::SessionClosed(s) => format!("{} {}, {} records", s.id, s.reason.name(), s.records),
+        Body::Coverage(c) => coverage(c),
+        Body::Grant(g) => grant(g),
         Body::Storage(s) => format!("{}: errno {}", s.operation.escaped(), s.errno),
         Body::Unknown { kind, bytes } => format!("kind {}, {} bytes", kind.code(), bytes.len()),
     }
+}
+
+/// Whether a grant covers the session.
+pub(crate) fn coverage(coverage: &Coverage) -> String {
+    let mut text = coverage.state.name().replace('_', " ");
+    if let Some(reason) = coverage.state.reason() {
+        let _ = write!(text, " ({})", reason.replace('_', " "));
+    }
+    if let Some(request) = coverage.request() {
+        let _ = write!(text, ", grant {}", digest(request));
+    }
+    for (what, bytes) in [("for", &coverage.person), ("incident", &coverage.incident)] {
+        if !bytes.is_empty() {
+            let _ = write!(text, " {what} {}", bytes.escaped());
+        }
+    }
+    text
+}
+
+/// What happened to a grant.
+pub(crate) fn grant(grant: &Grant) -> String {
+    let what = if grant.kind.is_empty() { String::new() } else { format!(" {}", grant.kind.escaped()) };
+    let mut text = format!("{}{what} {}", grant.act.name(), digest(grant.document));
+    for (what, bytes) in [("for", &grant.person), ("by", &grant.signer), ("key", &grant.key)] {
+        if !bytes.is_empty() {
+            let _ = write!(text, " {what} {}", bytes.escaped());
+        }
+    }
+    if !grant.text.is_empty() {
+        let _ = write!(text, ": {}", grant.text.escaped());
+    }
+    text
+}
+
+/// The first digits of a document's name: how people see it in tables.
+pub(crate) fn digest(digest: Digest) -> String {
+    digest.to_string().chars().take(12).collect()
 }
 
 /// A command line, and the program where its name doesn't tell it.

@@ -136,7 +136,12 @@ fn print(
     first: bool,
     io: &mut Io<'_>,
 ) -> Result<(), Failure> {
-    let json = || event(entry, Context { host: known.host(entry), user: known.user(entry) });
+    let json = || {
+        event(
+            entry,
+            Context { host: known.host(entry), user: known.user(entry), coverage: known.coverage(entry) },
+        )
+    };
     match format {
         Format::Ndjson => write_line(io.out, &json())?,
         Format::Json => write!(io.out, "{}{}", if first { "[\n" } else { ",\n" }, to_string(&json())?)?,

@@ -10,7 +10,7 @@ use crate::export::ElevationJson;
 use crate::export::json::{Shown, auid, put_opt, rfc3339};
 use crate::export::{write_line, write_pretty};
 use crate::index::{SessionInfo, Sessions};
-use crate::model::Bytes;
+use crate::model::{Bytes, CoverageState};
 use crate::verify::{Entry, Verified, VerifyError};
 
 /// Arguments of `recorder sessions`.
@@ -56,6 +56,7 @@ fn print_table(sessions: &[SessionInfo], io: &mut Io<'_>) -> Result<(), Failure>
         "SESSION",
         "HOST",
         "USER",
+        "COVERAGE",
         "ELEVATION",
         "FROM",
         "TTY",
@@ -85,6 +86,7 @@ fn row(s: &SessionInfo) -> Vec<String> {
         s.id.to_string(),
         shown(s.host.as_ref()),
         shown(login.map(|l| &l.user)),
+        s.coverage.map_or("-", |c| c.reason().unwrap_or_else(|| c.name())).to_owned(),
         elevation
             .map_or_else(|| "-".to_owned(), |e| format!("{}>{} {}", e.from.euid, e.to.euid, e.via.name())),
         shown(login.map(|l| &l.remote)),
@@ -111,15 +113,15 @@ impl Serialize for Json<'_> {
         map.serialize_entry("id", &Shown(info.id))?;
         put_opt(&mut map, "host", "host_b64", info.host.as_ref())?;
         put_opt(&mut map, "user", "user_b64", text(login.map(|l| &l.user)).as_ref())?;
-        // People, grants and coverage come with a later step of the project.
-        map.serialize_entry("person", &None::<()>)?;
+        put_opt(&mut map, "person", "person_b64", info.person.as_ref())?;
         map.serialize_entry("auid", &login.and_then(|l| auid(l.auid)))?;
         map.serialize_entry("elevation", &info.elevation.as_ref().map(ElevationJson))?;
         map.serialize_entry("start", &info.start.map(rfc3339))?;
         map.serialize_entry("end", &info.end.map(rfc3339))?;
         map.serialize_entry("open", &info.open)?;
-        map.serialize_entry("grant", &None::<()>)?;
-        map.serialize_entry("coverage", &None::<()>)?;
+        map.serialize_entry("grant", &info.grant.map(Shown))?;
+        map.serialize_entry("coverage", &info.coverage.map(CoverageState::name))?;
+        map.serialize_entry("coverage_reason", &info.coverage.and_then(CoverageState::reason))?;
         put_opt(&mut map, "tty", "tty_b64", text(login.map(|l| &l.tty)).as_ref())?;
         put_opt(&mut map, "remote", "remote_b64", text(login.map(|l| &l.remote)).as_ref())?;
         map.serialize_entry("execs", &info.execs)?;

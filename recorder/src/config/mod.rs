@@ -18,6 +18,13 @@ pub const DEFAULT_PATH: &str = "/etc/recorder/recorder.toml";
 /// Where the journal lies unless the configuration says otherwise.
 pub const DEFAULT_JOURNAL: &str = "/var/lib/recorder/journal";
 
+/// Where signed grant documents are picked up unless the configuration says otherwise.
+pub const DEFAULT_GRANTS: &str = "/etc/recorder/grants.d";
+/// Who may approve what, likewise.
+pub const DEFAULT_POLICY: &str = "/etc/recorder/policy.toml";
+/// Whose key is whose, likewise.
+pub const DEFAULT_SIGNERS: &str = "/etc/recorder/allowed_signers";
+
 /// The checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -41,8 +48,23 @@ pub struct Config {
     pub bulk_ring: u32,
     /// The kernel programs' debug log.
     pub kernel_log: bool,
+    /// Where grants come from and who decides about them.
+    pub grants: Grants,
     /// The text as read, for its hash.
     pub text: String,
+}
+
+/// Where grants come from and who decides about them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grants {
+    /// Signed documents are picked up here.
+    pub dir: PathBuf,
+    /// Who may approve what, and which accounts are whose.
+    pub policy: PathBuf,
+    /// Whose key is whose, as `ssh-keygen -Y verify` reads it.
+    pub allowed_signers: PathBuf,
+    /// One of them is named in the configuration. Else grants are watched only if the default list of signers exists.
+    pub named: bool,
 }
 
 impl Config {
@@ -119,6 +141,7 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
     if raw.grants.enforcement != EnforcementKey::Observe {
         faults.push("grants.enforcement: only \"observe\" exists in this version".into());
     }
+    let grants = grants(&raw.grants, faults);
     let journal_dir = raw.journal.dir.unwrap_or_else(|| PathBuf::from(DEFAULT_JOURNAL));
     if !journal_dir.is_absolute() {
         faults.push("journal.dir: must be an absolute path".into());
@@ -165,7 +188,24 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         critical_ring: u32::try_from(critical).unwrap_or(4 << 20),
         bulk_ring: u32::try_from(bulk).unwrap_or(16 << 20),
         kernel_log: raw.capture.kernel_log,
+        grants,
         text: text.to_owned(),
+    }
+}
+
+fn grants(raw: &schema::Grants, faults: &mut Vec<String>) -> Grants {
+    let mut path = |key: &str, given: Option<&PathBuf>, default: &str| {
+        let path = given.cloned().unwrap_or_else(|| PathBuf::from(default));
+        if !path.is_absolute() {
+            faults.push(format!("grants.{key}: must be an absolute path"));
+        }
+        path
+    };
+    Grants {
+        dir: path("dir", raw.dir.as_ref(), DEFAULT_GRANTS),
+        policy: path("policy", raw.policy.as_ref(), DEFAULT_POLICY),
+        allowed_signers: path("allowed_signers", raw.allowed_signers.as_ref(), DEFAULT_SIGNERS),
+        named: raw.dir.is_some() || raw.policy.is_some() || raw.allowed_signers.is_some(),
     }
 }
 

@@ -49,7 +49,6 @@ pub(super) struct Capture {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Grants {
-    // Accepted so that a full configuration reads; used when grants exist.
     pub(super) dir: Option<PathBuf>,
     pub(super) policy: Option<PathBuf>,
     pub(super) allowed_signers: Option<PathBuf>,

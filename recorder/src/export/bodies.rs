@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer};
 
 use super::json::{Shown, auid, put_bytes, put_list, put_opt, rfc3339};
 use crate::model::{
-    Body, Boot, Caps, ClockPair, Cred, Cut, Elevation, Exec, Exit, File, FileOp, Heartbeat, Ids, Jump,
-    LoginWitness, Loss, SessionClosed, SessionEnd, SessionStart, StorageFault, TaskId, Tty,
+    Body, Boot, Caps, ClockPair, Coverage, Cred, Cut, Elevation, Exec, Exit, File, FileOp, Grant, Heartbeat,
+    Ids, Jump, LoginWitness, Loss, SessionClosed, SessionEnd, SessionStart, StorageFault, TaskId, Tty,
 };
 
 /// What was cut in a record, wherever its kind keeps that.
@@ -40,6 +40,9 @@ pub(super) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Er
         Body::SessionOpened(b) => map.serialize_entry("session_opened", &Obj(b)),
         Body::SessionClosed(b) => map.serialize_entry("session_closed", &Obj(b)),
         Body::Storage(b) => map.serialize_entry("storage", &Obj(b)),
+        // The keys `grant` and `coverage` of every event say which one held; these are the changes themselves.
+        Body::Coverage(b) => map.serialize_entry("coverage_change", &Obj(&**b)),
+        Body::Grant(b) => map.serialize_entry("grant_change", &Obj(&**b)),
         Body::Unknown { kind, bytes } => {
             map.serialize_entry("unknown", &Obj(&(kind.code(), bytes.as_slice())))
         }
@@ -81,6 +84,33 @@ impl Fields for Exec {
         put_bytes(map, "cwd", "cwd_b64", &self.cwd)?;
         map.serialize_entry("dev", &device(self.dev))?;
         map.serialize_entry("ino", &self.ino)
+    }
+}
+
+impl Fields for Coverage {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("from_ns", &self.from.get())?;
+        map.serialize_entry("state", self.state.name())?;
+        map.serialize_entry("reason", &self.state.reason())?;
+        map.serialize_entry("grant", &self.request().map(Shown))?;
+        put_bytes(map, "person", "person_b64", &self.person)?;
+        put_bytes(map, "incident", "incident_b64", &self.incident)
+    }
+}
+
+impl Fields for Grant {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("act", self.act.name())?;
+        map.serialize_entry("document", &Shown(self.document))?;
+        map.serialize_entry("grant", &Shown(self.request))?;
+        put_bytes(map, "kind", "kind_b64", &self.kind)?;
+        put_bytes(map, "signer", "signer_b64", &self.signer)?;
+        put_bytes(map, "person", "person_b64", &self.person)?;
+        put_bytes(map, "key", "key_b64", &self.key)?;
+        map.serialize_entry("received", &rfc3339(self.received))?;
+        put_bytes(map, "text", "text_b64", &self.text)?;
+        put_bytes(map, "bytes", "bytes_b64", &self.bytes)?;
+        put_bytes(map, "signature", "signature_b64", &self.signature)
     }
 }
 

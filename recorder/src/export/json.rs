@@ -7,7 +7,7 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::bodies;
-use crate::model::{Bytes, Cut, RealNanos, Task};
+use crate::model::{Bytes, Coverage, Cut, RealNanos, Task};
 use crate::verify::{Entry, Verified};
 
 /// What a record alone doesn't say.
@@ -17,6 +17,8 @@ pub struct Context<'a> {
     pub host: Option<&'a Bytes>,
     /// Name in the login witness of its session.
     pub user: Option<&'a Bytes>,
+    /// The last word of its session about its coverage.
+    pub coverage: Option<&'a Coverage>,
 }
 
 /// One record as an object; serialize it with [`super::write_line`].
@@ -46,9 +48,9 @@ impl Serialize for Event<'_> {
         map.serialize_entry("task", &record.task.as_deref().map(TaskJson))?;
         let user = record.task.as_deref().map(|task| UserJson { task, name: self.context.user });
         map.serialize_entry("user", &user)?;
-        // Grants are matched by a later step of the project; until then nothing is known about them.
-        map.serialize_entry("grant", &None::<()>)?;
-        map.serialize_entry("coverage", &None::<()>)?;
+        let coverage = self.context.coverage;
+        map.serialize_entry("grant", &coverage.and_then(Coverage::request).map(Shown))?;
+        map.serialize_entry("coverage", &coverage.map(|c| c.state.name()))?;
         map.serialize_entry("flags", &record.flags.names().collect::<Vec<_>>())?;
         map.serialize_entry("cut", &bodies::cut(&record.body).map(CutJson))?;
         map.serialize_entry("boot_id", &Shown(boot))?;

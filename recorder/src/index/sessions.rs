@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Known;
-use crate::model::{Body, Bytes, Elevation, LogId, LoginWitness, RealNanos, SessionId, TtyOp};
+use crate::model::{
+    Body, Bytes, CoverageState, Digest, Elevation, LogId, LoginWitness, RealNanos, SessionId, TtyOp,
+};
 use crate::verify::{Entry, Report, Verified};
 
 /// What is known about one session. Counts are counted from verified records, not taken from its end record.
@@ -17,6 +19,13 @@ pub struct SessionInfo {
     pub login: Option<LoginWitness>,
     /// How it became privileged.
     pub elevation: Option<Elevation>,
+    /// The person it is tied to.
+    pub person: Option<Bytes>,
+    /// The grant of the last stretch that one covered, or the nearest miss.
+    pub grant: Option<Digest>,
+    /// The worst coverage of any stretch: nothing covered it, the glass was broken, covered throughout. `None` if no
+    /// grants were watched.
+    pub coverage: Option<CoverageState>,
     /// Time of its first record.
     pub start: Option<RealNanos>,
     /// Time of its end record; `None` if there is none.
@@ -74,6 +83,16 @@ impl Sessions {
                 info.end = Some(entry.time);
                 info.open = false;
             }
+            Body::Coverage(coverage) => {
+                if !coverage.person.is_empty() {
+                    info.person = Some(coverage.person.clone());
+                }
+                info.grant = coverage.request().or(info.grant);
+                // The numbers rise with what an auditor has to look at.
+                let worst =
+                    info.coverage.map_or(coverage.state.code(), |c| c.code().max(coverage.state.code()));
+                info.coverage = Some(CoverageState::from_code(worst));
+            }
             Body::Exec(_) => info.execs += 1,
             Body::File(..) => info.files += 1,
             Body::Tty(TtyOp::Output, tty) => {
@@ -109,6 +128,9 @@ fn empty(id: SessionId) -> SessionInfo {
         host: None,
         login: None,
         elevation: None,
+        person: None,
+        grant: None,
+        coverage: None,
         start: None,
         end: None,
         open: false,

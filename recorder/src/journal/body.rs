@@ -197,6 +197,8 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
         Body::SessionOpened(x) => put_serde(out, x),
         Body::SessionClosed(x) => put_serde(out, x),
         Body::Storage(x) => put_serde(out, x),
+        Body::Coverage(x) => put_serde(out, x),
+        Body::Grant(x) => put_serde(out, x),
         Body::Unknown { bytes, .. } => out.extend_from_slice(bytes),
     }
 }
@@ -232,6 +234,8 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::SESSION_OPENED => Body::SessionOpened(get_serde(raw)?),
         Kind::SESSION_CLOSED => Body::SessionClosed(get_serde(raw)?),
         Kind::STORAGE => Body::Storage(get_serde(raw)?),
+        Kind::COVERAGE => Body::Coverage(get_serde(raw)?),
+        Kind::GRANT => Body::Grant(get_serde(raw)?),
         kind => Body::Unknown { kind, bytes: raw.to_vec() },
     })
 }
@@ -291,6 +295,11 @@ pub(super) fn interned_len(body: &Body) -> usize {
         }
         Body::Loss(x) => x.class.len() + x.ring.len(),
         Body::Storage(x) => x.operation.len(),
+        Body::Coverage(x) => x.person.len() + x.incident.len(),
+        Body::Grant(x) => [&x.kind, &x.signer, &x.person, &x.key, &x.text, &x.bytes, &x.signature]
+            .map(Bytes::len)
+            .iter()
+            .sum(),
         Body::Unknown { bytes, .. } => bytes.len(),
         _ => 0,
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Boot, BootNanos, Cred, Exec, Exit, File, FileOp, Fork, Heartbeat, Jump, Loss, SessionClosed, SessionEnd,
-    SessionOpened, SessionStart, Stop, StorageFault, Task, Tty, TtyOp,
+    Boot, BootNanos, Coverage, Cred, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat, Jump, Loss,
+    SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task, Tty, TtyOp,
 };
 
 macro_rules! kinds {
@@ -63,6 +63,8 @@ kinds! {
     SESSION_START = 48, "session_start";
     /// A session ended.
     SESSION_END = 49, "session_end";
+    /// Whether a grant allows what the session does changed.
+    COVERAGE = 50, "coverage";
     /// The recorder started.
     BOOT = 256, "boot";
     /// The recorder lives.
@@ -79,6 +81,8 @@ kinds! {
     SESSION_CLOSED = 262, "session_closed";
     /// Storage failed.
     STORAGE = 263, "storage";
+    /// A grant's document came, or its state changed.
+    GRANT = 264, "grant";
 }
 
 impl Kind {
@@ -105,6 +109,7 @@ impl Kind {
                 | Self::CRED
                 | Self::SESSION_START
                 | Self::SESSION_END
+                | Self::COVERAGE
                 | Self::BOOT
                 | Self::LOSS
                 | Self::JUMP
@@ -112,6 +117,7 @@ impl Kind {
                 | Self::SESSION_OPENED
                 | Self::SESSION_CLOSED
                 | Self::STORAGE
+                | Self::GRANT
         )
     }
 }
@@ -208,6 +214,8 @@ pub enum Body {
     SessionOpened(SessionOpened),
     SessionClosed(SessionClosed),
     Storage(StorageFault),
+    Coverage(Box<Coverage>),
+    Grant(Box<Grant>),
     /// A kind that this version doesn't know, as stored.
     Unknown {
         kind: Kind,
@@ -240,6 +248,8 @@ impl Body {
             Self::SessionOpened(_) => Kind::SESSION_OPENED,
             Self::SessionClosed(_) => Kind::SESSION_CLOSED,
             Self::Storage(_) => Kind::STORAGE,
+            Self::Coverage(_) => Kind::COVERAGE,
+            Self::Grant(_) => Kind::GRANT,
             Self::Unknown { kind, .. } => *kind,
         }
     }

@@ -10,7 +10,9 @@ mod tree;
 
 pub use builder::Builder;
 
-use crate::model::{Cred, Exec, Exit, File, FileOp, Jump, Loss, RealNanos, SessionEnd, SessionStart};
+use crate::model::{
+    Coverage, Cred, Exec, Exit, File, FileOp, Jump, Loss, RealNanos, SessionEnd, SessionStart,
+};
 
 /// One line of the story.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +41,8 @@ pub struct Ended {
 pub enum What {
     /// The session began.
     Start(Box<SessionStart>),
+    /// Whether a grant covers what follows.
+    Coverage(Box<Coverage>),
     /// The session ended.
     End(SessionEnd),
     /// A program ran.
