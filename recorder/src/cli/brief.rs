@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    Body, Bytes, Coverage, Cred, Digest, Exec, Exit, File, FileOp, Grant, Jump, Loss, Record, SessionId, Tty,
+    Body, Bytes, CoverageChange, Cred, Digest, Exec, Exit, File, FileOp, Grant, Jump, Loss, Record, SessionId, Tty,
     TtyOp,
 };
 
@@ -53,15 +53,15 @@ pub(crate) fn body(record: &Record) -> String {
 }
 
 /// Whether a grant covers the session.
-pub(crate) fn coverage(coverage: &Coverage) -> String {
-    let mut text = coverage.state.name().replace('_', " ");
-    if let Some(reason) = coverage.state.reason() {
-        let _ = write!(text, " ({})", reason.replace('_', " "));
+pub(crate) fn coverage(change: &CoverageChange) -> String {
+    let mut text = change.coverage.name().replace('_', " ");
+    if let Some(reason) = change.coverage.reason() {
+        let _ = write!(text, ", {}", reason.name().replace('_', " "));
     }
-    if let Some(request) = coverage.request() {
-        let _ = write!(text, ", grant {}", digest(request));
+    if let Some(grant) = change.coverage.grant() {
+        let _ = write!(text, " by grant {}", digest(grant));
     }
-    for (what, bytes) in [("for", &coverage.person), ("incident", &coverage.incident)] {
+    for (what, bytes) in [("for", &change.person), ("incident", &change.incident)] {
         if !bytes.is_empty() {
             let _ = write!(text, " {what} {}", bytes.escaped());
         }

@@ -10,7 +10,7 @@ use crate::export::ElevationJson;
 use crate::export::json::{Shown, auid, put_opt, rfc3339};
 use crate::export::{write_line, write_pretty};
 use crate::index::{SessionInfo, Sessions};
-use crate::model::{Bytes, CoverageState};
+use crate::model::{Bytes, Coverage, Uncovered};
 use crate::verify::{Entry, Verified, VerifyError};
 
 /// Arguments of `recorder sessions`.
@@ -86,7 +86,7 @@ fn row(s: &SessionInfo) -> Vec<String> {
         s.id.to_string(),
         shown(s.host.as_ref()),
         shown(login.map(|l| &l.user)),
-        s.coverage.map_or("-", |c| c.reason().unwrap_or_else(|| c.name())).to_owned(),
+        s.coverage.map_or("-", |c| c.reason().map_or(c.name(), Uncovered::name)).to_owned(),
         elevation
             .map_or_else(|| "-".to_owned(), |e| format!("{}>{} {}", e.from.euid, e.to.euid, e.via.name())),
         shown(login.map(|l| &l.remote)),
@@ -120,8 +120,8 @@ impl Serialize for Json<'_> {
         map.serialize_entry("end", &info.end.map(rfc3339))?;
         map.serialize_entry("open", &info.open)?;
         map.serialize_entry("grant", &info.grant.map(Shown))?;
-        map.serialize_entry("coverage", &info.coverage.map(CoverageState::name))?;
-        map.serialize_entry("coverage_reason", &info.coverage.and_then(CoverageState::reason))?;
+        map.serialize_entry("coverage", &info.coverage.map(Coverage::name))?;
+        map.serialize_entry("coverage_reason", &info.coverage.and_then(Coverage::reason).map(Uncovered::name))?;
         put_opt(&mut map, "tty", "tty_b64", text(login.map(|l| &l.tty)).as_ref())?;
         put_opt(&mut map, "remote", "remote_b64", text(login.map(|l| &l.remote)).as_ref())?;
         map.serialize_entry("execs", &info.execs)?;

@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer};
 
 use super::json::{Shown, auid, put_bytes, put_list, put_opt, rfc3339};
 use crate::model::{
-    Body, Boot, Caps, ClockPair, Coverage, Cred, Cut, Elevation, Exec, Exit, File, FileOp, Grant, Heartbeat,
-    Ids, Jump, LoginWitness, Loss, SessionClosed, SessionEnd, SessionStart, StorageFault, TaskId, Tty,
+    Body, Boot, Caps, ClockPair, CoverageChange, Cred, Cut, Elevation, Exec, Exit, File, FileOp, Grant, Heartbeat,
+    Ids, Jump, LoginWitness, Loss, SessionClosed, SessionEnd, SessionStart, StorageFault, TaskId, Tty, Uncovered,
 };
 
 /// What was cut in a record, wherever its kind keeps that.
@@ -87,12 +87,12 @@ impl Fields for Exec {
     }
 }
 
-impl Fields for Coverage {
+impl Fields for CoverageChange {
     fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         map.serialize_entry("from_ns", &self.from.get())?;
-        map.serialize_entry("state", self.state.name())?;
-        map.serialize_entry("reason", &self.state.reason())?;
-        map.serialize_entry("grant", &self.request().map(Shown))?;
+        map.serialize_entry("state", self.coverage.name())?;
+        map.serialize_entry("reason", &self.coverage.reason().map(Uncovered::name))?;
+        map.serialize_entry("grant", &self.coverage.grant().map(Shown))?;
         put_bytes(map, "person", "person_b64", &self.person)?;
         put_bytes(map, "incident", "incident_b64", &self.incident)
     }

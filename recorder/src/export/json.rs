@@ -7,7 +7,7 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::bodies;
-use crate::model::{Bytes, Coverage, Cut, RealNanos, Task};
+use crate::model::{Bytes, CoverageChange, Cut, RealNanos, Task};
 use crate::verify::{Entry, Verified};
 
 /// What a record alone doesn't say.
@@ -18,7 +18,7 @@ pub struct Context<'a> {
     /// Name in the login witness of its session.
     pub user: Option<&'a Bytes>,
     /// The last word of its session about its coverage.
-    pub coverage: Option<&'a Coverage>,
+    pub coverage: Option<&'a CoverageChange>,
 }
 
 /// One record as an object; serialize it with [`super::write_line`].
@@ -49,8 +49,8 @@ impl Serialize for Event<'_> {
         let user = record.task.as_deref().map(|task| UserJson { task, name: self.context.user });
         map.serialize_entry("user", &user)?;
         let coverage = self.context.coverage;
-        map.serialize_entry("grant", &coverage.and_then(Coverage::request).map(Shown))?;
-        map.serialize_entry("coverage", &coverage.map(|c| c.state.name()))?;
+        map.serialize_entry("grant", &coverage.and_then(|c| c.coverage.grant()).map(Shown))?;
+        map.serialize_entry("coverage", &coverage.map(|c| c.coverage.name()))?;
         map.serialize_entry("flags", &record.flags.names().collect::<Vec<_>>())?;
         map.serialize_entry("cut", &bodies::cut(&record.body).map(CutJson))?;
         map.serialize_entry("boot_id", &Shown(boot))?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::model::{Body, Bytes, Coverage, LogId, LoginWitness, SessionId};
+use crate::model::{Body, Bytes, CoverageChange, LogId, LoginWitness, SessionId};
 use crate::verify::Entry;
 
 /// Grows with the entries that went by. One login witness is kept for each session, one name for each log.
@@ -10,7 +10,7 @@ use crate::verify::Entry;
 pub struct Known {
     hosts: HashMap<LogId, Bytes>,
     logins: HashMap<SessionId, LoginWitness>,
-    coverage: HashMap<SessionId, Coverage>,
+    coverage: HashMap<SessionId, CoverageChange>,
 }
 
 impl Known {
@@ -24,14 +24,14 @@ impl Known {
                 self.logins.entry(session).or_insert_with(|| start.login.clone());
             }
             (Body::Coverage(coverage), Some(session)) => {
-                self.coverage.insert(session, Coverage::clone(coverage));
+                self.coverage.insert(session, CoverageChange::clone(coverage));
             }
             _ => {}
         }
     }
 
     /// What the last word of the entry's session says about its coverage.
-    pub fn coverage(&self, entry: &Entry) -> Option<&Coverage> {
+    pub fn coverage(&self, entry: &Entry) -> Option<&CoverageChange> {
         self.coverage.get(&entry.session?)
     }
 

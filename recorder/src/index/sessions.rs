@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Known;
 use crate::model::{
-    Body, Bytes, CoverageState, Digest, Elevation, LogId, LoginWitness, RealNanos, SessionId, TtyOp,
+    Body, Bytes, Coverage, Digest, Elevation, LogId, LoginWitness, RealNanos, SessionId, TtyOp,
 };
 use crate::verify::{Entry, Report, Verified};
 
@@ -21,11 +21,11 @@ pub struct SessionInfo {
     pub elevation: Option<Elevation>,
     /// The person it is tied to.
     pub person: Option<Bytes>,
-    /// The grant of the last stretch that one covered, or the nearest miss.
+    /// The grant of the last stretch that one covered.
     pub grant: Option<Digest>,
     /// The worst coverage of any stretch: nothing covered it, the glass was broken, covered throughout. `None` if no
     /// grants were watched.
-    pub coverage: Option<CoverageState>,
+    pub coverage: Option<Coverage>,
     /// Time of its first record.
     pub start: Option<RealNanos>,
     /// Time of its end record; `None` if there is none.
@@ -83,15 +83,15 @@ impl Sessions {
                 info.end = Some(entry.time);
                 info.open = false;
             }
-            Body::Coverage(coverage) => {
-                if !coverage.person.is_empty() {
-                    info.person = Some(coverage.person.clone());
+            Body::Coverage(change) => {
+                if !change.person.is_empty() {
+                    info.person = Some(change.person.clone());
                 }
-                info.grant = coverage.request().or(info.grant);
-                // The numbers rise with what an auditor has to look at.
-                let worst =
-                    info.coverage.map_or(coverage.state.code(), |c| c.code().max(coverage.state.code()));
-                info.coverage = Some(CoverageState::from_code(worst));
+                info.grant = change.coverage.grant().or(info.grant);
+                let worse = |known: Coverage| change.coverage.concern() > known.concern();
+                if info.coverage.is_none_or(worse) {
+                    info.coverage = Some(change.coverage);
+                }
             }
             Body::Exec(_) => info.execs += 1,
             Body::File(..) => info.files += 1,

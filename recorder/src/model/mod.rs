@@ -6,6 +6,7 @@
 mod bytes;
 mod captured;
 mod control;
+mod coverage;
 mod event;
 mod grant;
 mod id;
@@ -18,7 +19,8 @@ pub use control::{
     Stop, StorageFault,
 };
 pub use event::{Caps, Cred, Cut, CutField, Exec, Exit, File, FileOp, Fork, Ids, Task, Tty, TtyOp};
-pub use grant::{Coverage, CoverageState, Grant, GrantAct};
+pub use coverage::{Coverage, CoverageChange, Uncovered};
+pub use grant::{Grant, GrantAct};
 pub use id::{BootId, BootNanos, Digest, LogId, Mark, RealNanos, SessionId, StreamNo, TaskId};
 pub use record::{Body, Flags, Kind, Record};
 

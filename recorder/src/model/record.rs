@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Boot, BootNanos, Coverage, Cred, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat, Jump, Loss,
+    Boot, BootNanos, CoverageChange, Cred, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat, Jump, Loss,
     SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task, Tty, TtyOp,
 };
 
@@ -214,7 +214,7 @@ pub enum Body {
     SessionOpened(SessionOpened),
     SessionClosed(SessionClosed),
     Storage(StorageFault),
-    Coverage(Box<Coverage>),
+    Coverage(Box<CoverageChange>),
     Grant(Box<Grant>),
     /// A kind that this version doesn't know, as stored.
     Unknown {

@@ -11,7 +11,7 @@ mod tree;
 pub use builder::Builder;
 
 use crate::model::{
-    Coverage, Cred, Exec, Exit, File, FileOp, Jump, Loss, RealNanos, SessionEnd, SessionStart,
+    CoverageChange, Cred, Exec, Exit, File, FileOp, Jump, Loss, RealNanos, SessionEnd, SessionStart,
 };
 
 /// One line of the story.
@@ -42,7 +42,7 @@ pub enum What {
     /// The session began.
     Start(Box<SessionStart>),
     /// Whether a grant covers what follows.
-    Coverage(Box<Coverage>),
+    Coverage(Box<CoverageChange>),
     /// The session ended.
     End(SessionEnd),
     /// A program ran.
