@@ -6,11 +6,13 @@ use super::event::serde_as_code;
 use super::{Bytes, Digest, RealNanos};
 
 /// What happened to a document, or to what decides about documents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum GrantAct {
-    /// A document came whose signature is good.
+    /// A document came whose signature is good and whose signer may sign. `text` says why the book does not follow it, if
+    /// it does not.
+    #[default]
     Received,
-    /// A document came and was refused; `text` says why.
+    /// A document came that is none, or that nobody who may has signed; `text` says why.
     Refused,
     /// A request's state changed; `text` is the new one.
     State,
@@ -62,7 +64,7 @@ impl GrantAct {
 serde_as_code!(GrantAct);
 
 /// A record of the log: a document, a state, or a list that decides.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// What happened.
     pub act: GrantAct,

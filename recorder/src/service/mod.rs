@@ -4,6 +4,7 @@
 //! when the disk is slow the channel fills, then the rings, and what no longer fits is counted by the kernel side.
 
 mod boot;
+mod grants;
 mod host;
 mod pulse;
 mod pump;
@@ -18,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use self::grants::Desk;
 use crate::{
     capture::{Backend, BackendChoice, Capture, CaptureConfig, InputMode, LoadError},
     config::{BackendKey, Config, InputKey, ScopeKey},
@@ -46,6 +48,9 @@ pub enum ServiceError {
         /// Why.
         source: std::io::Error,
     },
+    /// What the journal remembers of grants can't be read.
+    #[error("the grants in the journal: {0}")]
+    Grants(String),
     /// A thread ended by a fault of ours.
     #[error("the {0} thread failed")]
     Thread(&'static str),
@@ -101,6 +106,10 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     if let Some(why) = capture.refused() {
         observer.say(&format!("backend {} ({why})", capture.backend().name()));
     }
+    // Before the journal is opened for writing: what it remembers is read as it lies there.
+    let host = String::from_utf8_lossy(&boot::host_name()).into_owned();
+    let desk = Desk::open(&config.grants, &host, &config.journal_dir, boot, clock::pair())
+        .map_err(|e| ServiceError::Grants(e.to_string()))?;
     let (mut journal, opened) =
         Writer::open(writer_config(config), RealDisk, OsEntropy, boot, clock::pair())?;
     let log = opened.log.to_string();
@@ -135,7 +144,7 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let journal_dir = config.journal_dir.clone();
     let pump = std::thread::Builder::new()
         .name("pump".into())
-        .spawn(move || pump::run(capture, seeded, &to_writer, &pump_stop, &journal_dir))
+        .spawn(move || pump::run(capture, seeded, desk, &to_writer, &pump_stop, &journal_dir))
         .map_err(host_error("cannot start the pump"))?;
 
     observer.ready();

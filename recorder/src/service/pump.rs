@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{StopFlag, host::RunningHost, pulse::Pulse};
+use super::{StopFlag, grants::Desk, host::RunningHost, pulse::Pulse};
 use crate::{
     capture::{Capture, Seeded},
     model::Record,
@@ -35,6 +35,7 @@ const RECONCILE: Duration = Duration::from_secs(5);
 pub(super) fn run(
     mut capture: Capture,
     seeded: Seeded,
+    mut desk: Option<Desk>,
     writer: &SyncSender<Batch>,
     stop: &StopFlag,
     journal_dir: &Path,
@@ -72,8 +73,13 @@ pub(super) fn run(
                 capture.forget(*mark);
             }
         }
+        if let Some(desk) = &mut desk {
+            let round = desk.round(now.boot, std::mem::take(&mut batch.tracked));
+            (batch.tracked, batch.control) = (round.tracked, round.control);
+        }
         let hooks = capture.hooks().len();
-        batch.control = pulse.due(now, tracker.open_sessions(), capture.counts(), journal_dir, hooks);
+        let beats = pulse.due(now, tracker.open_sessions(), capture.counts(), journal_dir, hooks);
+        batch.control.extend(beats);
         let something = !batch.tracked.is_empty() || !batch.control.is_empty();
         // The writer is gone only after a fault, which ends the service.
         if (something && writer.send(batch).is_err()) || last {

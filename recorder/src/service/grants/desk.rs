@@ -1,0 +1,278 @@
+//! Takes documents in, keeps the book, and turns what changes into records.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use jiff::tz::TimeZone;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    intake::{Intake, Pair},
+    memory::{self, Memory},
+    watch::Watch,
+};
+use crate::{
+    config::Grants,
+    grant::{
+        AllowedSigners, Book, Clock, Document, NAMESPACE, Policy, State, Statement, Verdict, Verified,
+        verify_signature,
+    },
+    model::{
+        Body, BootId, BootNanos, Bytes, ClockPair, Digest, Flags, Grant, GrantAct, RealNanos, Record,
+    },
+    session::Tracked,
+    verify::VerifyError,
+};
+
+/// Between looks at the directory and at the lists.
+const LOOK_NS: u64 = 1_000_000_000;
+
+/// A list that decides, as it was read last.
+#[derive(Debug)]
+struct List {
+    path: PathBuf,
+    act: GrantAct,
+    digest: Option<Digest>,
+}
+
+impl List {
+    /// Its bytes if they are others than last time; a file that is not there is an empty list.
+    fn changed(&mut self) -> Option<Vec<u8>> {
+        let bytes = fs::read(&self.path).unwrap_or_default();
+        let digest = Digest::new(Sha256::digest(&bytes).into());
+        (self.digest.replace(digest) != Some(digest)).then_some(bytes)
+    }
+}
+
+/// Everything about grants that the daemon knows.
+#[derive(Debug)]
+pub(in crate::service) struct Desk {
+    intake: Intake,
+    policy: List,
+    signers: List,
+    allowed: AllowedSigners,
+    book: Book,
+    clock: Clock,
+    states: BTreeMap<Digest, State>,
+    watch: Watch,
+    looked: Option<BootNanos>,
+}
+
+/// What a round came to.
+#[derive(Debug, Default)]
+pub(in crate::service) struct Round {
+    /// Changes of coverage.
+    pub(in crate::service) tracked: Vec<Tracked>,
+    /// Records of the log.
+    pub(in crate::service) control: Vec<Record>,
+}
+
+impl Desk {
+    /// The desk with what the journal remembers; `None` if nothing is configured and no list of signers exists.
+    pub(in crate::service) fn open(
+        config: &Grants,
+        host: &str,
+        journal: &Path,
+        boot: BootId,
+        now: ClockPair,
+    ) -> Result<Option<Self>, VerifyError> {
+        if !config.named && !config.allowed_signers.exists() {
+            return Ok(None);
+        }
+        let memory =
+            if journal.exists() { memory::recall(journal, boot)? } else { Memory::default() };
+        let list = |path: &Path, act| List { path: path.to_path_buf(), act, digest: None };
+        let mut desk = Self {
+            intake: Intake::new(&config.dir),
+            policy: list(&config.policy, GrantAct::Policy),
+            signers: list(&config.allowed_signers, GrantAct::Signers),
+            allowed: AllowedSigners::default(),
+            book: Book::new(Policy::default(), host),
+            clock: Clock::new(anchor(&memory, now)),
+            states: BTreeMap::new(),
+            watch: Watch::default(),
+            looked: None,
+        };
+        for kept in memory.documents {
+            desk.intake.known(kept.bytes.as_slice(), kept.signature.as_slice());
+            // It was good when it was received, and the journal says so; who may sign today is another question.
+            if let Ok(document) = Document::parse(kept.bytes.as_slice()) {
+                desk.book.insert(Verified {
+                    document,
+                    principal: kept.signer.as_utf8().unwrap_or_default().to_owned(),
+                    key: kept.key.as_utf8().unwrap_or_default().to_owned(),
+                    received: kept.received,
+                });
+            }
+        }
+        Ok(Some(desk))
+    }
+
+    /// One round: looks at the directory and the lists when it is time, judges what tracking gave out.
+    pub(in crate::service) fn round(&mut self, now: BootNanos, tracked: Vec<Tracked>) -> Round {
+        let mut round = Round::default();
+        let due = self.looked.is_none_or(|last| now.since(last) >= LOOK_NS);
+        if due {
+            // First, so that a session that begins in this round is judged by what lay there before.
+            self.looked = Some(now);
+            self.lists(now, &mut round.control);
+            for pair in self.intake.news() {
+                let record = self.receive(&pair, now);
+                if record.act == GrantAct::Refused {
+                    self.intake.put_aside(&pair);
+                }
+                round.control.push(control(now, record));
+            }
+            self.changed_states(now, &mut round.control);
+        }
+        round.tracked = self.watch.pass(tracked, &self.book, &self.clock);
+        if due {
+            round.tracked.extend(self.watch.again(now, &self.book, &self.clock));
+        }
+        round
+    }
+
+    fn lists(&mut self, now: BootNanos, out: &mut Vec<Record>) {
+        if let Some(bytes) = self.signers.changed() {
+            // Times without a zone are the host's, as ssh-keygen reads them.
+            let read = AllowedSigners::parse(&bytes, &TimeZone::system());
+            let fault = read.as_ref().err().map(ToString::to_string).or_else(|| faults(read.as_ref().ok()?));
+            self.allowed = read.unwrap_or_default();
+            out.push(control(now, listed(&self.signers, fault, self.clock.real(now))));
+        }
+        if let Some(bytes) = self.policy.changed() {
+            let read = std::str::from_utf8(&bytes)
+                .map_err(|_| "the text is not UTF-8".to_owned())
+                .and_then(|text| Policy::parse(text).map_err(|e| e.to_string()));
+            let fault = read.as_ref().err().cloned();
+            // A policy that can't be read allows nothing.
+            self.book.set_policy(read.unwrap_or_default());
+            out.push(control(now, listed(&self.policy, fault, self.clock.real(now))));
+        }
+    }
+
+    /// Checks a pair and enters it into the book; gives the record that says what came of it.
+    fn receive(&mut self, pair: &Pair, now: BootNanos) -> Grant {
+        let received = self.clock.real(now);
+        let mut record = Grant {
+            act: GrantAct::Refused,
+            document: Digest::new(Sha256::digest(&pair.document).into()),
+            received,
+            bytes: Bytes::from(pair.document.as_slice()),
+            signature: Bytes::from(pair.signature.as_slice()),
+            ..Grant::default()
+        };
+        match self.check(pair, received, &mut record) {
+            Ok(verified) => {
+                record.act = GrantAct::Received;
+                if let Verdict::Refused(why) = self.book.insert(verified) {
+                    // Kept all the same: by another policy it may count, and it belongs to the story.
+                    record.text = Bytes::from(why.to_string().as_str());
+                }
+            }
+            Err(why) => record.text = Bytes::from(why.as_str()),
+        }
+        record
+    }
+
+    /// Fills in what is known about it on the way.
+    fn check(&self, pair: &Pair, received: RealNanos, record: &mut Grant) -> Result<Verified, String> {
+        let document = Document::parse(&pair.document).map_err(|e| e.to_string())?;
+        record.kind = Bytes::from(document.statement.kind());
+        record.signer = Bytes::from(document.signer.as_str());
+        (record.request, record.person) = self.about(&document);
+        let signed = verify_signature(&pair.document, &pair.signature).map_err(|e| e.to_string())?;
+        let key = signed.key.fingerprint();
+        record.key = Bytes::from(key.as_str());
+        self.allowed
+            .allows(&document.signer, &signed.key, NAMESPACE, received)
+            .map_err(|e| e.to_string())?;
+        Ok(Verified { principal: document.signer.clone(), document, key, received })
+    }
+
+    /// The request that a document is about, and whom that is for.
+    fn about(&self, document: &Document) -> (Digest, Bytes) {
+        let of = |request: Digest| {
+            let person = self.book.grant(&request).map(|grant| grant.request.person.as_str());
+            (request, Bytes::from(person.unwrap_or_default()))
+        };
+        match &document.statement {
+            Statement::Request(r) | Statement::BreakGlass(r) => (document.id, Bytes::from(r.person.as_str())),
+            Statement::Approval(a) | Statement::Rejection(a) | Statement::Revocation(a) => of(a.request),
+            Statement::Extension(extension) => of(extension.request),
+            Statement::Note(note) => (Digest::default(), Bytes::from(note.person.as_str())),
+        }
+    }
+
+    fn changed_states(&mut self, now: BootNanos, out: &mut Vec<Record>) {
+        let real = self.clock.real(now);
+        for grant in self.book.grants() {
+            let state = grant.state(real);
+            if self.states.insert(grant.id, state) == Some(state) {
+                continue;
+            }
+            let record = Grant {
+                act: GrantAct::State,
+                document: grant.id,
+                request: grant.id,
+                person: Bytes::from(grant.request.person.as_str()),
+                received: real,
+                text: Bytes::from(state.to_string().as_str()),
+                ..Grant::default()
+            };
+            out.push(control(now, record));
+        }
+    }
+}
+
+/// Trusted time goes on from where this boot's first recorder began; in a new boot it does not fall behind what the
+/// journal has seen.
+fn anchor(memory: &Memory, now: ClockPair) -> ClockPair {
+    memory.anchor.unwrap_or(ClockPair { boot: now.boot, real: now.real.max(memory.latest) })
+}
+
+/// Lines of a list of signers that were left out, in words.
+fn faults(list: &AllowedSigners) -> Option<String> {
+    let faults: Vec<String> =
+        list.faults().iter().take(5).map(|fault| format!("line {}: {}", fault.line, fault.why)).collect();
+    (!faults.is_empty()).then(|| faults.join("; "))
+}
+
+fn listed(list: &List, fault: Option<String>, received: RealNanos) -> Grant {
+    if let Some(fault) = &fault {
+        tracing::error!(path = %list.path.display(), fault, "a list that decides about grants has faults");
+    }
+    Grant {
+        act: list.act,
+        document: list.digest.unwrap_or_default(),
+        received,
+        text: Bytes::from(fault.unwrap_or_default().as_str()),
+        ..Grant::default()
+    }
+}
+
+fn control(now: BootNanos, grant: Grant) -> Record {
+    let body = Body::Grant(Box::new(grant));
+    Record { boot_ns: now, cpu: u16::MAX, flags: Flags::default(), task: None, body }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(boot: u64, real: u64) -> ClockPair {
+        ClockPair { boot: BootNanos::new(boot), real: RealNanos::new(real) }
+    }
+
+    #[test]
+    fn h7_a_clock_that_was_set_back_between_two_runs_opens_nothing() {
+        let same_boot = Memory { anchor: Some(pair(5, 1000)), latest: RealNanos::new(5000), ..Memory::default() };
+        assert_eq!(anchor(&same_boot, pair(900, 10)), pair(5, 1000));
+        let new_boot = Memory { latest: RealNanos::new(5000), ..Memory::default() };
+        assert_eq!(anchor(&new_boot, pair(7, 10)), pair(7, 5000));
+        assert_eq!(anchor(&Memory::default(), pair(7, 10)), pair(7, 10));
+    }
+}

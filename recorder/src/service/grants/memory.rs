@@ -1,0 +1,53 @@
+//! The journal is the memory: which documents were received, and which time was trusted last. Deleting a revocation and
+//! starting again revives nothing, and a clock that was moved while nobody looked opens no window.
+
+use std::path::Path;
+
+use crate::{
+    model::{Body, BootId, Bytes, ClockPair, GrantAct, RealNanos},
+    verify::{self, Options, VerifyError},
+};
+
+/// A document as the journal has it.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) bytes: Bytes,
+    pub(super) signature: Bytes,
+    pub(super) signer: Bytes,
+    pub(super) key: Bytes,
+    pub(super) received: RealNanos,
+}
+
+/// What the journal remembers.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) documents: Vec<Kept>,
+    /// First trusted pair of this boot, if the recorder ran in it already.
+    pub(super) anchor: Option<ClockPair>,
+    /// The latest time that any record bears.
+    pub(super) latest: RealNanos,
+}
+
+/// Reads what verifies. A journal that can't be read is reported by who opens it for writing; here it is empty.
+pub(super) fn recall(dir: &Path, boot: BootId) -> Result<Memory, VerifyError> {
+    let mut memory = Memory::default();
+    let (_, entries) = verify::read(dir, &Options::default())?;
+    for entry in entries {
+        let entry = entry?;
+        memory.latest = memory.latest.max(entry.time);
+        match &entry.record.body {
+            Body::Boot(body) if body.boot_id == boot => {
+                memory.anchor.get_or_insert(body.clock);
+            }
+            Body::Grant(grant) if grant.act == GrantAct::Received => memory.documents.push(Kept {
+                bytes: grant.bytes.clone(),
+                signature: grant.signature.clone(),
+                signer: grant.signer.clone(),
+                key: grant.key.clone(),
+                received: grant.received,
+            }),
+            _ => {}
+        }
+    }
+    Ok(memory)
+}
