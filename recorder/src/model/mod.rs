@@ -6,6 +6,7 @@
 mod bytes;
 mod captured;
 mod control;
+mod coverage;
 mod event;
 mod id;
 mod record;
@@ -16,6 +17,7 @@ pub use control::{
     Boot, ClockPair, EndReason, Heartbeat, Jump, Loss, LossReason, PreviousEnd, SessionClosed, SessionOpened,
     Stop, StorageFault,
 };
+pub use coverage::{Coverage, Uncovered};
 pub use event::{Caps, Cred, Cut, CutField, Exec, Exit, File, FileOp, Fork, Ids, Task, Tty, TtyOp};
 pub use id::{BootId, BootNanos, Digest, LogId, Mark, RealNanos, SessionId, StreamNo, TaskId};
 pub use record::{Body, Flags, Kind, Record};
