@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use schema::duration;
 pub use schema::{BackendKey, EnforcementKey, InputKey, ScopeKey};
 
 /// Where the configuration lies unless it is named.

@@ -128,7 +128,7 @@ pub(super) fn size(text: &str) -> Option<u64> {
 }
 
 /// `"15m"` as a duration.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (n, unit) = split(text)?;
     let factor: u64 = match unit {
         "s" => 1,
