@@ -192,12 +192,11 @@ fn parse_line(number: usize, line: &[u8], zone: &TimeZone) -> Result<Option<Line
         return Ok(None);
     }
     let (principals, rest) = first_token(line)?;
-    let (options, key) = match read_key(rest) {
-        Some(key) => (&[][..], key),
-        None => {
-            let (options, rest) = split_options(rest)?;
-            (options, read_key(skip(rest, b" \t")).ok_or("no key that OpenSSH knows")?)
-        }
+    let (options, key) = if let Some(key) = read_key(rest) {
+        (&[][..], key)
+    } else {
+        let (options, rest) = split_options(rest)?;
+        (options, read_key(skip(rest, b" \t")).ok_or("no key that OpenSSH knows")?)
     };
     Ok(Some(Line { number, principals, key, options: parse_options(options, zone)? }))
 }
