@@ -85,6 +85,27 @@ pub(crate) fn parse_time(text: &str) -> Result<RealNanos, String> {
     })
 }
 
+/// A moment that may lie ahead: as [`parse_time`], but `now` instead of an age, which would be read as the past.
+pub(crate) fn parse_moment(text: &str) -> Result<RealNanos, String> {
+    let now = Timestamp::now();
+    let time = if text == "now" { Some(now) } else { None };
+    let read = || if parse_duration(text).is_some() { None } else { parse_time_at(text, now) };
+    time.map(|t| t.as_second().unsigned_abs().saturating_mul(1_000_000_000))
+        .map(RealNanos::new)
+        .or_else(read)
+        .ok_or_else(|| {
+            "expected `now` or a time such as 2026-11-21T02:31:00Z, 2026-11-21 02:31 (UTC), @1795228260"
+                .to_owned()
+        })
+}
+
+/// Nanoseconds of a length of time such as `90s`, `15m`, `1h30m`, `3d`; more than nothing.
+pub(crate) fn parse_span(text: &str) -> Result<u64, String> {
+    parse_duration(text)
+        .filter(|nanos| *nanos > 0)
+        .ok_or_else(|| "expected a length of time such as 30m, 2h, 1h30m, 3d".to_owned())
+}
+
 fn parse_time_at(text: &str, now: Timestamp) -> Option<RealNanos> {
     let nanos = if let Some(seconds) = text.strip_prefix('@') {
         i128::from(seconds.parse::<i64>().ok()?).checked_mul(1_000_000_000)?
@@ -145,6 +166,15 @@ mod tests {
         for wrong in ["", "yesterday", "15", "15x", "@x", "-5m", "9999999999999999999d"] {
             assert_eq!(at(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_moment_ahead_is_no_age() {
+        assert_eq!(parse_moment("2026-11-21T02:31:00Z"), Ok(RealNanos::new(1_795_228_260_000_000_000)));
+        assert_eq!(parse_moment("now").unwrap().get() % 1_000_000_000, 0);
+        assert!(parse_moment("2h").is_err());
+        assert_eq!(parse_span("1h30m"), Ok(5_400_000_000_000));
+        assert!(parse_span("0s").is_err() && parse_span("now").is_err() && parse_span("").is_err());
     }
 
     #[test]

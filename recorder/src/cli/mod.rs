@@ -7,6 +7,7 @@ mod args;
 mod brief;
 mod doctor;
 mod events;
+mod grant;
 mod io;
 mod journal;
 mod paint;
@@ -52,6 +53,9 @@ enum Command {
     Replay(replay::Args),
     /// Check a journal and say everything that was found
     Verify(verify::Args),
+    /// Ask for access, answer, and check what others signed
+    #[command(subcommand)]
+    Grant(grant::Command),
 }
 
 fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
@@ -63,6 +67,7 @@ fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
         Command::Timeline(args) => timeline::run(args, io),
         Command::Replay(args) => replay::run(args, io),
         Command::Verify(args) => verify::run(args, io),
+        Command::Grant(command) => grant::run(command, io),
     }
 }
 

@@ -1,9 +1,40 @@
 //! What people sign: a request, and what others say about it. A document is its bytes; its name is their SHA-256.
 
+use std::fmt;
+
 use crate::model::{Digest, RealNanos};
 
 /// The SSHSIG namespace that every document is signed in.
 pub const NAMESPACE: &str = "recorder-grant";
+
+/// Longest document in bytes. An honest one has less than a hundredth of it; a signed one is stored for ever.
+pub const MAX_DOCUMENT: usize = 64 << 10;
+
+/// Random bytes that make two equal wishes two documents, so that an answer to one is no answer to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nonce([u8; 16]);
+
+impl Nonce {
+    /// Wraps the raw bytes; whoever makes a document takes them from the kernel.
+    pub const fn new(raw: [u8; 16]) -> Self {
+        Self(raw)
+    }
+
+    /// Reads 32 lower-case hex digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if text.len() != 32 || !text.bytes().all(lower) {
+            return None;
+        }
+        u128::from_str_radix(text, 16).ok().map(|n| Self(n.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
 
 /// A stretch of wall-clock time: from the first moment to the one before `until`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +54,16 @@ pub enum Privilege {
     User(String),
     /// `command:GLOB`: as root, only command lines (arguments joined by blanks) that match.
     Command(String),
+}
+
+impl fmt::Display for Privilege {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => f.write_str("root"),
+            Self::User(name) => write!(f, "user:{name}"),
+            Self::Command(glob) => write!(f, "command:{glob}"),
+        }
+    }
 }
 
 /// The incident that work belongs to.
@@ -103,6 +144,21 @@ pub enum Statement {
     Note(Note),
 }
 
+impl Statement {
+    /// The word in the document's `kind`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Request(_) => "request",
+            Self::Approval(_) => "approval",
+            Self::Rejection(_) => "rejection",
+            Self::Revocation(_) => "revocation",
+            Self::Extension(_) => "extension",
+            Self::BreakGlass(_) => "break_glass",
+            Self::Note(_) => "note",
+        }
+    }
+}
+
 /// A parsed document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
@@ -112,6 +168,8 @@ pub struct Document {
     pub signer: String,
     /// When he says he made it; no evidence.
     pub made: RealNanos,
+    /// Tells two equal statements apart.
+    pub nonce: Nonce,
     /// What.
     pub statement: Statement,
 }

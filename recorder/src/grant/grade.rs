@@ -4,7 +4,7 @@
 //! Time is the trusted time of receipt, never what a document says about itself. A document that is received at T changes
 //! nothing before T.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::{
     Document, Policy, Refusal, Request, Statement, Window,
@@ -52,6 +52,20 @@ pub enum State {
     Expired,
     /// It can't become a grant here, whoever approves.
     Refused(Refusal),
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Requested => f.write_str("requested"),
+            Self::Approved => f.write_str("approved"),
+            Self::Active => f.write_str("active"),
+            Self::Rejected => f.write_str("rejected"),
+            Self::Revoked => f.write_str("revoked"),
+            Self::Expired => f.write_str("expired"),
+            Self::Refused(why) => write!(f, "refused: {why}"),
+        }
+    }
 }
 
 /// A request and what became of it.

@@ -1,28 +1,41 @@
 //! Grants: signed permissions, who may give them, which of them cover which stretch of a session (docs/grants.md).
 //!
-//! Pure: documents, clocks and lists of signers are arguments; nothing here reads a file or the time.
+//! Pure: documents, clocks, time zones and lists of signers are arguments; nothing here reads a file or the time.
 
+mod allowed_signers;
 mod book;
 mod clock;
 mod correlate;
 mod document;
 mod grade;
+mod key;
 mod need;
+mod parse;
 mod pattern;
 mod policy;
+mod principals;
+mod reader;
+mod render;
+mod sshsig;
+mod validity;
 mod work;
 
+pub use allowed_signers::{
+    AllowedSigners, AllowedSignersError, LineFault, MAX_ALLOWED_SIGNERS, Refusal as SignerRefusal,
+};
 pub use book::{Book, Delivery, Refusal, Verdict, Verified};
 pub use clock::{Clock, Observed, Trust};
 pub use correlate::{Overdue, Stretch, coverage, coverage_now, next_change, overdue, timeline};
 pub use document::{
-    Answer, Document, DocumentError, Extension, Incident, NAMESPACE, Note, Privilege, Request, Statement,
-    Window,
+    Answer, Document, DocumentError, Extension, Incident, MAX_DOCUMENT, NAMESPACE, Nonce, Note, Privilege,
+    Request, Statement, Window,
 };
 pub use grade::{Closed, Grant, State};
+pub use key::{KeyError, PublicKey};
 pub use need::{CommandLine, Need, Wanted};
 pub use pattern::{Case, MAX_PATTERN, contains, listed, matches};
 pub use policy::{DEFAULT_MAX_WINDOW, Policy, PolicyError, Rule};
+pub use sshsig::{MAX_SIGNATURE, SignatureError, Signed, verify as verify_signature};
 pub use work::Work;
 
 #[cfg(test)]

@@ -18,7 +18,6 @@ pub use control::{
     Boot, ClockPair, EndReason, Heartbeat, Jump, Loss, LossReason, PreviousEnd, SessionClosed, SessionOpened,
     Stop, StorageFault,
 };
-pub use coverage::{Coverage, Uncovered};
 pub use event::{Caps, Cred, Cut, CutField, Exec, Exit, File, FileOp, Fork, Ids, Task, Tty, TtyOp};
 pub use coverage::{Coverage, CoverageChange, Uncovered};
 pub use grant::{Grant, GrantAct};

@@ -82,8 +82,7 @@ impl Desk {
         if !config.named && !config.allowed_signers.exists() {
             return Ok(None);
         }
-        let memory =
-            if journal.exists() { memory::recall(journal, boot)? } else { Memory::default() };
+        let memory = memory::recall(journal, boot)?;
         let list = |path: &Path, act| List { path: path.to_path_buf(), act, digest: None };
         let mut desk = Self {
             intake: Intake::new(&config.dir),

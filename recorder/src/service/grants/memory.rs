@@ -31,7 +31,12 @@ pub(super) struct Memory {
 /// Reads what verifies. A journal that can't be read is reported by who opens it for writing; here it is empty.
 pub(super) fn recall(dir: &Path, boot: BootId) -> Result<Memory, VerifyError> {
     let mut memory = Memory::default();
-    let (_, entries) = verify::read(dir, &Options::default())?;
+    let entries = match verify::read(dir, &Options::default()) {
+        Ok((_, entries)) => entries,
+        // Nothing was written yet.
+        Err(VerifyError::NotFound { .. } | VerifyError::NotAJournal { .. }) => return Ok(memory),
+        Err(error) => return Err(error),
+    };
     for entry in entries {
         let entry = entry?;
         memory.latest = memory.latest.max(entry.time);

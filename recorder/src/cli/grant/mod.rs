@@ -1,0 +1,55 @@
+//! `recorder grant`: documents that people sign with their SSH keys, and what signatures are worth (docs/grants.md).
+//!
+//! Nothing here talks to a running recorder: making, reading and checking documents needs no privilege.
+
+mod answer;
+mod ask;
+mod check;
+mod issue;
+mod note;
+mod read;
+mod show;
+mod wish;
+
+use clap::Subcommand;
+
+use super::{Failure, Io};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Ask for access; without flags on a terminal it asks you
+    Request(wish::RequestArgs),
+    /// Allow what somebody else asked for
+    Approve(answer::ApproveArgs),
+    /// Say no to a request
+    Reject(answer::RefuseArgs),
+    /// End a grant
+    Revoke(answer::RefuseArgs),
+    /// Give a grant more time
+    Extend(answer::ExtendArgs),
+    /// Take access at once, with a reason; flagged in every report
+    BreakGlass(wish::BreakGlassArgs),
+    /// Tie your work to an incident without asking for anything
+    Note(note::Args),
+    /// Print one document, its signature and its signer
+    Show(show::Args),
+    /// Check documents against a list of signers
+    Check(check::Args),
+}
+
+pub(super) fn run(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
+    match command {
+        Command::Request(args) => wish::request(args, io),
+        Command::Approve(args) => answer::approve(args, io),
+        Command::Reject(args) => answer::reject(args, io),
+        Command::Revoke(args) => answer::revoke(args, io),
+        Command::Extend(args) => answer::extend(args, io),
+        Command::BreakGlass(args) => wish::break_glass(args, io),
+        Command::Note(args) => note::run(args, io),
+        Command::Show(args) => show::run(args, io),
+        Command::Check(args) => check::run(args, io),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! Writes a document. One form for one statement, so that people can compare what they sign.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use super::document::{Document, DocumentError, Incident, Nonce, Request, Statement};
+use crate::model::RealNanos;
+
+impl Document {
+    /// Writes a new document and reads it back: what the reader would refuse is never handed out to be signed.
+    ///
+    /// Gives the document and its bytes.
+    pub fn write(
+        signer: &str,
+        made: RealNanos,
+        nonce: Nonce,
+        statement: &Statement,
+    ) -> Result<(Self, Vec<u8>), DocumentError> {
+        let bytes = render(signer, made, nonce, statement).into_bytes();
+        Ok((Self::parse(&bytes)?, bytes))
+    }
+}
+
+fn render(signer: &str, made: RealNanos, nonce: Nonce, statement: &Statement) -> String {
+    let mut out = Out(String::with_capacity(512));
+    out.raw("version", "1");
+    out.text("kind", statement.kind());
+    out.text("signer", signer);
+    out.text("made", &rfc3339(made));
+    out.text("nonce", &nonce.to_string());
+    match statement {
+        Statement::Request(request) | Statement::BreakGlass(request) => write_request(&mut out, request),
+        Statement::Approval(answer) | Statement::Rejection(answer) | Statement::Revocation(answer) => {
+            out.text("request", &answer.request.to_string());
+            out.text_unless_empty("reason", &answer.reason);
+        }
+        Statement::Extension(extension) => {
+            out.text("request", &extension.request.to_string());
+            out.text("until", &rfc3339(extension.until));
+            out.text_unless_empty("reason", &extension.reason);
+        }
+        Statement::Note(note) => {
+            out.text("person", &note.person);
+            out.text_unless_empty("text", &note.text);
+            write_incident(&mut out, &note.incident);
+        }
+    }
+    out.0
+}
+
+fn write_request(out: &mut Out, request: &Request) {
+    out.text("person", &request.person);
+    out.list("hosts", request.hosts.iter().map(String::as_str));
+    out.text("from", &rfc3339(request.window.from));
+    out.text("until", &rfc3339(request.window.until));
+    let privileges: Vec<String> = request.privileges.iter().map(ToString::to_string).collect();
+    out.list("privileges", privileges.iter().map(String::as_str));
+    out.text("reason", &request.reason);
+    if let Some(incident) = &request.incident {
+        write_incident(out, incident);
+    }
+}
+
+/// A table, so it has to come last.
+fn write_incident(out: &mut Out, incident: &Incident) {
+    out.0.push_str("\n[incident]\n");
+    out.text("system", &incident.system);
+    out.text("id", &incident.id);
+    if let Some(url) = &incident.url {
+        out.text("url", url);
+    }
+}
+
+/// `2026-11-21T02:31:00Z`, with as many digits of a second as it has.
+pub(super) fn rfc3339(time: RealNanos) -> String {
+    // Nanoseconds in 64 bits end in the year 2554, jiff's times in 9999.
+    Timestamp::from_nanosecond(i128::from(time.get())).unwrap_or(Timestamp::MAX).to_string()
+}
+
+struct Out(String);
+
+impl Out {
+    fn raw(&mut self, key: &str, value: &str) {
+        let _ = writeln!(self.0, "{key} = {value}");
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.raw(key, &quoted(value));
+    }
+
+    fn text_unless_empty(&mut self, key: &str, value: &str) {
+        if !value.is_empty() {
+            self.text(key, value);
+        }
+    }
+
+    fn list<'a>(&mut self, key: &str, values: impl Iterator<Item = &'a str>) {
+        self.raw(key, &format!("[{}]", values.map(quoted).collect::<Vec<_>>().join(", ")));
+    }
+}
+
+/// A TOML basic string.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04X}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}

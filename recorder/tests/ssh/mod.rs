@@ -1,0 +1,89 @@
+//! The real OpenSSH programs, with keys in a directory that goes away.
+#![allow(dead_code, reason = "every test binary uses its part")]
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+/// A directory for keys and files.
+pub struct Desk {
+    dir: tempfile::TempDir,
+}
+
+impl Desk {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// A file in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file in it.
+    pub fn put(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// Makes a key without a passphrase; gives its path.
+    pub fn key(&self, name: &str, kind: &str, bits: Option<u32>) -> PathBuf {
+        let path = self.path(name);
+        let mut command = Command::new("ssh-keygen");
+        command.args(["-q", "-N", "", "-C", name, "-t", kind, "-f"]).arg(&path);
+        if let Some(bits) = bits {
+            command.args(["-b", &bits.to_string()]);
+        }
+        assert!(command.status().unwrap().success(), "{kind}");
+        path
+    }
+
+    /// `TYPE BASE64` of a key made by [`Self::key`].
+    pub fn public(&self, name: &str) -> String {
+        let line = fs::read_to_string(self.path(&format!("{name}.pub"))).unwrap();
+        line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Signs with ssh-keygen; gives the armored signature.
+pub fn sign(key: &Path, namespace: &str, options: &[&str], message: &[u8]) -> Vec<u8> {
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-Y", "sign", "-n", namespace, "-f"]).arg(key);
+    for option in options {
+        command.args(["-O", option]);
+    }
+    let output = fed(&mut command, message);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// True if ssh-keygen finds that the signature is good and the list allows it; and what it said.
+pub fn verify(
+    list: &Path,
+    principal: &str,
+    signature: &Path,
+    time: &str,
+    zone: &str,
+    message: &[u8],
+) -> (bool, String) {
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-Y", "verify", "-n", "recorder-grant", "-I", principal, "-O"]);
+    command.arg(format!("verify-time={time}")).arg("-f").arg(list).arg("-s").arg(signature);
+    command.env("TZ", zone);
+    let output = fed(&mut command, message);
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+fn fed(command: &mut Command, input: &[u8]) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Whoever refuses early doesn't read; that is no failure of the test.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
