@@ -178,7 +178,7 @@ fn request() -> impl Strategy<Value = Request> {
 
 fn statement() -> impl Strategy<Value = (String, Statement)> {
     let digest = any::<[u8; 32]>().prop_map(Digest::new);
-    let answer = (digest.clone(), needed()).prop_map(|(request, reason)| Answer { request, reason });
+    let answer = (digest.clone(), needed()).prop_map(|(request, reason)| Answer { request, reason }).boxed();
     let made = prop_oneof![
         request().prop_map(Statement::Request),
         answer.clone().prop_map(Statement::Rejection),
