@@ -217,7 +217,9 @@ fn times_without_z_are_local_as_ssh_keygen_has_it() {
                 AllowedSigners::parse(bench.fill(&list).as_bytes(), &TimeZone::get(zone).unwrap()).unwrap();
             let long_ago = RealNanos::new(1);
             let refusal = signers.allows("alice", &bench.key, NAMESPACE, long_ago);
-            let Err(SignerRefusal::Early { from, .. }) = refusal else { panic!("{list} {zone}: {refusal:?}") };
+            let Err(SignerRefusal::Early { from, .. }) = refusal else {
+                panic!("{list} {zone}: {refusal:?}")
+            };
             for (shift, allowed) in [(-1i64, false), (0, true)] {
                 let second = i64::try_from(from.get() / 1_000_000_000).unwrap() + shift;
                 let time =

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    Body, Bytes, CoverageChange, Cred, Digest, Exec, Exit, File, FileOp, Grant, Jump, Loss, Record, SessionId, Tty,
-    TtyOp,
+    Body, Bytes, CoverageChange, Cred, Digest, Exec, Exit, File, FileOp, Grant, Jump, Loss, Record,
+    SessionId, Tty, TtyOp,
 };
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.

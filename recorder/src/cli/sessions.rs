@@ -121,7 +121,10 @@ impl Serialize for Json<'_> {
         map.serialize_entry("open", &info.open)?;
         map.serialize_entry("grant", &info.grant.map(Shown))?;
         map.serialize_entry("coverage", &info.coverage.map(Coverage::name))?;
-        map.serialize_entry("coverage_reason", &info.coverage.and_then(Coverage::reason).map(Uncovered::name))?;
+        map.serialize_entry(
+            "coverage_reason",
+            &info.coverage.and_then(Coverage::reason).map(Uncovered::name),
+        )?;
         put_opt(&mut map, "tty", "tty_b64", text(login.map(|l| &l.tty)).as_ref())?;
         put_opt(&mut map, "remote", "remote_b64", text(login.map(|l| &l.remote)).as_ref())?;
         map.serialize_entry("execs", &info.execs)?;

@@ -7,8 +7,9 @@ use serde::{Serialize, Serializer};
 
 use super::json::{Shown, auid, put_bytes, put_list, put_opt, rfc3339};
 use crate::model::{
-    Body, Boot, Caps, ClockPair, CoverageChange, Cred, Cut, Elevation, Exec, Exit, File, FileOp, Grant, Heartbeat,
-    Ids, Jump, LoginWitness, Loss, SessionClosed, SessionEnd, SessionStart, StorageFault, TaskId, Tty, Uncovered,
+    Body, Boot, Caps, ClockPair, CoverageChange, Cred, Cut, Elevation, Exec, Exit, File, FileOp, Grant,
+    Heartbeat, Ids, Jump, LoginWitness, Loss, SessionClosed, SessionEnd, SessionStart, StorageFault, TaskId,
+    Tty, Uncovered,
 };
 
 /// What was cut in a record, wherever its kind keeps that.

@@ -141,7 +141,8 @@ impl AllowedSigners {
     ) -> Result<usize, Refusal> {
         let second = at.get() / NANOS;
         let mut closest = Refusal::UnknownSigner;
-        for line in self.lines.iter().filter(|line| principals::in_list(signer.as_bytes(), &line.principals)) {
+        for line in self.lines.iter().filter(|line| principals::in_list(signer.as_bytes(), &line.principals))
+        {
             match line.allows(key, namespace, second) {
                 Ok(()) => return Ok(line.number),
                 Err(refusal) if refusal > closest => closest = refusal,

@@ -1,7 +1,7 @@
 //! Which grant, if any, allowed a stretch of a session.
 
-use super::{BootNanos, Bytes, Digest};
 use super::event::serde_as_code;
+use super::{BootNanos, Bytes, Digest};
 use serde::{Deserialize, Serialize};
 
 /// Why no grant allowed it. The order is that of the misses: the further down, the nearer a grant was.

@@ -16,7 +16,7 @@ use crate::{
     cli::args::parse_moment,
     grant::{
         AllowedSigners, Document, DocumentError, MAX_ALLOWED_SIGNERS, MAX_DOCUMENT, MAX_SIGNATURE, NAMESPACE,
-        SignatureError, SignerRefusal, Signed, verify_signature,
+        SignatureError, Signed, SignerRefusal, verify_signature,
     },
     model::RealNanos,
 };

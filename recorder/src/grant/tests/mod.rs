@@ -7,8 +7,8 @@ mod documents;
 mod laws;
 
 use super::{
-    Answer, Book, CommandLine, Document, Extension, Nonce, Note, Policy, Privilege, Request, Statement, Verified,
-    Wanted, Window,
+    Answer, Book, CommandLine, Document, Extension, Nonce, Note, Policy, Privilege, Request, Statement,
+    Verified, Wanted, Window,
 };
 use crate::model::{Bytes, Digest, Exec, RealNanos};
 
@@ -29,7 +29,13 @@ pub(super) fn request(person: &str, from: u64, until: u64) -> Request {
 
 /// A document with a name made of a number.
 fn document(id: u8, signer: &str, statement: Statement) -> Document {
-    Document { id: Digest::new([id; 32]), signer: signer.to_owned(), made: real(0), nonce: Nonce::new([id; 16]), statement }
+    Document {
+        id: Digest::new([id; 32]),
+        signer: signer.to_owned(),
+        made: real(0),
+        nonce: Nonce::new([id; 16]),
+        statement,
+    }
 }
 
 /// Signed with a key that is the signer's own.

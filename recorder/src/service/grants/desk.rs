@@ -20,9 +20,7 @@ use crate::{
         AllowedSigners, Book, Clock, Document, NAMESPACE, Policy, State, Statement, Verdict, Verified,
         verify_signature,
     },
-    model::{
-        Body, BootId, BootNanos, Bytes, ClockPair, Digest, Flags, Grant, GrantAct, RealNanos, Record,
-    },
+    model::{Body, BootId, BootNanos, Bytes, ClockPair, Digest, Flags, Grant, GrantAct, RealNanos, Record},
     session::Tracked,
     verify::VerifyError,
 };
@@ -186,9 +184,7 @@ impl Desk {
         let signed = verify_signature(&pair.document, &pair.signature).map_err(|e| e.to_string())?;
         let key = signed.key.fingerprint();
         record.key = Bytes::from(key.as_str());
-        self.allowed
-            .allows(&document.signer, &signed.key, NAMESPACE, received)
-            .map_err(|e| e.to_string())?;
+        self.allowed.allows(&document.signer, &signed.key, NAMESPACE, received).map_err(|e| e.to_string())?;
         Ok(Verified { principal: document.signer.clone(), document, key, received })
     }
 
@@ -268,7 +264,8 @@ mod tests {
 
     #[test]
     fn h7_a_clock_that_was_set_back_between_two_runs_opens_nothing() {
-        let same_boot = Memory { anchor: Some(pair(5, 1000)), latest: RealNanos::new(5000), ..Memory::default() };
+        let same_boot =
+            Memory { anchor: Some(pair(5, 1000)), latest: RealNanos::new(5000), ..Memory::default() };
         assert_eq!(anchor(&same_boot, pair(900, 10)), pair(5, 1000));
         let new_boot = Memory { latest: RealNanos::new(5000), ..Memory::default() };
         assert_eq!(anchor(&new_boot, pair(7, 10)), pair(7, 5000));

@@ -36,7 +36,9 @@ impl Watch {
         let mut out = Vec::with_capacity(tracked.len());
         for item in tracked {
             let judged = match &item {
-                Tracked::Event { mark, record } if self.take(*mark, record, book) => Some((*mark, record.boot_ns)),
+                Tracked::Event { mark, record } if self.take(*mark, record, book) => {
+                    Some((*mark, record.boot_ns))
+                }
                 Tracked::Closed { mark, .. } => {
                     self.sessions.remove(mark);
                     None

@@ -6,6 +6,7 @@
 
 mod contract;
 mod damage;
+mod grants;
 mod hostile;
 mod loads;
 mod logins;
@@ -118,6 +119,7 @@ const SCENARIOS: &[Scenario] = &[
     e2e("ssh-sudo-without-tty", Place::Sshd, logins::ssh_sudo_without_tty),
     e2e("ssh-interactive-sudo-i", Place::Sshd, logins::ssh_interactive_sudo_i),
     e2e("ssh-plain-leaves-nothing", Place::Sshd, logins::ssh_plain_leaves_nothing),
+    e2e("grant-covers-a-session", Place::Sshd, grants::grant_covers_a_session),
     e2e("resize-is-recorded", Place::Any, loads::resize_is_recorded),
     e2e("damaged-journals", Place::Any, damage::damaged_journals),
     e2e("kill-9-under-load", Place::Any, hostile::kill_9_under_load),

@@ -1,0 +1,185 @@
+//! Grants: who asked, who approved, until when, tied to what was done (docs/attacks.md, group H).
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use recorder_tests::{
+    account::{Account, Sudo},
+    journal::{self, Events, field, text},
+    proc,
+};
+use serde_json::Value;
+
+use crate::{
+    hostile::output,
+    secrets::leave,
+    stage::{Stage, quiet},
+};
+
+/// People with keys, the lists that decide, and the directory that documents are put into.
+struct Office {
+    dir: PathBuf,
+    grants: PathBuf,
+}
+
+impl Office {
+    /// Anna works, the boss approves; the configuration of the stage names all of it.
+    fn open(stage: &Stage, account: &Account) -> Result<Self> {
+        let dir = stage.dir.join("office");
+        let grants = stage.dir.join("grants.d");
+        fs::create_dir(&dir)?;
+        fs::create_dir(&grants)?;
+        let mut signers = String::new();
+        for person in ["anna", "boss"] {
+            let key = dir.join(person);
+            quiet(
+                "ssh-keygen",
+                &["-q", "-t", "ed25519", "-N", "", "-C", person, "-f", &key.display().to_string()],
+            )?;
+            let public = fs::read_to_string(key.with_extension("pub"))?;
+            signers.push_str(&format!("{person} namespaces=\"recorder-grant\" {public}"));
+        }
+        fs::write(dir.join("allowed_signers"), signers)?;
+        let policy = format!(
+            "max_window = \"8h\"\nbreak_glass = [\"anna\"]\n[people.anna]\naccounts = [\"{}\"]\n[[approve]]\napprovers = [\"boss\"]\npersons = [\"*\"]\nhosts = [\"*\"]\nprivileges = [\"root\"]\n",
+            account.name
+        );
+        fs::write(dir.join("policy.toml"), policy)?;
+        let config = fs::read_to_string(&stage.site.config)?;
+        let section = format!(
+            "{config}[grants]\ndir = \"{}\"\npolicy = \"{1}/policy.toml\"\nallowed_signers = \"{1}/allowed_signers\"\n",
+            grants.display(),
+            dir.display()
+        );
+        fs::write(&stage.site.config, section)?;
+        Ok(Self { dir, grants })
+    }
+
+    /// Somebody writes and signs a document; gives its path.
+    fn write(&self, stage: &Stage, who: &str, words: &[&str]) -> Result<PathBuf> {
+        let before = documents(&self.dir)?;
+        let mut command = std::process::Command::new(&stage.world.recorder);
+        command.arg("grant").args(words).args(["--signer", who, "--key"]).arg(self.dir.join(who));
+        let out = output(command.arg("--out").arg(&self.dir))?;
+        ensure!(out.status.success(), "{words:?}: {}", String::from_utf8_lossy(&out.stderr));
+        let new = documents(&self.dir)?.into_iter().find(|path| !before.contains(path));
+        new.with_context(|| format!("{words:?} wrote no document"))
+    }
+
+    /// Puts a document with its signature where the recorder looks.
+    fn deliver(&self, document: &Path) -> Result<PathBuf> {
+        let name = document.file_name().context("no name")?;
+        let to = self.grants.join(name);
+        fs::copy(signature(document), signature(&to))?;
+        fs::copy(document, &to)?;
+        Ok(to)
+    }
+}
+
+fn signature(document: &Path) -> PathBuf {
+    document.with_extension("toml.sig")
+}
+
+fn documents(dir: &Path) -> Result<Vec<PathBuf>> {
+    let all = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    Ok(all
+        .into_iter()
+        .filter(|p| p.extension().is_some_and(|e| e == "toml") && !p.ends_with("policy.toml"))
+        .collect())
+}
+
+/// Nothing, then a grant, then its revocation, in the middle of one session; and a restart that revives nothing.
+pub(crate) fn grant_covers_a_session(stage: &mut Stage) -> Result<()> {
+    let oncall = stage.account("oncall", Sudo::Free)?;
+    let office = Office::open(stage, &oncall)?;
+    let running = stage.record()?;
+    let mut terminal = stage.shell(&oncall)?;
+    stage.become_root(&mut terminal)?;
+    terminal.ask(&format!("{}; echo did-$((40+2))", stage.noop("before")), "did-42", stage.limit(20))?;
+    coverage(stage, "uncovered", Some("no_grant"))?;
+
+    let wish = ["request", "--person", "anna", "--host", "*", "--for", "1h", "--privilege", "root"];
+    let mut wish = wish.to_vec();
+    wish.extend(["--reason", "the disk is full", "--incident", "pagerduty:PD-7"]);
+    let request = office.write(stage, "anna", &wish)?;
+    let request_path = request.display().to_string();
+    let approval = office.write(stage, "boss", &["approve", &request_path])?;
+    office.deliver(&request)?;
+    office.deliver(&approval)?;
+    coverage(stage, "covered", None)?;
+    terminal.ask(&format!("{}; echo did-$((40+3))", stage.noop("during")), "did-43", stage.limit(20))?;
+
+    // H3: revoked in the middle.
+    let revocation = office.write(stage, "boss", &["revoke", &request_path, "--reason", "that is enough"])?;
+    let revoked = office.deliver(&revocation)?;
+    coverage(stage, "uncovered", Some("revoked"))?;
+    terminal.ask(&format!("{}; echo did-$((40+4))", stage.noop("after")), "did-44", stage.limit(20))?;
+
+    // H6: one byte of the approval is another.
+    let edited = office.dir.join("edited.toml");
+    let bytes = fs::read_to_string(&approval)?.replace("version = 1", "version = 1 ");
+    fs::write(&edited, bytes)?;
+    fs::copy(signature(&approval), signature(&edited))?;
+    let lies = office.deliver(&edited)?;
+    proc::until("the edited document is put aside", stage.limit(20), || (!lies.exists()).then_some(()))?;
+    leave(stage, terminal, 2)?;
+    let events = stage.finish(running)?;
+
+    let id = grant_id(&events)?;
+    for (tag, expected, grant) in [
+        ("before", "uncovered", None),
+        ("during", "covered", Some(id.as_str())),
+        ("after", "uncovered", None),
+    ] {
+        let tag = stage.tag(tag);
+        let exec = events.execs_with(&tag).last().with_context(|| format!("no exec of {tag}"))?;
+        ensure!(text(exec, &["coverage"]) == expected, "{tag} is {}", exec["coverage"]);
+        ensure!(exec["grant"].as_str() == grant, "{tag} has the grant {}", exec["grant"]);
+    }
+    let refused = events.of_kind("grant").find(|e| text(e, &["grant_change", "act"]) == "refused");
+    let why = text(refused.context("the edited document is not on record")?, &["grant_change", "text"]);
+    ensure!(why.contains("signature"), "the edited document was refused because: {why}");
+    let session = events.session_of(&stage.tag("during"))?;
+    let listed = journal::sessions(&stage.site)?;
+    let found = listed.iter().find(|s| text(s, &["id"]) == session).context("the session is not listed")?;
+    ensure!(
+        text(found, &["person"]) == "anna" && text(found, &["coverage"]) == "uncovered",
+        "the session is listed as {found}"
+    );
+    let story = String::from_utf8(stage.site.read_ok(&["timeline", &session])?)?;
+    for part in ["uncovered, no grant", "covered by grant", "incident pagerduty:PD-7", "uncovered, revoked"] {
+        ensure!(story.contains(part), "the timeline does not tell {part:?}:\n{story}");
+    }
+
+    // The journal is the memory: without the revocation's file a restart revives nothing.
+    fs::remove_file(&revoked)?;
+    fs::remove_file(signature(&revoked))?;
+    let running = stage.record()?;
+    let terminal = stage.elevated(&oncall, &[&stage.workload(), "noop", &stage.tag("later")])?;
+    terminal.finish(stage.limit(20))?;
+    let events = stage.finish(running)?;
+    let tag = stage.tag("later");
+    let exec = events.execs_with(&tag).last().context("no exec after the restart")?;
+    ensure!(text(exec, &["coverage"]) == "uncovered", "after the restart it is {}", exec["coverage"]);
+    Ok(())
+}
+
+/// Waits until the newest word about the session's coverage is this.
+fn coverage(stage: &Stage, state: &str, reason: Option<&str>) -> Result<()> {
+    proc::until(&format!("the session is {state} ({reason:?})"), stage.limit(20), || {
+        let events = Events::load(&stage.site).ok()?;
+        let last = events.of_kind("coverage").last()?;
+        let same = text(last, &["coverage_change", "state"]) == state
+            && field(last, &["coverage_change", "reason"]).and_then(Value::as_str) == reason;
+        same.then_some(())
+    })
+}
+
+/// The only request's id.
+fn grant_id(events: &Events) -> Result<String> {
+    let request = events.of_kind("grant").find(|e| text(e, &["grant_change", "kind"]) == "request");
+    Ok(text(request.context("no request is on record")?, &["grant_change", "document"]).to_owned())
+}
