@@ -10,8 +10,10 @@ use std::{
 fn read(words: &[&str]) -> (Option<i32>, String) {
     let sample = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/sample-journal");
     let mut command = Command::new(env!("CARGO_BIN_EXE_recorder"));
-    let out = command.args(words).arg("--journal").arg(sample).stdin(Stdio::null()).output().expect("starts");
-    (out.status.code(), String::from_utf8(out.stdout).expect("text"))
+    match command.args(words).arg("--journal").arg(sample).stdin(Stdio::null()).output() {
+        Ok(out) => (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned()),
+        Err(error) => (None, error.to_string()),
+    }
 }
 
 #[test]
