@@ -6,6 +6,7 @@ mod book;
 mod clock;
 mod correlate;
 mod document;
+mod follow;
 mod grade;
 mod need;
 mod pattern;
@@ -19,6 +20,7 @@ pub use document::{
     Answer, Document, DocumentError, Extension, Incident, NAMESPACE, Note, Privilege, Request, Statement,
     Window,
 };
+pub use follow::Follow;
 pub use grade::{Closed, Grant, State};
 pub use need::{CommandLine, Need, Wanted};
 pub use pattern::{Case, MAX_PATTERN, contains, listed, matches};
