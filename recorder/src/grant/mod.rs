@@ -7,6 +7,7 @@ mod book;
 mod clock;
 mod correlate;
 mod document;
+mod follow;
 mod grade;
 mod key;
 mod need;
@@ -30,6 +31,7 @@ pub use document::{
     Answer, Document, DocumentError, Extension, Incident, MAX_DOCUMENT, NAMESPACE, Nonce, Note, Privilege,
     Request, Statement, Window,
 };
+pub use follow::Follow;
 pub use grade::{Closed, Grant, State};
 pub use key::{KeyError, PublicKey};
 pub use need::{CommandLine, Need, Wanted};

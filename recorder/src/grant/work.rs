@@ -91,6 +91,11 @@ impl Work {
         self.live.values()
     }
 
+    /// What a process needs now, if it needs anything.
+    pub fn live_of(&self, task: TaskId) -> Option<&Need> {
+        self.live.get(&task)
+    }
+
     /// All needs that are remembered, in no order.
     pub fn needs(&self) -> impl Iterator<Item = &Need> {
         self.past.iter().chain(self.live.values())

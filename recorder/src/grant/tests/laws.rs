@@ -23,6 +23,8 @@ fn statement(kind: u8, id: u8, of: u8, who: usize, received: u64, a: u64, b: u64
     let who = PEOPLE[who];
     match kind {
         0 | 1 => asked(id, who, received, a, a + b),
+        // For one program only, which is all that the works with one process run.
+        11 => commands(id, who, received, a, a + b),
         2 => glass(id, who, received, a, a + b),
         3..=6 => approval(id, of, who, received),
         7 => rejection(id, of, who, received),
@@ -33,15 +35,23 @@ fn statement(kind: u8, id: u8, of: u8, who: usize, received: u64, a: u64, b: u64
 
 /// Up to `most` documents; answers point at the first few, which may be no requests or missing.
 fn documents(most: usize) -> impl Strategy<Value = Vec<Verified>> {
-    let one = (0u8..11, 0u8..4, 0usize..5, 0u64..END, 0u64..END, 0u64..20);
+    let of = prop_oneof![4 => Just(0u8), 2 => Just(1u8), 1 => 2u8..4];
+    let one = (3u8..12, of, 0usize..5, 0u64..END, 0u64..END, 0u64..30);
     prop::collection::vec(one, 0..=most).prop_map(|all| {
         let one = |(n, (kind, of, who, received, a, b)): (usize, (u8, u8, usize, u64, u64, u64))| {
             // The first two are requests more often than not, so that answers meet them.
-            let kind = if n < 2 { kind % 4 } else { kind };
+            let kind = if n < 2 { [0, 0, 1, 2, 11][usize::from(kind) % 5] } else { kind };
+            // ... and windows begin early enough for something to happen in them.
+            let a = if n < 2 { a / 3 } else { a };
             statement(kind, u8::try_from(n).unwrap(), of, who, received, a, b)
         };
         all.into_iter().enumerate().map(one).collect()
     })
+}
+
+fn commands(id: u8, who: &str, received: u64, from: u64, until: u64) -> Verified {
+    let privileges = vec![Privilege::Command("bash".to_owned())];
+    signed(id, who, received, Statement::Request(Request { privileges, ..request(who, from, until) }))
 }
 
 fn needs() -> impl Strategy<Value = Vec<(u32, u64, u64, bool)>> {
@@ -54,7 +64,11 @@ fn work(person: usize, start: u64, needs: &[(u32, u64, u64, bool)]) -> Work {
     needs.sort_unstable_by_key(|need| need.1);
     for (pid, from, long, passes) in needs {
         let task = TaskId { pid, start: at(1) };
-        work.wants(task, at(from), (!passes).then(|| root("/usr/bin/bash")));
+        work.wants(
+            task,
+            at(from),
+            (!passes).then(|| root(["/usr/bin/bash", "/usr/bin/id"][usize::from(pid == 2)])),
+        );
         if long % 2 == 0 {
             work.ended(task, at(from + long));
         }
