@@ -1,4 +1,11 @@
 //! Our verdicts on lists of signers against those of the real `ssh-keygen -Y verify`, case by case.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests are tests"
+)]
 
 mod ssh;
 
@@ -29,13 +36,17 @@ struct Bench {
 impl Bench {
     /// Four keys; the message is signed with the first.
     fn new() -> Self {
+        Self::signed_by("k")
+    }
+
+    fn signed_by(name: &str) -> Self {
         let desk = Desk::new();
-        let key = desk.key("k", "ed25519", None);
+        desk.key("k", "ed25519", None);
         desk.key("o", "ed25519", None);
         desk.key("e", "ecdsa", Some(384));
         desk.key("r", "rsa", Some(2048));
-        let signature = desk.put("m.sig", ssh::sign(&key, NAMESPACE, &[], b"message"));
-        let key = PublicKey::from_openssh(&desk.public("k")).unwrap();
+        let signature = desk.put("m.sig", ssh::sign(&desk.path(name), NAMESPACE, &[], b"message"));
+        let key = PublicKey::from_openssh(&desk.public(name)).unwrap();
         Self { desk, signature, key }
     }
 
@@ -64,7 +75,7 @@ impl Bench {
     }
 }
 
-fn word(verdict: Result<usize, SignerRefusal>) -> String {
+fn word(verdict: &Result<usize, SignerRefusal>) -> String {
     match verdict {
         Ok(line) => format!("line {line}"),
         Err(SignerRefusal::UnknownSigner) => "signer".into(),
@@ -185,7 +196,25 @@ const CASES: &[(&str, &str, &str)] = &[
 fn every_verdict_is_ssh_keygens() {
     let bench = Bench::new();
     for (list, principal, expected) in CASES {
-        assert_eq!(word(bench.judge(list, principal, NOW, "UTC")), *expected, "{list:?} for {principal}");
+        assert_eq!(word(&bench.judge(list, principal, NOW, "UTC")), *expected, "{list:?} for {principal}");
+    }
+}
+
+#[test]
+fn other_kinds_of_keys_are_found_under_their_names() {
+    let bench = Bench::signed_by("e");
+    let blob = bench.desk.public("e").split_once(' ').unwrap().1.to_owned();
+    assert_eq!(word(&bench.judge("alice {e}\n", "alice", NOW, "UTC")), "line 1");
+    assert!(bench.judge(&format!("alice ecdsa-sha2-nistp256 {blob}\n"), "alice", NOW, "UTC").is_err());
+    assert!(bench.judge(&format!("alice ssh-ed25519 {blob}\n"), "alice", NOW, "UTC").is_err());
+
+    let bench = Bench::signed_by("r");
+    let blob = bench.desk.public("r").split_once(' ').unwrap().1.to_owned();
+    for (kind, expected) in
+        [("ssh-rsa", true), ("rsa-sha2-256", true), ("rsa-sha2-512", true), ("rsa", false)]
+    {
+        let verdict = bench.judge(&format!("alice {kind} {blob}\n"), "alice", NOW, "UTC");
+        assert_eq!(verdict.is_ok(), expected, "{kind}");
     }
 }
 
@@ -201,7 +230,7 @@ fn borders_are_ssh_keygens_to_the_second() {
         ("20261121043200Z", "line 1"),
         ("20261121043201Z", "late"),
     ] {
-        assert_eq!(word(bench.judge(list, "alice", time, "UTC")), expected, "{time}");
+        assert_eq!(word(&bench.judge(list, "alice", time, "UTC")), expected, "{time}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The sample journal of the repository, which `cargo xtask demo` shows where nothing can be recorded, was written by an
 //! earlier build on a real host: every later build has to read it.
+#![allow(clippy::expect_used, reason = "helpers of tests are tests")]
 
 use std::{
     path::PathBuf,

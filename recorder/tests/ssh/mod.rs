@@ -9,30 +9,30 @@ use std::{
 };
 
 /// A directory for keys and files.
-pub struct Desk {
+pub(crate) struct Desk {
     dir: tempfile::TempDir,
 }
 
 impl Desk {
     /// An empty one.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
     /// A file in it.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Writes a file in it.
-    pub fn put(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn put(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, bytes).unwrap();
         path
     }
 
     /// Makes a key without a passphrase; gives its path.
-    pub fn key(&self, name: &str, kind: &str, bits: Option<u32>) -> PathBuf {
+    pub(crate) fn key(&self, name: &str, kind: &str, bits: Option<u32>) -> PathBuf {
         let path = self.path(name);
         let mut command = Command::new("ssh-keygen");
         command.args(["-q", "-N", "", "-C", name, "-t", kind, "-f"]).arg(&path);
@@ -44,14 +44,14 @@ impl Desk {
     }
 
     /// `TYPE BASE64` of a key made by [`Self::key`].
-    pub fn public(&self, name: &str) -> String {
+    pub(crate) fn public(&self, name: &str) -> String {
         let line = fs::read_to_string(self.path(&format!("{name}.pub"))).unwrap();
         line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
     }
 }
 
 /// Signs with ssh-keygen; gives the armored signature.
-pub fn sign(key: &Path, namespace: &str, options: &[&str], message: &[u8]) -> Vec<u8> {
+pub(crate) fn sign(key: &Path, namespace: &str, options: &[&str], message: &[u8]) -> Vec<u8> {
     let mut command = Command::new("ssh-keygen");
     command.args(["-q", "-Y", "sign", "-n", namespace, "-f"]).arg(key);
     for option in options {
@@ -63,7 +63,7 @@ pub fn sign(key: &Path, namespace: &str, options: &[&str], message: &[u8]) -> Ve
 }
 
 /// True if ssh-keygen finds that the signature is good and the list allows it; and what it said.
-pub fn verify(
+pub(crate) fn verify(
     list: &Path,
     principal: &str,
     signature: &Path,

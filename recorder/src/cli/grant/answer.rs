@@ -72,6 +72,9 @@ pub(super) fn approve(args: &ApproveArgs, io: &mut Io<'_>) -> Result<u8, Failure
     target.must_be_believable()?;
     target.must_be("approve", false)?;
     target.must_be_anothers("approve", &maker.signer)?;
+    if target.request().is_some_and(|request| request.window.until <= issue::now()) {
+        io.warn("the window of this request is over: the approval will allow nothing");
+    }
     target.show(io)?;
     issue::issue(&maker, &Statement::Approval(target.answer(&args.reason)), io)
 }

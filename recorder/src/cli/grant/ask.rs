@@ -17,7 +17,7 @@ use crate::{
     model::RealNanos,
 };
 
-/// Keys that ssh itself tries, in its order of our choice: the first that exists is the default.
+/// Names of keys in ~/.ssh; the first that exists is the default.
 const KEYS: [&str; 5] = ["id_ed25519", "id_ed25519_sk", "id_ecdsa", "id_ecdsa_sk", "id_rsa"];
 
 /// Asks for everything that a request needs.
@@ -49,7 +49,7 @@ pub(super) fn request(
         key.clone()
     } else {
         let default = given.key().or_else(first_key).map(|key| key.display().to_string());
-        dialogue.ask("Your SSH key", default.as_deref(), |text| Ok(PathBuf::from(text)))?
+        dialogue.ask("Your SSH key", default.as_deref(), |answer| text(answer).map(from_home))?
     };
     let from = issue::now();
     let window = Window { from, until: RealNanos::new(from.get().saturating_add(length)) };
@@ -112,6 +112,13 @@ fn privileges(answer: &str) -> Result<Vec<Privilege>, String> {
 
 fn incident(answer: &str) -> Result<Option<(String, String)>, String> {
     if answer == "-" { Ok(None) } else { parse_incident(answer).map(Some) }
+}
+
+/// `~/` is the shell's; nobody expands it in an answer.
+fn from_home(answer: String) -> PathBuf {
+    let home = || std::env::var_os("HOME").map(PathBuf::from);
+    let inside = answer.strip_prefix("~/").and_then(|rest| Some(home()?.join(rest)));
+    inside.unwrap_or_else(|| answer.into())
 }
 
 fn first_key() -> Option<PathBuf> {

@@ -19,7 +19,7 @@ const BREAK_GLASS_NANOS: u64 = 3600 * 1_000_000_000;
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct WishArgs {
     /// A host name or a pattern with * and ?; `!` in front takes out [several: repeat or separate by commas]
-    #[arg(long = "host", value_name = "PATTERN", value_delimiter = ',', allow_hyphen_values = true)]
+    #[arg(long = "host", value_name = "PATTERN", value_delimiter = ',')]
     hosts: Vec<String>,
     /// The first moment [default: now]
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]

@@ -68,6 +68,18 @@ fn the_id_is_the_sha256_of_the_bytes() {
     assert_ne!(Document::parse(format!("# x\n{text}").as_bytes()).unwrap().id, id);
 }
 
+/// The page is the law, so its example has to be one, byte for byte.
+#[test]
+fn the_documented_example_is_a_document_with_the_documented_id() {
+    let page = include_str!("../../../docs/grants.md");
+    let (_, rest) = page.split_once("$ cat request-f73ccf0cbc19.toml\n").unwrap();
+    let (example, _) = rest.split_once("\nAlice sends").unwrap();
+    let text: String =
+        example.lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line))).collect();
+    let document = Document::parse(text.as_bytes()).unwrap();
+    assert!(page.contains(&document.id.to_string()), "{}", document.id);
+}
+
 #[test]
 fn what_is_wrong_is_refused_with_its_key() {
     let good = written(&Statement::Request(sample()));
