@@ -71,7 +71,7 @@ fn the_id_is_the_sha256_of_the_bytes() {
 /// The page is the law, so its example has to be one, byte for byte.
 #[test]
 fn the_documented_example_is_a_document_with_the_documented_id() {
-    let page = include_str!("../../../docs/grants.md");
+    let page = include_str!("../../../../docs/grants.md");
     let (_, rest) = page.split_once("$ cat request-f73ccf0cbc19.toml\n").unwrap();
     let (example, _) = rest.split_once("\nAlice sends").unwrap();
     let text: String =

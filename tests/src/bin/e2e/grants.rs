@@ -1,6 +1,7 @@
 //! Grants: who asked, who approved, until when, tied to what was done (docs/attacks.md, group H).
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
@@ -40,7 +41,7 @@ impl Office {
                 &["-q", "-t", "ed25519", "-N", "", "-C", person, "-f", &key.display().to_string()],
             )?;
             let public = fs::read_to_string(key.with_extension("pub"))?;
-            signers.push_str(&format!("{person} namespaces=\"recorder-grant\" {public}"));
+            let _ = write!(signers, "{person} namespaces=\"recorder-grant\" {public}");
         }
         fs::write(dir.join("allowed_signers"), signers)?;
         let policy = format!(
