@@ -261,9 +261,9 @@ fn terminal_story() -> Fixture {
 #[test]
 fn replay_prints_a_screen_or_lines_where_there_is_no_terminal() {
     let f = terminal_story();
-    assert_eq!(replay(&f, "--final").out, "$ ls\na  b\n$ x\n\n");
-    assert_eq!(replay(&f, "--final --at 5s").out, "$ ls\n\n\n\n");
-    assert_eq!(replay(&f, "--final --at 2026-11-21T02:31:05Z").out, "$ ls\n\n\n\n");
+    assert_eq!(replay(&f, "--final").out, "$ ls\na  b\n$ x\n");
+    assert_eq!(replay(&f, "--final --at 5s").out, "$ ls\n");
+    assert_eq!(replay(&f, "--final --at 2026-11-21T02:31:05Z").out, "$ ls\n");
     assert_eq!(replay(&f, "--final --tty 2").out.lines().next(), Some("inner"));
     let json: Value = serde_json::from_str(&replay(&f, "--final --format json").out).unwrap();
     assert_eq!((&json["cols"], &json["rows"], &json["lines"][1]), (&20.into(), &4.into(), &"a  b".into()));
