@@ -125,6 +125,15 @@ fn other_namespaces_weak_keys_and_certificates_have_their_own_refusals() {
     let signed = ssh::sign(&desk.path("k-cert.pub"), NAMESPACE, &[], b"x");
     let refused = verify_signature(b"x", &signed).unwrap_err();
     assert!(matches!(refused, SignatureError::CertificateSignature { .. }), "{refused}");
+
+    // It is made, with a warning, and told apart from a bad one.
+    let args = ["note", "--signer", "alice", "--incident", "jira:OPS-1", "--key", "k-cert.pub"];
+    let path = made(&desk, &args);
+    let shown = grant(&desk, &["show", path.to_str().unwrap()]);
+    assert_eq!(
+        (shown.status.code(), text(&shown.stdout).contains("UNCHECKED: signed with a certificate")),
+        (Some(1), true)
+    );
 }
 
 /// A real ssh-agent that ends with the test.

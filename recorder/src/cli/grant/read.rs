@@ -49,6 +49,9 @@ impl Checked {
             (Signature::Missing, _) => {
                 Some(format!("no signature: {} is not there", signature_path(&self.path).display()))
             }
+            (Signature::Bad(error @ SignatureError::CertificateSignature { .. }), _) => {
+                Some(format!("unchecked signature: {error}"))
+            }
             (Signature::Bad(error), _) => Some(format!("bad signature: {error}")),
             (Signature::Good(_), Some(Err(refusal))) => {
                 Some(format!("not allowed to sign as {}: {refusal}", self.document.signer))

@@ -15,7 +15,7 @@ use crate::{
     cli::args::{Format, FormatArgs},
     cli::table,
     export::{json::rfc3339, write_line, write_pretty},
-    grant::{Incident, Request, Statement},
+    grant::{Incident, Request, SignatureError, Statement},
     model::{Bytes, RealNanos},
 };
 
@@ -100,6 +100,9 @@ fn signature_lines(checked: &Checked, signers: Option<&Signers>) -> Vec<(&'stati
         match &checked.signature {
             Signature::Good(signed) => format!("good, {} {}", signed.key.kind(), signed.key.fingerprint()),
             Signature::Missing => "MISSING".to_owned(),
+            Signature::Bad(error @ SignatureError::CertificateSignature { .. }) => {
+                format!("UNCHECKED: {}", safe(&error.to_string()))
+            }
             Signature::Bad(error) => format!("BAD: {}", safe(&error.to_string())),
         },
     )];
@@ -178,7 +181,7 @@ fn signature_json(checked: &Checked) -> Value {
     match &checked.signature {
         Signature::Missing => {}
         Signature::Bad(error) => {
-            let certificate = matches!(error, crate::grant::SignatureError::CertificateSignature { .. });
+            let certificate = matches!(error, SignatureError::CertificateSignature { .. });
             put("state", if certificate { "certificate" } else { "bad" }.to_owned());
             put("why", error.to_string());
         }

@@ -74,8 +74,8 @@ fn the_documented_example_is_a_document_with_the_documented_id() {
     let page = include_str!("../../../../docs/grants.md");
     let (_, rest) = page.split_once("$ cat request-f73ccf0cbc19.toml\n").unwrap();
     let (example, _) = rest.split_once("\nAlice sends").unwrap();
-    let text: String =
-        example.lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line))).collect();
+    let lines: Vec<&str> = example.lines().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
+    let text = lines.join("\n") + "\n";
     let document = Document::parse(text.as_bytes()).unwrap();
     assert!(page.contains(&document.id.to_string()), "{}", document.id);
 }
