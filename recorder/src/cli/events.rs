@@ -43,6 +43,9 @@ pub(super) struct Wanted {
     /// Only this session: an id, its first digits, or `last`
     #[arg(long, value_name = "SESSION")]
     pub(super) session: Option<SessionName>,
+    /// Only what was done under this grant, and what was said about it: its id or its first digits
+    #[arg(long, value_name = "ID")]
+    pub(super) grant: Option<String>,
 }
 
 /// Kinds of docs/cli.md that later versions write: a script may ask for them today and finds none.
@@ -65,10 +68,8 @@ const LATER: &[&str] = &[
     "bpf",
     "ptrace",
     "signal",
-    "coverage",
     "delegation",
     "guard",
-    "grant",
     "alert",
     "access",
     "unknown",
@@ -109,6 +110,7 @@ pub(super) fn list(
         since: wanted.since,
         until: wanted.until,
         session,
+        grant: wanted.grant.as_ref().map(|grant| grant.to_ascii_lowercase()),
     };
     let mut known = Known::default();
     let mut shown = 0u64;

@@ -19,6 +19,8 @@ pub struct Filter {
     pub until: Option<RealNanos>,
     /// Of this session.
     pub session: Option<SessionId>,
+    /// Done under a grant whose id begins like this, or about it.
+    pub grant: Option<String>,
 }
 
 impl Filter {
@@ -29,6 +31,7 @@ impl Filter {
             && self.since.is_none_or(|t| entry.time >= t)
             && self.until.is_none_or(|t| entry.time < t)
             && self.user.as_deref().is_none_or(|user| is_user(entry, known, user))
+            && self.grant.as_deref().is_none_or(|grant| is_of_grant(entry, known, grant))
             && self.path.as_deref().is_none_or(|path| has_path(entry, path))
     }
 }
@@ -41,6 +44,15 @@ fn is_user(entry: &Entry, known: &Known, user: &str) -> bool {
     let login = known.login(entry).is_some_and(|login| login.auid == uid);
     let task = entry.record.task.as_deref();
     login || task.is_some_and(|task| [task.auid, task.uid, task.euid].contains(&uid))
+}
+
+fn is_of_grant(entry: &Entry, known: &Known, wanted: &str) -> bool {
+    let covering = known.coverage(entry).and_then(|change| change.coverage.grant());
+    let about = match &entry.record.body {
+        Body::Grant(grant) => Some(grant.request),
+        _ => None,
+    };
+    covering.into_iter().chain(about).any(|id| id.to_string().starts_with(wanted))
 }
 
 fn has_path(entry: &Entry, wanted: &str) -> bool {

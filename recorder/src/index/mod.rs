@@ -4,9 +4,11 @@
 mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod grants;
 mod known;
 mod sessions;
 
 pub use filter::Filter;
+pub use grants::{GrantInfo, Grants, Stretch};
 pub use known::Known;
 pub use sessions::{SessionInfo, Sessions};

@@ -1,11 +1,13 @@
 //! `recorder grant`: documents that people sign with their SSH keys, and what signatures are worth (docs/grants.md).
 //!
-//! Nothing here talks to a running recorder: making, reading and checking documents needs no privilege.
+//! Nothing here talks to a running recorder: making, reading and checking documents needs no privilege. `list` and
+//! `show ID` read a journal.
 
 mod answer;
 mod ask;
 mod check;
 mod issue;
+mod list;
 mod note;
 mod read;
 mod show;
@@ -31,7 +33,9 @@ pub(super) enum Command {
     BreakGlass(wish::BreakGlassArgs),
     /// Tie your work to an incident without asking for anything
     Note(note::Args),
-    /// Print one document, its signature and its signer
+    /// List the grants of a journal
+    List(list::Args),
+    /// Print one document, its signature and its signer; or one grant of a journal with its whole story
     Show(show::Args),
     /// Check documents against a list of signers
     Check(check::Args),
@@ -46,6 +50,7 @@ pub(super) fn run(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
         Command::Extend(args) => answer::extend(args, io),
         Command::BreakGlass(args) => wish::break_glass(args, io),
         Command::Note(args) => note::run(args, io),
+        Command::List(args) => list::run(args, io),
         Command::Show(args) => show::run(args, io),
         Command::Check(args) => check::run(args, io),
     }

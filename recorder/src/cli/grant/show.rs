@@ -8,11 +8,11 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Failure, Io,
+    Failure, Io, list,
     read::{self, Checked, Signature, Signers, SignersArgs},
 };
 use crate::{
-    cli::args::{Format, FormatArgs},
+    cli::args::{Format, FormatArgs, JournalArgs},
     cli::table,
     export::{json::rfc3339, write_line, write_pretty},
     grant::{Incident, Request, SignatureError, Statement},
@@ -22,9 +22,11 @@ use crate::{
 /// Arguments of `recorder grant show`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The document; its signature is FILE.sig
-    #[arg(value_name = "FILE")]
+    /// The document; its signature is FILE.sig. Or the id of a grant in the journal, or its first digits
+    #[arg(value_name = "FILE|ID")]
     file: PathBuf,
+    #[command(flatten)]
+    journal: JournalArgs,
     #[command(flatten)]
     signers: SignersArgs,
     #[command(flatten)]
@@ -32,6 +34,11 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
+    if let Some(id) = args.file.to_str().filter(|text| list::is_id(text))
+        && !args.file.exists()
+    {
+        return list::story(&args.journal.dir(), id, args.format.format, io);
+    }
     let signers = args.signers.read(io)?;
     let checked = read::check_one(&args.file, signers.as_ref())?;
     match args.format.format {
@@ -57,7 +64,7 @@ pub(super) fn write_people(
     let document = &checked.document;
     let mut lines = vec![("signer", safe(&document.signer)), ("made", time(document.made))];
     match &document.statement {
-        Statement::Request(request) | Statement::BreakGlass(request) => request_lines(&mut lines, request),
+        Statement::Request(request) | Statement::BreakGlass(request) => lines.extend(request_lines(request)),
         Statement::Approval(answer) | Statement::Rejection(answer) | Statement::Revocation(answer) => {
             lines.push(("request", answer.request.to_string()));
             lines.push(("reason", safe(&answer.reason)));
@@ -81,7 +88,8 @@ pub(super) fn write_people(
     Ok(())
 }
 
-fn request_lines(lines: &mut Vec<(&'static str, String)>, request: &Request) {
+pub(super) fn request_lines(request: &Request) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
     let length = request.window.until.get().saturating_sub(request.window.from.get());
     lines.push(("person", safe(&request.person)));
     lines.push(("hosts", safe(&request.hosts.join(", "))));
@@ -92,6 +100,7 @@ fn request_lines(lines: &mut Vec<(&'static str, String)>, request: &Request) {
     }
     lines.push(("reason", safe(&request.reason)));
     lines.extend(request.incident.as_ref().map(|found| ("incident", incident(found))));
+    lines
 }
 
 fn signature_lines(checked: &Checked, signers: Option<&Signers>) -> Vec<(&'static str, String)> {
@@ -204,7 +213,7 @@ fn allowed_json(checked: &Checked, signers: Option<&Signers>) -> Value {
     json!({"checked": allowed.is_some(), "allowed": allowed, "line": line, "why": why, "at": signers.map(|s| rfc3339(s.at))})
 }
 
-fn incident_json(incident: &Incident) -> Value {
+pub(super) fn incident_json(incident: &Incident) -> Value {
     json!({"system": incident.system, "id": incident.id, "url": incident.url})
 }
 

@@ -155,6 +155,20 @@ pub(crate) fn grant_covers_a_session(stage: &mut Stage) -> Result<()> {
         ensure!(story.contains(part), "the timeline does not tell {part:?}:\n{story}");
     }
 
+    let done = Events::parse(&stage.site.read_ok(&["events", "--format", "ndjson", "--grant", &id])?)?;
+    ensure!(
+        done.execs_with(&stage.tag("during")).next().is_some(),
+        "--grant does not show what was done under it"
+    );
+    ensure!(done.execs_with(&stage.tag("after")).next().is_none(), "--grant shows what was done after it");
+    let shown: Value =
+        serde_json::from_slice(&stage.site.read_ok(&["grant", "show", &id, "--format", "json"])?)?;
+    ensure!(
+        text(&shown, &["state"]) == "revoked"
+            && shown.pointer("/stretches/0/session") == Some(&session.clone().into()),
+        "grant show tells {shown}"
+    );
+
     // The journal is the memory: without the revocation's file a restart revives nothing.
     fs::remove_file(&revoked)?;
     fs::remove_file(signature(&revoked))?;
