@@ -204,8 +204,15 @@ proptest! {
         for stretch in &told {
             for now in stretch.from.get()..stretch.until.get() {
                 let live = work.needs().filter(|n| n.from.get() <= now && n.until.is_none_or(|u| now < u.get()));
-                let one = super::super::coverage(&book, work.person(), live.map(|n| &n.wanted), real(now));
-                prop_assert_eq!(one, stretch.coverage, "at {}", now);
+                let live: Vec<&Wanted> = live.map(|need| &need.wanted).collect();
+                let of = |needs: &[&Wanted]| {
+                    super::super::coverage(&book, work.person(), needs.iter().copied(), real(now))
+                };
+                prop_assert_eq!(of(&live), stretch.coverage, "at {}", now);
+                if !live.is_empty() {
+                    let all = live.iter().all(|need| of(&[need]).grant().is_some());
+                    prop_assert_eq!(stretch.coverage.grant().is_some(), all, "at {}", now);
+                }
             }
         }
     }
