@@ -355,13 +355,13 @@ fn damaged_evidence_is_shown_with_one_warning_and_its_exit_code() {
 #[test]
 fn verify_prints_everything_and_exits_with_the_verdict() {
     let f = story();
-    let ran = run(|io| super::verify::print(&tampered(&f), Format::Table, io));
+    let ran = run(|io| super::verify::print(&tampered(&f), None, Format::Table, io));
     assert_eq!(ran.code, 2);
     assert_snapshot!(ran.out);
-    let ran = run(|io| super::verify::print(&f.report(), Format::Table, io));
+    let ran = run(|io| super::verify::print(&f.report(), None, Format::Table, io));
     assert_eq!(ran.code, 0);
     assert_snapshot!(ran.out);
-    let ran = run(|io| super::verify::print(&tampered(&f), Format::Json, io));
+    let ran = run(|io| super::verify::print(&tampered(&f), None, Format::Json, io));
     let json: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((json["verdict"].as_str(), json["exit"].as_u64()), (Some("tampered"), Some(2)));
     assert_eq!(json["findings"][1]["severity"], "tampered");

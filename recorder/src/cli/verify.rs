@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::args::{Format, FormatArgs, JournalArgs};
+use super::grant::recheck::{self, Recheck};
 use super::journal::verdict_words;
 use super::{Failure, Io, table};
 use crate::export::{write_line, write_pretty};
@@ -19,8 +22,20 @@ pub(crate) struct Args {
     /// The origin note, kept elsewhere, that the journal must come from
     #[arg(long, value_name = "FILE")]
     origin: Option<PathBuf>,
+    /// Check the stored grant documents again, against this list of signers (ssh-keygen's ALLOWED SIGNERS)
+    #[arg(long, value_name = "FILE")]
+    allowed_signers: Option<PathBuf>,
     #[command(flatten)]
     format: FormatArgs,
+}
+
+/// The report, and what the second look at grants came to if one was asked for.
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grants: Option<&'a Recheck>,
 }
 
 pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
@@ -32,16 +47,44 @@ pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
         &mut |p| bar.show(p, io.err),
     );
     bar.clear(io.err);
-    print(&report?, args.format.format, io)
+    let report = report?;
+    let grants = match &args.allowed_signers {
+        Some(list) => Some(recheck::run(super::journal::open(&dir)?.entries, list, io)?),
+        None => None,
+    };
+    print(&report, grants.as_ref(), args.format.format, io)
 }
 
-pub(super) fn print(report: &Report, format: Format, io: &mut Io<'_>) -> Result<u8, Failure> {
+pub(super) fn print(
+    report: &Report,
+    grants: Option<&Recheck>,
+    format: Format,
+    io: &mut Io<'_>,
+) -> Result<u8, Failure> {
     match format {
-        Format::Json => write_pretty(io.out, report)?,
-        Format::Ndjson => write_line(io.out, report)?,
-        Format::Table => print_table(report, io)?,
+        Format::Json => write_pretty(io.out, &Whole { report, grants })?,
+        Format::Ndjson => write_line(io.out, &Whole { report, grants })?,
+        Format::Table => {
+            print_table(report, io)?;
+            if let Some(grants) = grants {
+                print_grants(grants, io)?;
+            }
+        }
     }
-    Ok(report.exit)
+    // The evidence is what it is; a document that the list does not confirm is a finding about people.
+    Ok(report.exit.max(u8::from(grants.is_some_and(|grants| !grants.bad.is_empty()))))
+}
+
+fn print_grants(grants: &Recheck, io: &mut Io<'_>) -> Result<(), Failure> {
+    writeln!(
+        io.out,
+        "grant documents: {} of {} confirmed by the list of signers",
+        grants.good, grants.checked
+    )?;
+    for bad in &grants.bad {
+        writeln!(io.out, "  NOT CONFIRMED {} by {}: {}", bad.document.0, bad.signer, escape(&bad.why))?;
+    }
+    Ok(())
 }
 
 fn print_table(report: &Report, io: &mut Io<'_>) -> Result<(), Failure> {

@@ -116,6 +116,7 @@ pub fn rfc3339(time: RealNanos) -> String {
 }
 
 /// Anything with a `Display` as a string.
+#[derive(Debug)]
 pub(crate) struct Shown<T>(pub(crate) T);
 
 impl<T: std::fmt::Display> Serialize for Shown<T> {

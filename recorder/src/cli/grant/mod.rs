@@ -10,6 +10,7 @@ mod issue;
 mod list;
 mod note;
 mod read;
+pub(super) mod recheck;
 mod show;
 mod wish;
 

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use recorder_tests::{
     account::{Account, Sudo},
-    journal::{self, Events, field, text},
+    journal::{self, Events, field, number, text},
     proc,
 };
 use serde_json::Value;
@@ -44,6 +44,7 @@ impl Office {
             let _ = write!(signers, "{person} namespaces=\"recorder-grant\" {public}");
         }
         fs::write(dir.join("allowed_signers"), signers)?;
+        fs::write(dir.join("nobody"), "")?;
         let policy = format!(
             "max_window = \"8h\"\nbreak_glass = [\"anna\"]\n[people.anna]\naccounts = [\"{}\"]\n[[approve]]\napprovers = [\"boss\"]\npersons = [\"*\"]\nhosts = [\"*\"]\nprivileges = [\"root\"]\n",
             account.name
@@ -68,6 +69,17 @@ impl Office {
         ensure!(out.status.success(), "{words:?}: {}", String::from_utf8_lossy(&out.stderr));
         let new = documents(&self.dir)?.into_iter().find(|path| !before.contains(path));
         new.with_context(|| format!("{words:?} wrote no document"))
+    }
+
+    /// Anna asks, the boss approves, both documents are delivered.
+    fn grant(&self, stage: &Stage, host: &str, privilege: &str, window: &[&str]) -> Result<()> {
+        let mut words = vec!["request", "--person", "anna", "--host", host, "--privilege", privilege];
+        words.extend(window.iter().copied().chain(["--reason", "work"]));
+        let request = self.write(stage, "anna", &words)?;
+        let approval = self.write(stage, "boss", &["approve", &request.display().to_string()])?;
+        self.deliver(&request)?;
+        self.deliver(&approval)?;
+        Ok(())
     }
 
     /// Puts a document with its signature where the recorder looks.
@@ -169,6 +181,15 @@ pub(crate) fn grant_covers_a_session(stage: &mut Stage) -> Result<()> {
         "grant show tells {shown}"
     );
 
+    // The investigator's own list: his confirms everything, another one nothing.
+    for (list, good) in [("allowed_signers", 3), ("nobody", 0)] {
+        let list = office.dir.join(list);
+        let words = ["verify", "--format", "json", "--allowed-signers", &list.display().to_string()];
+        let verdict: Value = serde_json::from_slice(&stage.site.read_ok(&words)?)?;
+        let found = (number(&verdict, &["grants", "checked"]), number(&verdict, &["grants", "good"]));
+        ensure!(found == (Some(3), Some(good)), "{}: verify tells {verdict}", list.display());
+    }
+
     // The journal is the memory: without the revocation's file a restart revives nothing.
     fs::remove_file(&revoked)?;
     fs::remove_file(signature(&revoked))?;
@@ -180,6 +201,55 @@ pub(crate) fn grant_covers_a_session(stage: &mut Stage) -> Result<()> {
     let exec = events.execs_with(&tag).last().context("no exec after the restart")?;
     ensure!(text(exec, &["coverage"]) == "uncovered", "after the restart it is {}", exec["coverage"]);
     Ok(())
+}
+
+/// H1, H8, H10: one session goes through every reason, each nearer to a grant than the one before.
+pub(crate) fn every_reason_has_its_name(stage: &mut Stage) -> Result<()> {
+    let anna = stage.account("anna", Sudo::Free)?;
+    let ben = stage.account("ben", Sudo::Free)?;
+    let office = Office::open(stage, &anna)?;
+    let running = stage.record()?;
+    // Nobody knows whose account this is.
+    let mut terminal = stage.shell(&ben)?;
+    stage.become_root(&mut terminal)?;
+    coverage(stage, "uncovered", Some("unattributed"))?;
+    leave(stage, terminal, 2)?;
+
+    let mut terminal = stage.shell(&anna)?;
+    stage.become_root(&mut terminal)?;
+    coverage(stage, "uncovered", Some("no_grant"))?;
+    let hour = ["--for", "1h"];
+    let from = far_away();
+    let later = ["--from", from.as_str(), "--for", "1h"];
+    for (host, privilege, window, reason) in [
+        ("elsewhere-*", "root", &hour[..], "wrong_host"),
+        ("*", "user:nobody", &hour, "wrong_privilege"),
+        ("*", "root", &later, "early"),
+    ] {
+        office.grant(stage, host, privilege, window)?;
+        coverage(stage, "uncovered", Some(reason))?;
+    }
+    // A window that is long enough to be seen and short enough to be waited for.
+    office.grant(stage, "*", "root", &["--for", "4s"])?;
+    coverage(stage, "covered", None)?;
+    coverage(stage, "uncovered", Some("late"))?;
+    let glass =
+        ["break-glass", "--reason", "the pager rings", "--host", "*", "--for", "1h", "--privilege", "root"];
+    office.deliver(&office.write(stage, "anna", &glass)?)?;
+    coverage(stage, "break_glass", None)?;
+    terminal.ask(&format!("{}; echo did-$((40+2))", stage.noop("glass")), "did-42", stage.limit(20))?;
+    leave(stage, terminal, 2)?;
+    let events = stage.finish(running)?;
+    let tag = stage.tag("glass");
+    let exec = events.execs_with(&tag).last().context("no exec under the broken glass")?;
+    ensure!(text(exec, &["coverage"]) == "break_glass", "under the broken glass it is {exec}");
+    Ok(())
+}
+
+/// Tomorrow, as a script would write it.
+fn far_away() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("@{}", now.as_secs() + 86_400)
 }
 
 /// Waits until the newest word about the session's coverage is this.

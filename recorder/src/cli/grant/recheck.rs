@@ -1,0 +1,78 @@
+//! `recorder verify --allowed-signers`: the documents that a journal stores, checked again against the investigator's own
+//! list. What the host believed when it received them is no argument.
+
+use std::path::Path;
+
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::{Failure, Io, read};
+use crate::{
+    export::json::Shown,
+    grant::{AllowedSigners, Document, MAX_ALLOWED_SIGNERS, NAMESPACE, verify_signature},
+    model::{Body, Digest, Grant, GrantAct},
+    verify::{Entry, Verified, VerifyError},
+};
+
+/// What the second look came to.
+#[derive(Debug, Default, Serialize)]
+pub(in crate::cli) struct Recheck {
+    /// Documents that the host took for good.
+    pub(in crate::cli) checked: u64,
+    /// Of those, the ones that the list confirms.
+    pub(in crate::cli) good: u64,
+    /// The others.
+    pub(in crate::cli) bad: Vec<Bad>,
+}
+
+/// A document that the host believed and the investigator's list does not confirm.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Bad {
+    pub(in crate::cli) document: Shown<Digest>,
+    /// Whom the host took for its signer.
+    pub(in crate::cli) signer: String,
+    pub(in crate::cli) why: String,
+}
+
+/// Checks every received document among the entries.
+pub(in crate::cli) fn run(
+    entries: impl Iterator<Item = Result<Verified<Entry>, VerifyError>>,
+    list: &Path,
+    io: &mut Io<'_>,
+) -> Result<Recheck, Failure> {
+    let bytes = read::read(list, MAX_ALLOWED_SIGNERS)?;
+    let signers = AllowedSigners::parse(&bytes, &TimeZone::system())
+        .map_err(|e| Failure::Io(format!("{}: {e}", list.display())))?;
+    for fault in signers.faults() {
+        io.warn(&format!("{} line {} is left out: {}", list.display(), fault.line, fault.why));
+    }
+    let mut found = Recheck::default();
+    for entry in entries {
+        let entry = entry?;
+        let Body::Grant(grant) = &entry.record.body else { continue };
+        if grant.act == GrantAct::Received {
+            found.checked += 1;
+            match check(grant, &signers) {
+                Ok(()) => found.good += 1,
+                Err(why) => found.bad.push(Bad {
+                    document: Shown(grant.document),
+                    signer: grant.signer.escaped(),
+                    why,
+                }),
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The same questions as on receipt, at the time of receipt.
+fn check(grant: &Grant, signers: &AllowedSigners) -> Result<(), String> {
+    let document = Document::parse(grant.bytes.as_slice()).map_err(|e| e.to_string())?;
+    if document.id != grant.document || document.signer.as_bytes() != grant.signer.as_slice() {
+        return Err("the record names another document or signer than the bytes say".to_owned());
+    }
+    let signed =
+        verify_signature(grant.bytes.as_slice(), grant.signature.as_slice()).map_err(|e| e.to_string())?;
+    signers.allows(&document.signer, &signed.key, NAMESPACE, grant.received).map_err(|e| e.to_string())?;
+    Ok(())
+}
