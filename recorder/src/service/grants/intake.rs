@@ -1,9 +1,10 @@
 //! The directory that documents are put into: a document and its signature beside it, `NAME.toml` and `NAME.toml.sig`.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs, io,
     io::Read,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -17,8 +18,10 @@ use crate::{
 
 /// Where what was refused is kept, so that whoever put it there finds it with its reason in the journal.
 const REFUSED: &str = "refused";
-/// Pairs looked at in one round: a directory full of junk must not stop the pump.
+/// Pairs taken in one round: a directory full of junk must not stop the pump.
 const MOST: usize = 64;
+/// Every so many looks the files are looked at even if the directory says that none came or went.
+const ALL_THE_SAME: u32 = 30;
 
 /// A document with its signature, as they lay there.
 #[derive(Debug)]
@@ -28,17 +31,24 @@ pub(super) struct Pair {
     path: PathBuf,
 }
 
+/// What tells a file from the same file a moment ago: inode, length, time of change.
+type Stamp = (u64, u64, i64, i64);
+
 /// Remembers what was taken from the directory already.
 #[derive(Debug)]
 pub(super) struct Intake {
     dir: PathBuf,
+    /// The directory as it was at the last look, and looks since the files were looked at.
+    looked: Option<(Stamp, u32)>,
+    /// Both files of each pair as they were at the last look; true if they were taken.
+    pairs: HashMap<PathBuf, ([Stamp; 2], bool)>,
     /// SHA-256 over document and signature: the same pair again is no news, a new signature under it is.
     seen: HashSet<Digest>,
 }
 
 impl Intake {
     pub(super) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf(), seen: HashSet::new() }
+        Self { dir: dir.to_path_buf(), looked: None, pairs: HashMap::new(), seen: HashSet::new() }
     }
 
     /// A pair that the journal has already.
@@ -46,29 +56,46 @@ impl Intake {
         self.seen.insert(name(document, signature));
     }
 
-    /// Pairs that were not seen before, by file name. A document without its signature is not there yet.
+    /// Pairs that were not seen before, by file name. Both files have to be there and the same at two looks in a row, so
+    /// that nothing is read while somebody still writes it.
     pub(super) fn news(&mut self) -> Vec<Pair> {
-        let Ok(entries) = fs::read_dir(&self.dir) else { return Vec::new() };
-        let mut paths: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-            .collect();
-        paths.sort();
+        let Some(now) = stamp(&self.dir) else { return Vec::new() };
+        let waiting = self.pairs.values().any(|(_, taken)| !taken);
+        match &mut self.looked {
+            Some((then, looks)) if *then == now && !waiting && *looks < ALL_THE_SAME => {
+                *looks += 1;
+                return Vec::new();
+            }
+            looked => *looked = Some((now, 0)),
+        }
         let mut out = Vec::new();
-        for path in paths {
-            let (Ok(document), Ok(signature)) =
-                (read(&path, MAX_DOCUMENT), read(&signature_of(&path), MAX_SIGNATURE))
-            else {
+        let mut before = std::mem::take(&mut self.pairs);
+        for path in documents(&self.dir) {
+            let (Some(document), Some(signature)) = (stamp(&path), stamp(&signature_of(&path))) else {
                 continue;
             };
-            if self.seen.insert(name(&document, &signature)) {
-                out.push(Pair { document, signature, path });
+            let stamps = [document, signature];
+            let mut taken = false;
+            if let Some((then, was_taken)) = before.remove(&path)
+                && then == stamps
+            {
+                taken = was_taken;
+                if !taken && out.len() < MOST {
+                    taken = true;
+                    out.extend(self.take(&path));
+                }
             }
-            if out.len() >= MOST {
-                break;
-            }
+            self.pairs.insert(path, (stamps, taken));
         }
         out
+    }
+
+    /// Reads a pair; nothing if it can't be read or is known.
+    fn take(&mut self, path: &Path) -> Option<Pair> {
+        let document = read(path, MAX_DOCUMENT).ok()?;
+        let signature = read(&signature_of(path), MAX_SIGNATURE).ok()?;
+        let new = self.seen.insert(name(&document, &signature));
+        new.then(|| Pair { document, signature, path: path.to_path_buf() })
     }
 
     /// Puts a refused pair aside. What can't be moved stays, and is not looked at again.
@@ -83,6 +110,22 @@ impl Intake {
             }
         }
     }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
+}
+
+/// The documents in a directory, by name.
+fn documents(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    paths.sort();
+    paths
 }
 
 fn signature_of(path: &Path) -> PathBuf {
@@ -115,21 +158,53 @@ fn name(document: &[u8], signature: &[u8]) -> Digest {
 mod tests {
     use super::*;
 
+    /// What the second of two looks brings.
+    fn news(intake: &mut Intake) -> Vec<Pair> {
+        assert!(intake.news().is_empty());
+        intake.news()
+    }
+
     #[test]
     fn a_pair_is_news_once_and_a_document_waits_for_its_signature() {
         let dir = tempfile::tempdir().unwrap();
         let mut intake = Intake::new(dir.path());
         fs::write(dir.path().join("a.toml"), "a").unwrap();
-        assert!(intake.news().is_empty());
+        assert!(news(&mut intake).is_empty());
         fs::write(dir.path().join("a.toml.sig"), "s").unwrap();
-        let news = intake.news();
-        assert_eq!(news.len(), 1);
-        assert!(intake.news().is_empty());
-        intake.put_aside(&news[0]);
+        let first = news(&mut intake);
+        assert_eq!(first.len(), 1);
+        assert!(news(&mut intake).is_empty());
+        intake.put_aside(&first[0]);
         assert!(dir.path().join("refused/a.toml.sig").exists());
         intake.known(b"b", b"t");
         fs::write(dir.path().join("b.toml"), "b").unwrap();
         fs::write(dir.path().join("b.toml.sig"), "t").unwrap();
+        assert!(news(&mut intake).is_empty());
+    }
+
+    #[test]
+    fn what_is_still_being_written_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut intake = Intake::new(dir.path());
+        fs::write(dir.path().join("a.toml.sig"), "s").unwrap();
+        for text in ["h", "ha", "hal", "half"] {
+            fs::write(dir.path().join("a.toml"), text).unwrap();
+            assert!(intake.news().is_empty());
+        }
+        let whole = intake.news();
+        assert_eq!(whole.first().map(|pair| pair.document.as_slice()), Some(b"half".as_slice()));
+    }
+
+    #[test]
+    fn a_directory_in_which_nothing_happens_costs_one_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut intake = Intake::new(dir.path());
+        fs::write(dir.path().join("a.toml"), "a").unwrap();
+        fs::write(dir.path().join("a.toml.sig"), "s").unwrap();
+        assert_eq!(news(&mut intake).len(), 1);
         assert!(intake.news().is_empty());
+        let (_, looks) = intake.looked.unwrap();
+        assert!(intake.news().is_empty());
+        assert_eq!(intake.looked.unwrap().1, looks + 1, "the files were not looked at");
     }
 }
