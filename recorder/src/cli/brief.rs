@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    Body, Bytes, CoverageChange, Cred, Digest, Exec, Exit, File, FileOp, Grant, Jump, Loss, Record,
+    Body, Bytes, CoverageChange, Cred, Digest, Exec, Exit, File, FileOp, Grant, Jump, Loss, Overdue, Record,
     SessionId, Tty, TtyOp,
 };
 
@@ -46,6 +46,7 @@ pub(crate) fn body(record: &Record) -> String {
         Body::SessionOpened(s) => s.id.to_string(),
         Body::SessionClosed(s) => format!("{} {}, {} records", s.id, s.reason.name(), s.records),
         Body::Coverage(c) => coverage(c),
+        Body::Overdue(o) => overdue(o),
         Body::Grant(g) => grant(g),
         Body::Storage(s) => format!("{}: errno {}", s.operation.escaped(), s.errno),
         Body::Unknown { kind, bytes } => format!("kind {}, {} bytes", kind.code(), bytes.len()),
@@ -67,6 +68,16 @@ pub(crate) fn coverage(change: &CoverageChange) -> String {
         }
     }
     text
+}
+
+/// A process that outlives its grant.
+pub(crate) fn overdue(overdue: &Overdue) -> String {
+    format!(
+        "process {} outlives grant {} ({})",
+        overdue.task.pid,
+        digest(overdue.grant),
+        overdue.reason.name()
+    )
 }
 
 /// What happened to a grant.

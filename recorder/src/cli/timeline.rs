@@ -114,6 +114,7 @@ fn words(what: &What) -> (String, String) {
                 format!("{}{from} on {tty}, uid {old} > {new} by {via} {path}{seeded}", login.user.escaped()),
             )
         }
+        What::Overdue(overdue) => own("OVERDUE", brief::overdue(overdue)),
         What::Coverage(coverage) => own("coverage", brief::coverage(coverage)),
         What::End(end) => own("end", end.reason.name().replace('_', " ")),
         What::Exec { exec, euid, ended } => {
@@ -227,6 +228,7 @@ fn kind(what: &What) -> &'static str {
     match what {
         What::Start(_) => Kind::SESSION_START.name(),
         What::End(_) => Kind::SESSION_END.name(),
+        What::Overdue(_) => Kind::OVERDUE.name(),
         What::Coverage(_) => Kind::COVERAGE.name(),
         What::Exec { .. } => Kind::EXEC.name(),
         What::Exit(_) => Kind::EXIT.name(),
@@ -249,6 +251,7 @@ fn kind(what: &What) -> &'static str {
 fn put<M: SerializeMap>(map: &mut M, what: &What) -> Result<(), M::Error> {
     match what {
         What::Start(b) => map.serialize_entry("session_start", &Obj(&**b)),
+        What::Overdue(b) => map.serialize_entry("overdue", &Obj(b)),
         What::Coverage(b) => map.serialize_entry("coverage_change", &Obj(&**b)),
         What::End(b) => map.serialize_entry("session_end", &Obj(b)),
         What::Exec { exec, euid, ended } => {

@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use super::json::{Shown, auid, put_bytes, put_list, put_opt, rfc3339};
 use crate::model::{
     Body, Boot, Caps, ClockPair, CoverageChange, Cred, Cut, Elevation, Exec, Exit, File, FileOp, Grant,
-    Heartbeat, Ids, Jump, LoginWitness, Loss, SessionClosed, SessionEnd, SessionStart, StorageFault, TaskId,
-    Tty, Uncovered,
+    Heartbeat, Ids, Jump, LoginWitness, Loss, Overdue, SessionClosed, SessionEnd, SessionStart, StorageFault,
+    TaskId, Tty, Uncovered,
 };
 
 /// What was cut in a record, wherever its kind keeps that.
@@ -43,6 +43,7 @@ pub(super) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Er
         Body::Storage(b) => map.serialize_entry("storage", &Obj(b)),
         // The keys `grant` and `coverage` of every event say which one held; these are the changes themselves.
         Body::Coverage(b) => map.serialize_entry("coverage_change", &Obj(&**b)),
+        Body::Overdue(b) => map.serialize_entry("overdue", &Obj(b)),
         Body::Grant(b) => map.serialize_entry("grant_change", &Obj(&**b)),
         Body::Unknown { kind, bytes } => {
             map.serialize_entry("unknown", &Obj(&(kind.code(), bytes.as_slice())))
@@ -96,6 +97,16 @@ impl Fields for CoverageChange {
         map.serialize_entry("grant", &self.coverage.grant().map(Shown))?;
         put_bytes(map, "person", "person_b64", &self.person)?;
         put_bytes(map, "incident", "incident_b64", &self.incident)
+    }
+}
+
+impl Fields for Overdue {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("pid", &self.task.pid)?;
+        map.serialize_entry("start_ns", &self.task.start.get())?;
+        map.serialize_entry("grant", &Shown(self.grant))?;
+        map.serialize_entry("since_ns", &self.since.get())?;
+        map.serialize_entry("reason", self.reason.name())
     }
 }
 

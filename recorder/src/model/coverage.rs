@@ -1,7 +1,7 @@
 //! Which grant, if any, allowed a stretch of a session.
 
 use super::event::serde_as_code;
-use super::{BootNanos, Bytes, Digest};
+use super::{BootNanos, Bytes, Digest, TaskId};
 use serde::{Deserialize, Serialize};
 
 /// Why no grant allowed it. The order is that of the misses: the further down, the nearer a grant was.
@@ -169,6 +169,19 @@ pub struct CoverageChange {
     pub person: Bytes,
     /// The incident, as `SYSTEM:ID`; empty if none.
     pub incident: Bytes,
+}
+
+/// A record of a session: a process was started under a grant and outlives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overdue {
+    /// The process.
+    pub task: TaskId,
+    /// The last grant that covered it.
+    pub grant: Digest,
+    /// Since when nothing does.
+    pub since: BootNanos,
+    /// `late`, or `revoked` if the grant was.
+    pub reason: Uncovered,
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Boot, BootNanos, CoverageChange, Cred, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat, Jump, Loss,
-    SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task, Tty, TtyOp,
+    Overdue, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task, Tty, TtyOp,
 };
 
 macro_rules! kinds {
@@ -65,6 +65,8 @@ kinds! {
     SESSION_END = 49, "session_end";
     /// Whether a grant allows what the session does changed.
     COVERAGE = 50, "coverage";
+    /// A process outlives the grant that it was started under.
+    OVERDUE = 51, "overdue";
     /// The recorder started.
     BOOT = 256, "boot";
     /// The recorder lives.
@@ -110,6 +112,7 @@ impl Kind {
                 | Self::SESSION_START
                 | Self::SESSION_END
                 | Self::COVERAGE
+                | Self::OVERDUE
                 | Self::BOOT
                 | Self::LOSS
                 | Self::JUMP
@@ -215,6 +218,7 @@ pub enum Body {
     SessionClosed(SessionClosed),
     Storage(StorageFault),
     Coverage(Box<CoverageChange>),
+    Overdue(Overdue),
     Grant(Box<Grant>),
     /// A kind that this version doesn't know, as stored.
     Unknown {
@@ -249,6 +253,7 @@ impl Body {
             Self::SessionClosed(_) => Kind::SESSION_CLOSED,
             Self::Storage(_) => Kind::STORAGE,
             Self::Coverage(_) => Kind::COVERAGE,
+            Self::Overdue(_) => Kind::OVERDUE,
             Self::Grant(_) => Kind::GRANT,
             Self::Unknown { kind, .. } => *kind,
         }

@@ -74,7 +74,7 @@ pub(super) fn run(
             }
         }
         if let Some(desk) = &mut desk {
-            let round = desk.round(now.boot, std::mem::take(&mut batch.tracked));
+            let round = desk.round(now, std::mem::take(&mut batch.tracked));
             (batch.tracked, batch.control) = (round.tracked, round.control);
         }
         let hooks = capture.hooks().len();

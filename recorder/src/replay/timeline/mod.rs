@@ -11,7 +11,7 @@ mod tree;
 pub use builder::Builder;
 
 use crate::model::{
-    CoverageChange, Cred, Exec, Exit, File, FileOp, Jump, Loss, RealNanos, SessionEnd, SessionStart,
+    CoverageChange, Cred, Exec, Exit, File, FileOp, Jump, Loss, Overdue, RealNanos, SessionEnd, SessionStart,
 };
 
 /// One line of the story.
@@ -43,6 +43,8 @@ pub enum What {
     Start(Box<SessionStart>),
     /// Whether a grant covers what follows.
     Coverage(Box<CoverageChange>),
+    /// A process outlives the grant that it was started under.
+    Overdue(Overdue),
     /// The session ended.
     End(SessionEnd),
     /// A program ran.

@@ -27,6 +27,8 @@ use crate::{
 
 /// Between looks at the directory and at the lists.
 const LOOK_NS: u64 = 1_000_000_000;
+/// A wall clock so far from trusted time is told: grants go by another time than people read.
+const APART_NS: u64 = 60_000_000_000;
 
 /// A list that decides, as it was read last.
 #[derive(Debug)]
@@ -57,6 +59,8 @@ pub(in crate::service) struct Desk {
     states: BTreeMap<Digest, State>,
     watch: Watch,
     looked: Option<BootNanos>,
+    /// The wall clock was said to be elsewhere.
+    apart: bool,
 }
 
 /// What a round came to.
@@ -92,6 +96,7 @@ impl Desk {
             states: BTreeMap::new(),
             watch: Watch::default(),
             looked: None,
+            apart: false,
         };
         for kept in memory.documents {
             desk.intake.known(kept.bytes.as_slice(), kept.signature.as_slice());
@@ -109,12 +114,13 @@ impl Desk {
     }
 
     /// One round: looks at the directory and the lists when it is time, judges what tracking gave out.
-    pub(in crate::service) fn round(&mut self, now: BootNanos, tracked: Vec<Tracked>) -> Round {
-        let mut round = Round::default();
+    pub(in crate::service) fn round(&mut self, pair: ClockPair, tracked: Vec<Tracked>) -> Round {
+        let (mut round, now) = (Round::default(), pair.boot);
         let due = self.looked.is_none_or(|last| now.since(last) >= LOOK_NS);
         if due {
             // First, so that a session that begins in this round is judged by what lay there before.
             self.looked = Some(now);
+            self.compare_clocks(pair);
             self.lists(now, &mut round.control);
             for pair in self.intake.news() {
                 let record = self.receive(&pair, now);
@@ -130,6 +136,21 @@ impl Desk {
             round.tracked.extend(self.watch.again(now, &self.book, &self.clock));
         }
         round
+    }
+
+    /// A step of the wall clock is followed by nobody here: whoever is root could step into a window. It is a JUMP in the
+    /// journal, and whoever runs the host has to know that grants go by the clock this boot began with.
+    fn compare_clocks(&mut self, pair: ClockPair) {
+        let trusted = self.clock.real(pair.boot);
+        let apart = trusted.get().abs_diff(pair.real.get()) > APART_NS;
+        if apart && !self.apart {
+            tracing::error!(
+                trusted = trusted.get() / 1_000_000_000,
+                wall = pair.real.get() / 1_000_000_000,
+                "the wall clock was moved; grants go by the time of this boot's first clock until the next boot"
+            );
+        }
+        self.apart = apart;
     }
 
     fn lists(&mut self, now: BootNanos, out: &mut Vec<Record>) {

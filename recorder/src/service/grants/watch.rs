@@ -1,10 +1,13 @@
 //! Open sessions and the coverage of each: what was last said about it, and when something else has to be said.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     grant::{self, Book, Clock, Follow, Work},
-    model::{Body, BootNanos, Bytes, Coverage, CoverageChange, Flags, Mark, Record, SessionStart},
+    model::{
+        Body, BootNanos, Bytes, Coverage, CoverageChange, Flags, Mark, Overdue, Record, SessionStart, TaskId,
+        Uncovered,
+    },
     session::Tracked,
     sys::process,
 };
@@ -17,6 +20,8 @@ const CACHED_USERS: usize = 1024;
 struct Session {
     follow: Follow,
     last: Option<Coverage>,
+    /// Processes that were said to outlive their grant.
+    overdue: HashSet<TaskId>,
 }
 
 /// All open sessions.
@@ -35,9 +40,9 @@ impl Watch {
                 Tracked::Event { mark, record } if matters(record) => self.take(*mark, record, book, clock),
                 Tracked::Closed { mark, .. } => {
                     self.sessions.remove(mark);
-                    None
+                    Vec::new()
                 }
-                _ => None,
+                _ => Vec::new(),
             };
             out.push(item);
             out.extend(change);
@@ -54,8 +59,8 @@ impl Watch {
         out
     }
 
-    /// Takes a record; gives the change of coverage that it brings.
-    fn take(&mut self, mark: Mark, record: &Record, book: &Book, clock: &Clock) -> Option<Tracked> {
+    /// Takes a record; gives the changes that it brings.
+    fn take(&mut self, mark: Mark, record: &Record, book: &Book, clock: &Clock) -> Vec<Tracked> {
         let at = record.boot_ns;
         if let Body::SessionStart(start) = &record.body {
             self.sessions.insert(mark, begin(start, at, book));
@@ -64,7 +69,7 @@ impl Watch {
             self.learn(record);
         }
         let users = &self.users;
-        let session = self.sessions.get_mut(&mark)?;
+        let Some(session) = self.sessions.get_mut(&mark) else { return Vec::new() };
         session.follow.take(record, |uid| users.get(&uid).cloned().flatten());
         // What is over is on record; only what lives is judged from here on.
         session.follow.work_mut().forget(at);
@@ -89,15 +94,25 @@ impl Watch {
 }
 
 impl Session {
-    /// The coverage at that moment, if it is another than the last.
-    fn judge(&mut self, mark: Mark, at: BootNanos, book: &Book, clock: &Clock) -> Option<Tracked> {
-        let coverage = grant::coverage_now(book, self.follow.work(), clock, at);
+    /// The coverage at that moment, if it is another than the last, and who outlives the grant that ended.
+    fn judge(&mut self, mark: Mark, at: BootNanos, book: &Book, clock: &Clock) -> Vec<Tracked> {
+        let work = self.follow.work();
+        let coverage = grant::coverage_now(book, work, clock, at);
         if self.last.replace(coverage) == Some(coverage) {
-            return None;
+            return Vec::new();
         }
-        let body = Body::Coverage(Box::new(change(self.follow.work(), coverage, at, book)));
-        let record = Record { boot_ns: at, cpu: u16::MAX, flags: Flags::default(), task: None, body };
-        Some(Tracked::Event { mark, record })
+        let mut bodies = vec![Body::Coverage(Box::new(change(work, coverage, at, book)))];
+        // Looked for only when a grant has just ended: it costs the whole story of every process.
+        if matches!(coverage.reason(), Some(Uncovered::Late | Uncovered::Revoked)) {
+            let late = grant::overdue(book, work, clock, at);
+            let new = late.into_iter().filter(|late| self.overdue.insert(late.task));
+            bodies.extend(new.map(|late| {
+                let grant::Overdue { task, grant, since, reason } = late;
+                Body::Overdue(Overdue { task, grant, since, reason })
+            }));
+        }
+        let record = |body| Record { boot_ns: at, cpu: u16::MAX, flags: Flags::default(), task: None, body };
+        bodies.into_iter().map(|body| Tracked::Event { mark, record: record(body) }).collect()
     }
 }
 
@@ -112,7 +127,7 @@ fn matters(record: &Record) -> bool {
 fn begin(start: &SessionStart, at: BootNanos, book: &Book) -> Session {
     let account = start.login.user.as_utf8().unwrap_or_default();
     let person = book.policy().person_of(account, None, None).map(str::to_owned);
-    Session { follow: Follow::new(Work::new(person, at)), last: None }
+    Session { follow: Follow::new(Work::new(person, at)), last: None, overdue: HashSet::new() }
 }
 
 /// The record of a change; the incident is the grant's, or what the person noted himself last.

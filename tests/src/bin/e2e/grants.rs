@@ -232,6 +232,12 @@ pub(crate) fn every_reason_has_its_name(stage: &mut Stage) -> Result<()> {
     // A window that is long enough to be seen and short enough to be waited for.
     office.grant(stage, "*", "root", &["--for", "4s"])?;
     coverage(stage, "covered", None)?;
+    // H2: what was started under the grant and left behind outlives it.
+    terminal.ask(
+        "setsid sleep 60 </dev/null >/dev/null 2>&1 & echo left-$((40+2))",
+        "left-42",
+        stage.limit(20),
+    )?;
     coverage(stage, "uncovered", Some("late"))?;
     let glass =
         ["break-glass", "--reason", "the pager rings", "--host", "*", "--for", "1h", "--privilege", "root"];
@@ -240,6 +246,11 @@ pub(crate) fn every_reason_has_its_name(stage: &mut Stage) -> Result<()> {
     terminal.ask(&format!("{}; echo did-$((40+2))", stage.noop("glass")), "did-42", stage.limit(20))?;
     leave(stage, terminal, 2)?;
     let events = stage.finish(running)?;
+    let sleeper =
+        events.of_kind("exec").find(|e| journal::argv(e).eq(["sleep", "60"])).context("no sleep")?;
+    let late =
+        events.of_kind("overdue").any(|e| field(e, &["overdue", "pid"]) == field(sleeper, &["task", "pid"]));
+    ensure!(late, "the process that outlives its grant is not said to");
     let tag = stage.tag("glass");
     let exec = events.execs_with(&tag).last().context("no exec under the broken glass")?;
     ensure!(text(exec, &["coverage"]) == "break_glass", "under the broken glass it is {exec}");
