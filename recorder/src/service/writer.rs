@@ -96,6 +96,10 @@ fn storage_failed(error: JournalError, failures: u32, ended: bool) -> Result<(),
 
 impl Books {
     fn take(&mut self, batch: Batch) {
+        // The log's own records first: a document stands before the coverage that it brings.
+        for record in batch.control {
+            self.journal.append(StreamNo::LOG, record);
+        }
         for item in batch.tracked {
             match item {
                 Tracked::Opened { mark, id, at } => {
@@ -119,9 +123,6 @@ impl Books {
                     self.journal.append(StreamNo::LOG, record);
                 }
             }
-        }
-        for record in batch.control {
-            self.journal.append(StreamNo::LOG, record);
         }
     }
 }

@@ -19,6 +19,9 @@ use crate::{
 
 /// Digits that tell an id from a mistyped file name.
 const LEAST_DIGITS: usize = 6;
+/// Behind documents and states of the same moment.
+const COVERS: u8 = 3;
+const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// Arguments of `recorder grant list`.
 #[derive(Debug, clap::Args)]
@@ -115,23 +118,34 @@ fn tell(grant: &GrantInfo, out: &mut dyn Write) -> Result<(), Failure> {
         }
     }
     // Documents and what was done under them, on one clock.
-    let mut lines: Vec<(RealNanos, String)> =
-        grant.told.iter().map(|(time, told)| (*time, act(told))).collect();
+    let mut lines: Vec<(RealNanos, u8, String)> =
+        grant.told.iter().map(|(time, told)| (*time, rank(told), act(told))).collect();
     for stretch in &grant.stretches {
         let session = stretch.session;
-        lines.push((stretch.from, format!("covers session {session}")));
+        lines.push((stretch.from, COVERS, format!("covers session {session}")));
         if let Some(until) = stretch.until {
             lines.push((
                 until,
+                COVERS,
                 format!("covers session {session} no longer; {} programs started", stretch.execs),
             ));
         }
     }
-    lines.sort_by_key(|(time, _)| *time);
-    for (time, line) in lines {
+    // What comes in one round bears one time; then the cause stands before what it caused.
+    lines.sort_by_key(|(time, rank, _)| (time.get() / NANOS_PER_MILLI, *rank));
+    for (time, _, line) in lines {
         writeln!(out, "{}  {line}", table::time(time))?;
     }
     Ok(())
+}
+
+/// The request, what was said about it, what that made of it.
+fn rank(told: &Grant) -> u8 {
+    match told.act {
+        GrantAct::State => 2,
+        _ if told.document == told.request => 0,
+        _ => 1,
+    }
 }
 
 /// What a document or state says, its signer's own words behind it.
