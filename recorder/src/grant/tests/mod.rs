@@ -2,7 +2,6 @@
 
 mod book;
 mod correlate;
-mod cost;
 mod documents;
 mod laws;
 

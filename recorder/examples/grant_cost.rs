@@ -1,0 +1,95 @@
+//! What an evaluation of coverage costs: `cargo run --release -p recorder --example grant_cost`. Figures, no test.
+#![expect(clippy::print_stdout, reason = "a measurement prints its figures")]
+
+use std::time::Instant;
+
+use recorder::{
+    grant::{
+        Answer, Book, Clock, CommandLine, Document, Nonce, Policy, PolicyError, Privilege, Request,
+        Statement, Verified, Wanted, Window, Work, coverage_now, next_change, timeline,
+    },
+    model::{BootNanos, ClockPair, Digest, RealNanos, TaskId},
+};
+
+const SESSIONS: u32 = 100;
+const GRANTS: u64 = 1000;
+const ROUNDS: u64 = 3;
+const POLICY: &str = "[[approve]]\napprovers = [\"lead\"]\npersons = [\"*\"]\nprivileges = [\"root\"]\n";
+
+fn name(n: u64, kind: u8) -> Digest {
+    let mut raw = [kind; 32];
+    raw.iter_mut().zip(n.to_be_bytes()).for_each(|(to, from)| *to = from);
+    Digest::new(raw)
+}
+
+fn said(id: Digest, signer: &str, received: u64, statement: Statement) -> Verified {
+    let (made, nonce) = (RealNanos::new(0), Nonce::new([0; 16]));
+    Verified {
+        document: Document { id, signer: signer.to_owned(), made, nonce, statement },
+        principal: signer.to_owned(),
+        key: format!("SHA256:{signer}"),
+        received: RealNanos::new(received),
+    }
+}
+
+/// Approved requests, one behind the other; the time that a document took, in nanoseconds.
+fn filled(persons: u64) -> Result<(Book, u128), PolicyError> {
+    let mut book = Book::new(Policy::parse(POLICY)?, "web-1");
+    let started = Instant::now();
+    for n in 0..GRANTS {
+        let person = format!("p{}", n % persons);
+        let request = Request {
+            person: person.clone(),
+            hosts: vec!["*".to_owned()],
+            window: Window { from: RealNanos::new(1000 + n), until: RealNanos::new(2000 + n) },
+            privileges: vec![Privilege::Root],
+            reason: "disk full".to_owned(),
+            incident: None,
+        };
+        let answer = Answer { request: name(n, 0), reason: String::new() };
+        book.insert(said(name(n, 0), &person, 1, Statement::Request(request)));
+        book.insert(said(name(n, 1), "lead", 2, Statement::Approval(answer)));
+    }
+    Ok((book, started.elapsed().as_nanos() / u128::from(2 * GRANTS)))
+}
+
+/// Twenty processes of root.
+fn session(persons: u64, n: u32) -> Work {
+    let mut work = Work::new(Some(format!("p{}", u64::from(n) % persons)), BootNanos::new(900));
+    for pid in 0..20 {
+        let task = TaskId { pid, start: BootNanos::new(1) };
+        let wanted = Wanted { uid: 0, user: Some("root".to_owned()), line: CommandLine::default() };
+        work.wants(task, BootNanos::new(1000 + u64::from(pid) * 50), Some(wanted));
+    }
+    work
+}
+
+fn main() -> Result<(), PolicyError> {
+    let clock = Clock::new(ClockPair { boot: BootNanos::new(0), real: RealNanos::new(0) });
+    for persons in [100, 10, 1] {
+        let (book, insert) = filled(persons)?;
+        let works: Vec<Work> = (0..SESSIONS).map(|n| session(persons, n)).collect();
+        println!(
+            "{GRANTS} grants of {persons} persons, {SESSIONS} sessions of 20 processes: a document {insert} ns"
+        );
+        let each = |label: &str, one: &dyn Fn(&Work, BootNanos)| {
+            let started = Instant::now();
+            for round in 0..ROUNDS {
+                for work in &works {
+                    one(work, BootNanos::new(1500 + round * 133));
+                }
+            }
+            println!(
+                "    {label} {} ns",
+                started.elapsed().as_nanos() / u128::from(u64::from(SESSIONS) * ROUNDS)
+            );
+        };
+        each("coverage_now", &|work, now| _ = std::hint::black_box(coverage_now(&book, work, &clock, now)));
+        each("next_change", &|work, now| {
+            let person = work.person().unwrap_or_default();
+            _ = std::hint::black_box(next_change(&book, person, &clock, now));
+        });
+        each("timeline", &|work, now| _ = std::hint::black_box(timeline(&book, work, &clock, now)));
+    }
+    Ok(())
+}
