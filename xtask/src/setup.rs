@@ -132,6 +132,11 @@ pub(crate) fn for_test() -> Result<()> {
     cargo_deny()
 }
 
+/// The real ssh-keygen and ssh-agent, which signatures and lists of signers are compared with.
+pub(crate) fn for_keys() -> Result<()> {
+    packages::ensure("suites", TEST)
+}
+
 /// What booting other kernels needs beyond a build.
 pub(crate) fn for_vm() -> Result<()> {
     packages::ensure("virtual machines", VM)

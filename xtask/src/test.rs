@@ -90,6 +90,10 @@ fn run_suite(suite: Suite) -> Result<Totals> {
             check::all(false)
         }
         Suite::Unit => {
+            // Without it the tests that need it fail and say so.
+            if let Err(error) = setup::for_keys() {
+                println!("{error:#}");
+            }
             build_ebpf::build(None)?;
             counted(sh::cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"]), cargo_line)
         }
