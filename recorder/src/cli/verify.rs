@@ -41,15 +41,15 @@ struct Whole<'a> {
 pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
     let dir = args.dir.clone().unwrap_or_else(|| args.journal.dir());
     let mut bar = Bar { shown: None, on: io.err_terminal };
-    let report = crate::verify::verify(
+    let verified = crate::verify::read_with(
         &dir,
         &Options { origin: args.origin.clone(), ..Options::default() },
         &mut |p| bar.show(p, io.err),
     );
     bar.clear(io.err);
-    let report = report?;
+    let (report, entries) = verified?;
     let grants = match &args.allowed_signers {
-        Some(list) => Some(recheck::run(super::journal::open(&dir)?.entries, list, io)?),
+        Some(list) => Some(recheck::run(entries, list, io)?),
         None => None,
     };
     print(&report, grants.as_ref(), args.format.format, io)

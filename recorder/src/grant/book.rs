@@ -8,24 +8,11 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     Document, Grant, Note, Policy, Statement,
     grade::{Said, grade},
 };
-use crate::model::{Bytes, Digest, RealNanos};
-
-/// A delivered document as it is kept: all of these, verified again in any order, give the same book again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delivery {
-    /// The document's exact bytes.
-    pub document: Bytes,
-    /// The signature's exact bytes (armored SSHSIG).
-    pub signature: Bytes,
-    /// Trusted time of receipt. A replay keeps the first.
-    pub received: RealNanos,
-}
+use crate::model::{Digest, RealNanos};
 
 /// A document whose signature was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]

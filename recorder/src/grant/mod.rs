@@ -24,7 +24,7 @@ mod work;
 pub use allowed_signers::{
     AllowedSigners, AllowedSignersError, LineFault, MAX_ALLOWED_SIGNERS, Refusal as SignerRefusal,
 };
-pub use book::{Book, Delivery, Refusal, Verdict, Verified};
+pub use book::{Book, Refusal, Verdict, Verified};
 pub use clock::{Clock, Observed, Trust};
 pub use correlate::{Overdue, Stretch, coverage, coverage_now, next_change, overdue, timeline};
 pub use document::{

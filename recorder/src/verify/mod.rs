@@ -110,6 +110,15 @@ pub fn verify(
 
 /// Verifies, then reads what verification vouches for, in journal order, in constant memory.
 pub fn read(dir: &Path, options: &Options) -> Result<(Report, Entries), VerifyError> {
-    let (report, plans) = verdict::run(dir, options, &mut |_| ())?;
+    read_with(dir, options, &mut |_| ())
+}
+
+/// As [`read`], telling how far the verification is.
+pub fn read_with(
+    dir: &Path,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Report, Entries), VerifyError> {
+    let (report, plans) = verdict::run(dir, options, progress)?;
     Ok((report, Entries::new(plans)))
 }

@@ -133,3 +133,36 @@ fn bombs_stay_small() {
     plain[..12].copy_from_slice(&[0, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f, 0, 0, 0, 0]);
     assert!(decode(&plain).is_err());
 }
+
+#[test]
+fn grants_and_coverage_survive_the_codec() {
+    let id = Digest::new([7; 32]);
+    let grant = Grant {
+        act: GrantAct::Refused,
+        document: id,
+        request: Digest::new([8; 32]),
+        bytes: Bytes::from("kind = \"request\"\n"),
+        signature: Bytes::from("-----BEGIN SSH SIGNATURE-----"),
+        received: RealNanos::new(7),
+        text: Bytes::from("why"),
+        ..Grant::default()
+    };
+    let change = CoverageChange {
+        from: BootNanos::new(3),
+        coverage: Coverage::Covered { grant: id },
+        person: Bytes::from("anna"),
+        incident: Bytes::from("pagerduty:PD-7"),
+    };
+    let task = TaskId { pid: 9, start: BootNanos::new(1) };
+    let overdue = Overdue { task, grant: id, since: BootNanos::new(5), reason: Uncovered::Revoked };
+    let bodies = [Body::Grant(Box::new(grant)), Body::Coverage(Box::new(change)), Body::Overdue(overdue)];
+    let mut encoder = Encoder::default();
+    for body in bodies.clone() {
+        let (boot_ns, flags) = (BootNanos::new(1), Flags::default());
+        encoder.push(&Record { boot_ns, cpu: 0, flags, task: None, body });
+    }
+    let mut plain = Vec::new();
+    encoder.finish(&mut plain);
+    let back: Vec<Body> = decode(&plain).unwrap().into_iter().map(|record| record.body).collect();
+    assert_eq!(back, bodies);
+}

@@ -83,14 +83,20 @@ impl SignersArgs {
     /// Reads the list if there is one; lines that mean nothing are warnings.
     pub(super) fn read(&self, io: &mut Io<'_>) -> Result<Option<Signers>, Failure> {
         let Some(path) = &self.allowed_signers else { return Ok(None) };
-        let bytes = read(path, MAX_ALLOWED_SIGNERS)?;
-        let list = AllowedSigners::parse(&bytes, &TimeZone::system())
-            .map_err(|e| Failure::Io(format!("{}: {e}", path.display())))?;
-        for fault in list.faults() {
-            io.warn(&format!("{} line {} is left out: {}", path.display(), fault.line, fault.why));
-        }
+        let list = list(path, io)?;
         Ok(Some(Signers { path: path.clone(), at: self.at.unwrap_or_else(issue::now), list }))
     }
+}
+
+/// Reads a list of signers; lines that mean nothing are warnings.
+pub(super) fn list(path: &Path, io: &mut Io<'_>) -> Result<AllowedSigners, Failure> {
+    let bytes = read(path, MAX_ALLOWED_SIGNERS)?;
+    let list = AllowedSigners::parse(&bytes, &TimeZone::system())
+        .map_err(|e| Failure::Io(format!("{}: {e}", path.display())))?;
+    for fault in list.faults() {
+        io.warn(&format!("{} line {} is left out: {}", path.display(), fault.line, fault.why));
+    }
+    Ok(list)
 }
 
 /// Why there is nothing to check.
@@ -130,7 +136,7 @@ pub(super) fn check_one(path: &Path, signers: Option<&Signers>) -> Result<Checke
     })
 }
 
-pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
+fn read(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
     open(path, most).map_err(|e| cannot_read(path, &e))
 }
 

@@ -3,13 +3,12 @@
 
 use std::path::Path;
 
-use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::{Failure, Io, read};
 use crate::{
     export::json::Shown,
-    grant::{AllowedSigners, Document, MAX_ALLOWED_SIGNERS, NAMESPACE, verify_signature},
+    grant::{AllowedSigners, Document, NAMESPACE, verify_signature},
     model::{Body, Digest, Grant, GrantAct},
     verify::{Entry, Verified, VerifyError},
 };
@@ -40,12 +39,7 @@ pub(in crate::cli) fn run(
     list: &Path,
     io: &mut Io<'_>,
 ) -> Result<Recheck, Failure> {
-    let bytes = read::read(list, MAX_ALLOWED_SIGNERS)?;
-    let signers = AllowedSigners::parse(&bytes, &TimeZone::system())
-        .map_err(|e| Failure::Io(format!("{}: {e}", list.display())))?;
-    for fault in signers.faults() {
-        io.warn(&format!("{} line {} is left out: {}", list.display(), fault.line, fault.why));
-    }
+    let signers = read::list(list, io)?;
     let mut found = Recheck::default();
     for entry in entries {
         let entry = entry?;

@@ -1,7 +1,7 @@
 //! States, one rule at a time.
 
 use super::*;
-use crate::grant::{Delivery, Refusal, State, Verdict};
+use crate::grant::{Refusal, State, Verdict};
 
 fn state(book: &Book, id: u8, now: u64) -> State {
     book.grant(&Digest::new([id; 32])).unwrap().state(real(now))
@@ -230,17 +230,4 @@ fn notes_are_ones_own_and_allow_nothing() {
     assert_eq!(book.notes_of("anna").count(), 1);
     assert_eq!(verdict(&book, 2), Verdict::Refused(Refusal::NotHisOwn));
     assert_eq!(book.grants().count(), 0);
-}
-
-#[test]
-fn a_delivery_survives_the_journal() {
-    let delivery = Delivery {
-        document: Bytes::from("kind = \"request\"\n"),
-        signature: Bytes::from("-----BEGIN SSH SIGNATURE-----"),
-        received: real(7),
-    };
-    let stored = bincode::serde::encode_to_vec(&delivery, bincode::config::standard()).unwrap();
-    let (back, _): (Delivery, _) =
-        bincode::serde::decode_from_slice(&stored, bincode::config::standard()).unwrap();
-    assert_eq!(back, delivery);
 }

@@ -4,24 +4,15 @@
 use std::path::Path;
 
 use crate::{
-    model::{Body, BootId, Bytes, ClockPair, GrantAct, RealNanos},
+    model::{Body, BootId, ClockPair, Grant, GrantAct, RealNanos},
     verify::{self, Options, VerifyError},
 };
-
-/// A document as the journal has it.
-#[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) bytes: Bytes,
-    pub(super) signature: Bytes,
-    pub(super) signer: Bytes,
-    pub(super) key: Bytes,
-    pub(super) received: RealNanos,
-}
 
 /// What the journal remembers.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    pub(super) documents: Vec<Kept>,
+    /// Documents that were received, as they were recorded.
+    pub(super) documents: Vec<Grant>,
     /// First trusted pair of this boot, if the recorder ran in it already.
     pub(super) anchor: Option<ClockPair>,
     /// The latest time that any record bears.
@@ -44,13 +35,9 @@ pub(super) fn recall(dir: &Path, boot: BootId) -> Result<Memory, VerifyError> {
             Body::Boot(body) if body.boot_id == boot => {
                 memory.anchor.get_or_insert(body.clock);
             }
-            Body::Grant(grant) if grant.act == GrantAct::Received => memory.documents.push(Kept {
-                bytes: grant.bytes.clone(),
-                signature: grant.signature.clone(),
-                signer: grant.signer.clone(),
-                key: grant.key.clone(),
-                received: grant.received,
-            }),
+            Body::Grant(grant) if grant.act == GrantAct::Received => {
+                memory.documents.push(Grant::clone(grant));
+            }
             _ => {}
         }
     }
