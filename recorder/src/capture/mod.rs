@@ -9,6 +9,7 @@ mod join;
 mod kernel_log;
 mod load;
 mod loss;
+mod marks;
 mod offsets;
 mod order;
 mod ring;
@@ -17,6 +18,7 @@ mod support;
 
 pub(crate) use canary::EXIT_ARGUMENT;
 pub use load::{Backend, BackendChoice, CaptureConfig, InputMode, LoadError, OBJECT};
+pub use marks::Marks;
 pub use ring::{Capture, Counts};
 pub use seed::Seeded;
 pub use support::{Support, probe};

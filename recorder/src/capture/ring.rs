@@ -1,6 +1,9 @@
 //! The running capture: drains both rings, keeps order and count, sleeps when there is nothing to do.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use aya::maps::{HashMap as BpfHashMap, MapData, PerCpuArray};
 use recorder_common::{CLASSES, CpuCounters, Hook, RINGS, State};
@@ -11,6 +14,7 @@ use super::{
     join::Joiner,
     load::{self, Backend, CaptureConfig, LoadError, Loaded},
     loss::LossTracker,
+    marks::Marks,
     order::Reorder,
     seed,
 };
@@ -93,6 +97,11 @@ impl Capture {
     /// Marks what already runs. Call once, after `start`.
     pub fn seed(&mut self) -> seed::Seeded {
         seed::run(&self.loaded.tasks)
+    }
+
+    /// A view of the marks that outlives this struct and may go to another thread.
+    pub fn marks(&self) -> io::Result<Marks> {
+        Marks::of_map(&self.loaded.tasks)
     }
 
     /// Takes what the rings hold and gives out what is in order, with the losses found. Returns the number of events

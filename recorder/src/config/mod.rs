@@ -25,6 +25,8 @@ pub const DEFAULT_GRANTS: &str = "/etc/recorder/grants.d";
 pub const DEFAULT_POLICY: &str = "/etc/recorder/policy.toml";
 /// Whose key is whose, likewise.
 pub const DEFAULT_SIGNERS: &str = "/etc/recorder/allowed_signers";
+/// Where the daemon listens for `recorder status`, `grant add` and PAM, likewise (docs/control.md).
+pub const DEFAULT_SOCKET: &str = "/run/recorder/control.sock";
 
 /// The checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,10 @@ pub struct Config {
     pub kernel_log: bool,
     /// Where grants come from and who decides about them.
     pub grants: Grants,
+    /// The control socket (docs/control.md).
+    pub socket: PathBuf,
+    /// What people are told on their terminals.
+    pub notices: Notices,
     /// The text as read, for its hash.
     pub text: String,
 }
@@ -66,6 +72,23 @@ pub struct Grants {
     pub allowed_signers: PathBuf,
     /// One of them is named in the configuration. Else grants are watched only if the default list of signers exists.
     pub named: bool,
+    /// What follows from missing coverage.
+    pub enforcement: EnforcementKey,
+    /// Between the end of a grant and the end of what was started under it.
+    pub grace: Duration,
+    /// PAM and sudo refuse while no recorder answers.
+    pub fail_closed: bool,
+    /// Accounts that are never refused: the way in when everything else is shut.
+    pub exempt: Vec<String>,
+}
+
+/// What people are told on their terminals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notices {
+    /// One line when a session begins.
+    pub at_elevation: bool,
+    /// How long before the end of a grant it is told.
+    pub before_end: Duration,
 }
 
 impl Config {
@@ -143,6 +166,19 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         faults.push("grants.enforcement: only \"observe\" exists in this version".into());
     }
     let grants = grants(&raw.grants, faults);
+    let socket = raw.control.socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET));
+    if !socket.is_absolute() {
+        faults.push("control.socket: must be an absolute path".into());
+    }
+    let notices = Notices {
+        at_elevation: raw.notices.at_elevation.unwrap_or(true),
+        before_end: span(
+            "notices.before_end",
+            raw.notices.before_end.as_deref(),
+            Duration::from_mins(10),
+            faults,
+        ),
+    };
     let journal_dir = raw.journal.dir.unwrap_or_else(|| PathBuf::from(DEFAULT_JOURNAL));
     if !journal_dir.is_absolute() {
         faults.push("journal.dir: must be an absolute path".into());
@@ -190,6 +226,8 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         bulk_ring: u32::try_from(bulk).unwrap_or(16 << 20),
         kernel_log: raw.capture.kernel_log,
         grants,
+        socket,
+        notices,
         text: text.to_owned(),
     }
 }
@@ -207,6 +245,22 @@ fn grants(raw: &schema::Grants, faults: &mut Vec<String>) -> Grants {
         policy: path("policy", raw.policy.as_ref(), DEFAULT_POLICY),
         allowed_signers: path("allowed_signers", raw.allowed_signers.as_ref(), DEFAULT_SIGNERS),
         named: raw.dir.is_some() || raw.policy.is_some() || raw.allowed_signers.is_some(),
+        enforcement: raw.enforcement,
+        grace: span("grants.grace", raw.grace.as_deref(), Duration::from_mins(2), faults),
+        fail_closed: raw.fail_closed,
+        exempt: raw.exempt.clone().unwrap_or_else(|| vec!["root".to_owned()]),
+    }
+}
+
+/// A duration of at most a day.
+fn span(key: &str, text: Option<&str>, default: Duration, faults: &mut Vec<String>) -> Duration {
+    match text.map(schema::duration) {
+        None => default,
+        Some(Some(d)) if d <= Duration::from_hours(24) => d,
+        Some(_) => {
+            faults.push(format!("{key}: no duration of at most \"24h\", such as \"2m\""));
+            default
+        }
     }
 }
 

@@ -12,6 +12,8 @@ pub(super) struct File {
     pub(super) scope: Scope,
     pub(super) capture: Capture,
     pub(super) grants: Grants,
+    pub(super) control: Control,
+    pub(super) notices: Notices,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -53,6 +55,22 @@ pub(super) struct Grants {
     pub(super) policy: Option<PathBuf>,
     pub(super) allowed_signers: Option<PathBuf>,
     pub(super) enforcement: EnforcementKey,
+    pub(super) grace: Option<String>,
+    pub(super) fail_closed: bool,
+    pub(super) exempt: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Control {
+    pub(super) socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Notices {
+    pub(super) at_elevation: Option<bool>,
+    pub(super) before_end: Option<String>,
 }
 
 /// `scope.record`.

@@ -1,0 +1,35 @@
+//! Which session a process belongs to, by the kernel's own word.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use aya::maps::Map;
+use recorder_common::TaskMark;
+use zerocopy::FromBytes;
+
+use crate::{model::Mark, sys::bpf};
+
+/// Reads the marks of running processes: parents may be gone and names may be changed, the mark stays.
+#[derive(Debug)]
+pub struct Marks(OwnedFd);
+
+impl Marks {
+    pub(super) fn of_map(tasks: &Map) -> io::Result<Self> {
+        match tasks {
+            Map::Unsupported(data) => data.fd().as_fd().try_clone_to_owned().map(Self),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// The session of a process; `None` if it belongs to none.
+    ///
+    /// # Errors
+    /// The kernel's, `ESRCH` for a process that is gone.
+    pub fn session_of(&self, pid: u32) -> io::Result<Option<Mark>> {
+        let bytes = bpf::task_mark(self.0.as_fd(), pid)?;
+        let mark = bytes.and_then(|bytes| TaskMark::read_from_bytes(&bytes).ok()).map_or(0, |task| task.mark);
+        Ok((mark != 0).then(|| Mark::new(mark)))
+    }
+}
