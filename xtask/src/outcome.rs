@@ -1,5 +1,29 @@
 //! What a check or suite came to, and how a list of them is told: one line each, totals last.
 
+use std::sync::Mutex;
+
+/// Lines of cases that failed, as the suites printed them: told again at the end, where whoever reads a long log looks first.
+static FAILURES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// So many of them, and so many bytes of each.
+const MOST: usize = 40;
+const LONGEST: usize = 2000;
+
+/// Keeps a suite's line if it tells of a failure: `FAILED name: why` of ours, `test name ... FAILED` of cargo's.
+pub(crate) fn heard(prefix: &str, line: &str) {
+    let failed = line.starts_with("FAILED ") || (line.starts_with("test ") && line.ends_with(" FAILED"));
+    if let Ok(mut failures) = FAILURES.lock()
+        && failed
+        && failures.len() < MOST
+    {
+        failures.push(format!("{prefix}{}", line.chars().take(LONGEST).collect::<String>()));
+    }
+}
+
+/// The failures that were heard.
+pub(crate) fn failures() -> Vec<String> {
+    FAILURES.lock().map(|failures| failures.clone()).unwrap_or_default()
+}
+
 /// How one check or suite ended.
 pub(crate) enum Ending {
     /// It ran and holds.
@@ -67,6 +91,14 @@ pub(crate) fn tell(name: &str, ending: &Ending) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_are_kept_with_where_they_happened() {
+        heard("[6.1] ", "ok sleeps (1.0 s)");
+        heard("[6.1] ", "FAILED wakes (2.0 s): never");
+        heard("", "test a::b ... FAILED");
+        assert_eq!(failures(), ["[6.1] FAILED wakes (2.0 s): never", "test a::b ... FAILED"]);
+    }
 
     #[test]
     fn a_skip_fails_a_strict_run_only() {

@@ -70,6 +70,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     for (name, ending) in &told {
         outcome::tell(name, ending);
     }
+    for failure in outcome::failures() {
+        println!("{failure}");
+    }
     println!("{}", totals.line());
     Ok(if totals.is_good(args.strict) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -126,6 +129,7 @@ fn counted(command: &mut Command, parse: fn(&str) -> Option<Totals>) -> Result<T
         if let Some(more) = parse(line.trim_end()) {
             totals.add(more);
         }
+        outcome::heard("", &line);
         println!("{line}");
     }
     if !child.wait()?.success() && totals.failed == 0 {

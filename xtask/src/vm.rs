@@ -234,6 +234,7 @@ impl Machine {
             if let Some(totals) = Totals::parse(line) {
                 counted = totals;
             }
+            outcome::heard(prefix, line);
             println!("{prefix}{line}");
         }
         let status = child.wait()?;
