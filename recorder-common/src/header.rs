@@ -60,6 +60,8 @@ impl Kind {
     pub const MARK: u16 = 5;
     /// `ArgvPart`, then bytes: more arguments of the exec just before it.
     pub const ARGV: u16 = 6;
+    /// `RefusedEvent`, then the walked path of what was not to be run.
+    pub const REFUSED: u16 = 7;
     /// `FileEvent`, then one or two paths.
     pub const OPEN: u16 = 16;
     /// As `OPEN`: the file did not exist before.

@@ -70,8 +70,10 @@ impl State {
     pub const IDLE: u32 = 1;
     /// 1 as soon as a terminal is recorded. Written by the programs.
     pub const TTYS: u32 = 2;
+    /// 1 while the gate map decides who may elevate. Written by the service.
+    pub const GATE: u32 = 3;
     /// Number of words.
-    pub const LEN: u32 = 3;
+    pub const LEN: u32 = 4;
 }
 
 /// A recorded terminal (value of the terminal map; its key is the kernel's address of the slave).
@@ -112,6 +114,12 @@ pub struct MarkFlag;
 impl MarkFlag {
     /// A child of the canary thread.
     pub const CANARY: u64 = 1;
+    /// Passed the gate, or was there before it: what it starts later is not judged again.
+    pub const ADMITTED: u64 = 2;
+    /// A whole login is recorded: what runs as the login's user is no elevation.
+    pub const PLAIN: u64 = 4;
+    /// Did not pass the gate.
+    pub const REFUSED: u64 = 8;
 }
 
 const _: () = assert!(size_of::<TaskMark>() == 64);

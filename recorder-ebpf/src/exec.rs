@@ -8,7 +8,7 @@ use recorder_common::{
 use crate::{
     emit::Event,
     kernel::{self, Place, TaskPtr, off},
-    scope, tty,
+    gate, scope, tty,
 };
 
 /// `sched_process_exec(task, old_pid, bprm)`: the new image is in place, its arguments lie on its fresh stack.
@@ -50,6 +50,7 @@ pub fn exec(bprm: u64) {
     if sent && total > ARGV_CORE as u64 {
         rest_of_argv(session, exec_ns, start + ARGV_CORE as u64, total - ARGV_CORE as u64);
     }
+    gate::tell_if_killed(task, session, file);
 }
 
 /// One part of the arguments. A global function, as the loop below would otherwise be verified turn by turn.

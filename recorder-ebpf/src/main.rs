@@ -7,6 +7,7 @@ mod atomic;
 mod emit;
 mod exec;
 mod file;
+mod gate;
 mod kernel;
 mod log;
 mod maps;
@@ -16,8 +17,8 @@ mod tty;
 use aya_ebpf::{
     EbpfContext,
     helpers::bpf_probe_read_kernel,
-    macros::{btf_tracepoint, fentry, fexit, tracepoint},
-    programs::{BtfTracePointContext, FEntryContext, FExitContext, TracePointContext},
+    macros::{btf_tracepoint, fentry, fexit, lsm, tracepoint},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, LsmContext, TracePointContext},
 };
 
 #[unsafe(no_mangle)]
@@ -117,6 +118,13 @@ fn sys_exit_write(ctx: TracePointContext) -> u32 {
 fn sys_exit_writev(ctx: TracePointContext) -> u32 {
     tty::sys_exit_write(sys_exit(&ctx).1, true);
     0
+}
+
+/// `bprm_check_security(bprm)`: before the point of no return, so the caller gets an error that he can show.
+#[lsm(hook = "bprm_check_security")]
+fn gate_exec(ctx: LsmContext) -> i32 {
+    let [bprm] = args(&ctx);
+    gate::check(bprm)
 }
 
 #[fexit(function = "commit_creds")]

@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::{btf_map, map},
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use recorder_common::{CpuCounters, Offsets, SCRATCH, SCRATCH_SLOTS, Settings, State, TaskMark, TtyState};
+use recorder_common::{CpuCounters, Gate, Offsets, SCRATCH, SCRATCH_SLOTS, Settings, State, TaskMark, TtyState};
 
 /// Filled by the loader from BTF; frozen, so the verifier sees constants.
 #[unsafe(no_mangle)]
@@ -63,6 +63,10 @@ pub static STATE: Array<u32> = Array::with_max_entries(State::LEN, 0);
 /// Next session mark; set by the service to the boot time, so that marks rise over restarts.
 #[map]
 pub static NEXT_MARK: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Who may elevate, by user id or audit session. Written by the service; read only while `State::GATE` is set.
+#[map]
+pub static GATES: HashMap<u64, Gate> = HashMap::with_max_entries(16384, 0);
 
 /// Recorded terminals by the address of the slave's tty_struct.
 #[map]

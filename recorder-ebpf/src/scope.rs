@@ -15,6 +15,7 @@ use recorder_common::{Class, Creds, Hook, Kind, MarkEvent, MarkFlag, Ring, State
 
 use crate::{
     emit::{self, Event},
+    gate,
     kernel::{self, TaskPtr, off},
     log,
     maps::{PGRPS, TASKS},
@@ -145,7 +146,10 @@ fn exec(task: TaskPtr) -> Option<&'static mut TaskMark> {
             answer(Hook::EXEC);
             None
         }
-        Some(mark) if mark.mark != 0 => Some(mark),
+        Some(mark) if mark.mark != 0 => {
+            gate::pass(task, mark);
+            Some(mark)
+        }
         Some(mark) => {
             if !elevated(task, &creds) {
                 mark.creds = creds;
@@ -159,6 +163,9 @@ fn exec(task: TaskPtr) -> Option<&'static mut TaskMark> {
                 via::UNEXPLAINED
             };
             open(task, mark, &creds, via);
+            if via == via::UNEXPLAINED {
+                gate::pass(task, mark);
+            }
             Some(mark)
         }
         None => {
@@ -182,6 +189,11 @@ fn exec(task: TaskPtr) -> Option<&'static mut TaskMark> {
             };
             let mark = mark_of(task)?;
             open(task, mark, &creds, via);
+            if via == via::SCOPE {
+                mark.flags |= MarkFlag::PLAIN;
+            } else if via == via::LOGIN {
+                gate::pass(task, mark);
+            }
             Some(mark)
         }
     }

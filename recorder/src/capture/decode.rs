@@ -8,13 +8,13 @@ use std::{
 
 use recorder_common::{
     ArgvPart, CredEvent, Creds, EventHeader, ExecEvent, ExitEvent, FileEvent, Flag, ForkEvent, Kind,
-    MarkEvent, TtyEvent,
+    MarkEvent, RefusedEvent, TtyEvent,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::model::{
-    Act, BootNanos, Bytes, Caps, Cut, CutField, Elevated, Exec, Exit, File, FileOp, Flags, Ids, KernelEvent,
-    Mark, Task, TaskId, TtyAct, TtyOp,
+    Act, BootNanos, Bytes, Caps, Cut, CutField, Elevated, EnforcementAct, Exec, Exit, File, FileOp, Flags,
+    Ids, KernelEvent, Mark, Task, TaskId, TtyAct, TtyOp,
 };
 
 /// Bytes that are no event.
@@ -93,6 +93,14 @@ impl Decoder {
             Kind::FORK => {
                 let e: ForkEvent = r.get()?;
                 Act::Fork(TaskId { pid: e.child_pid, start: BootNanos::new(e.child_start_ns) })
+            }
+            Kind::REFUSED => {
+                let e: RefusedEvent = r.get()?;
+                let act = match e.how {
+                    RefusedEvent::NOT_STARTED => EnforcementAct::Refused,
+                    _ => EnforcementAct::Stopped,
+                };
+                Act::Refused { act, path: joined(r.take(e.path_len)?) }
             }
             Kind::EXIT => exit(r.get::<ExitEvent>()?.code),
             Kind::CRED => {

@@ -106,6 +106,8 @@ pub struct CaptureConfig {
     pub bulk_ring: u32,
     /// Let the kernel programs log what they decide.
     pub kernel_log: bool,
+    /// Elevation without a grant will be refused.
+    pub enforce: bool,
 }
 
 /// Why nothing can be recorded.
@@ -240,6 +242,8 @@ pub(super) struct Loaded {
     pub(super) refused: Option<String>,
     /// The programs' debug log, if it was asked for.
     pub(super) kernel_log: Option<KernelLog>,
+    /// Why elevation can't be refused with an error and is ended by a signal instead, if it is to be refused at all.
+    pub(super) no_lsm: Option<String>,
 }
 
 /// Loads the best backend that the choice allows and whose canaries come back.
@@ -313,11 +317,15 @@ fn attempt(
         early: Vec::new(),
         refused: None,
         kernel_log,
+        no_lsm: None,
     };
     loaded.attach(btf)?;
     let silent = canary::silent_hooks(&mut loaded, Duration::from_secs(5))
         .map_err(|e| LoadError::Refused { what: "canary".into(), reason: e.to_string() })?;
     if silent.is_empty() {
+        if config.enforce {
+            loaded.no_lsm = loaded.attach_gate(btf).err();
+        }
         Ok(loaded)
     } else {
         Err(LoadError::Blind { backend: backend.name(), hooks: silent.join(", ") })
@@ -404,6 +412,18 @@ impl Loaded {
             _ => return Err(missing(t.program)),
         }
         Ok(())
+    }
+
+    /// The hook that refuses a program before it starts.
+    fn attach_gate(&mut self, btf: &Btf) -> Result<(), String> {
+        if !super::probe().lsm.iter().any(|name| name == "bpf") {
+            return Err("the bpf LSM is not switched on (lsm=…,bpf on the kernel's command line)".to_owned());
+        }
+        let Ok(Program::Lsm(program)) = self.program("gate_exec") else {
+            return Err("not in the object".to_owned());
+        };
+        program.load("bprm_check_security", btf).map_err(|e| refused("gate_exec")(e).to_string())?;
+        program.attach().map(drop).map_err(|e| refused("gate_exec")(e).to_string())
     }
 
     fn attach_syscalls(&mut self) -> Result<(), LoadError> {

@@ -5,6 +5,7 @@
 mod btf;
 mod canary;
 mod decode;
+mod gate;
 mod join;
 mod kernel_log;
 mod load;
@@ -17,6 +18,7 @@ mod seed;
 mod support;
 
 pub(crate) use canary::EXIT_ARGUMENT;
+pub use gate::{GateKey, GateWindow};
 pub use load::{Backend, BackendChoice, CaptureConfig, InputMode, LoadError, OBJECT};
 pub use marks::Marks;
 pub use ring::{Capture, Counts};

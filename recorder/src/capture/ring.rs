@@ -1,16 +1,18 @@
 //! The running capture: drains both rings, keeps order and count, sleeps when there is nothing to do.
 
 use std::{
+    collections::HashMap,
     io,
     time::{Duration, Instant},
 };
 
-use aya::maps::{HashMap as BpfHashMap, MapData, PerCpuArray};
+use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray};
 use recorder_common::{CLASSES, CpuCounters, Hook, RINGS, State};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     decode::{self, Decoder},
+    gate::{GateKey, GateWindow, Gates},
     join::Joiner,
     load::{self, Backend, CaptureConfig, LoadError, Loaded},
     loss::LossTracker,
@@ -47,6 +49,7 @@ pub struct Capture {
     order: Reorder,
     counts: Counts,
     checked: Instant,
+    gates: Gates,
 }
 
 impl Capture {
@@ -57,6 +60,7 @@ impl Capture {
         let missing =
             |what: &str| LoadError::Refused { what: what.into(), reason: "not in the object".into() };
         let counters = loaded.ebpf.take_map("COUNTERS").and_then(|m| PerCpuArray::try_from(m).ok());
+        let gates = loaded.ebpf.take_map("GATES").and_then(|m| BpfHashMap::try_from(m).ok());
         let ttys = loaded.ebpf.take_map("TTYS").and_then(|m| BpfHashMap::try_from(m).ok());
         let mut capture = Self {
             counters: counters.ok_or_else(|| missing("map COUNTERS"))?,
@@ -66,6 +70,7 @@ impl Capture {
             order: Reorder::default(),
             counts: Counts::default(),
             checked: Instant::now(),
+            gates: Gates::new(gates.ok_or_else(|| missing("map GATES"))?),
             loaded,
         };
         for raw in std::mem::take(&mut capture.loaded.early) {
@@ -97,6 +102,20 @@ impl Capture {
     /// Marks what already runs. Call once, after `start`.
     pub fn seed(&mut self) -> seed::Seeded {
         seed::run(&self.loaded.tasks)
+    }
+
+    /// From now on only these may elevate; nobody is judged before the first call.
+    ///
+    /// # Errors
+    /// The kernel's. What it took over so far counts.
+    pub fn set_gates(&mut self, gates: &HashMap<GateKey, GateWindow>) -> Result<(), MapError> {
+        self.gates.set(gates)?;
+        self.loaded.state.set(State::GATE, 1, 0)
+    }
+
+    /// Why a program that is refused is ended by a signal instead of not being started, if that is so.
+    pub fn no_lsm(&self) -> Option<&str> {
+        self.loaded.no_lsm.as_deref()
     }
 
     /// A view of the marks that outlives this struct and may go to another thread.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use aya::maps::Map;
-use recorder_common::TaskMark;
+use recorder_common::{MarkFlag, TaskMark};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{
@@ -78,7 +78,9 @@ pub(super) fn run(tasks: &Map) -> Seeded {
             if matches!(bpf::task_mark(fd, process.id.pid), Ok(Some(_))) {
                 continue;
             }
-            let value = TaskMark { mark, flags: 0, creds: creds(process) };
+            // What was there before the gate is not judged by it; what outlives its grant is (docs/grants.md).
+            let flags = if mark == 0 { 0 } else { MarkFlag::ADMITTED };
+            let value = TaskMark { mark, flags, creds: creds(process) };
             let Ok(bytes) = <[u8; 64]>::read_from_bytes(value.as_bytes()) else { continue };
             if bpf::set_task_mark(fd, process.id.pid, &bytes).is_err() {
                 seeded.failed += usize::from(process::is_alive(process.id));

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    Body, Bytes, CoverageChange, Cred, Digest, Exec, Exit, File, FileOp, Grant, Jump, Loss, Overdue, Record,
-    SessionId, Tty, TtyOp,
+    Body, Bytes, CoverageChange, Cred, Digest, Enforcement, EnforcementAct, Exec, Exit, File, FileOp, Grant,
+    Jump, Loss, Overdue, Record, SessionId, Tty, TtyOp,
 };
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.
@@ -47,6 +47,7 @@ pub(crate) fn body(record: &Record) -> String {
         Body::SessionClosed(s) => format!("{} {}, {} records", s.id, s.reason.name(), s.records),
         Body::Coverage(c) => coverage(c),
         Body::Overdue(o) => overdue(o),
+        Body::Enforcement(e) => enforcement(e),
         Body::Grant(g) => grant(g),
         Body::Storage(s) => format!("{}: errno {}", s.operation.escaped(), s.errno),
         Body::Unknown { kind, bytes } => format!("kind {}, {} bytes", kind.code(), bytes.len()),
@@ -68,6 +69,22 @@ pub(crate) fn coverage(change: &CoverageChange) -> String {
         }
     }
     text
+}
+
+/// A process that outlives its grant.
+pub(crate) fn enforcement(enforcement: &Enforcement) -> String {
+    let Enforcement { act, coverage, task, count, text } = enforcement;
+    let (pid, text) = (task.pid, text.escaped());
+    let why = coverage.reason().map_or_else(|| coverage.name(), |reason| reason.name());
+    match act {
+        EnforcementAct::Refused => format!("not started: {text} ({why})"),
+        EnforcementAct::Stopped => format!("ended before its first instruction: {text} ({why})"),
+        EnforcementAct::Killed => format!("process {pid} ended: {text} ({why})"),
+        EnforcementAct::HungUp => format!("{count} processes told to end ({why})"),
+        EnforcementAct::Told => format!("told: {text}"),
+        EnforcementAct::Relented => "a grant came in time".to_owned(),
+        EnforcementAct::Unknown(code) => format!("act {code} ({why})"),
+    }
 }
 
 /// A process that outlives its grant.

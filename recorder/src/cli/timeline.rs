@@ -115,6 +115,9 @@ fn words(what: &What) -> (String, String) {
             )
         }
         What::Overdue(overdue) => own("OVERDUE", brief::overdue(overdue)),
+        What::Enforcement(done) => {
+            own(if done.act.is_force() { "ENFORCED" } else { "notice" }, brief::enforcement(done))
+        }
         What::Coverage(coverage) => own("coverage", brief::coverage(coverage)),
         What::End(end) => own("end", end.reason.name().replace('_', " ")),
         What::Exec { exec, euid, ended } => {
@@ -229,6 +232,7 @@ fn kind(what: &What) -> &'static str {
         What::Start(_) => Kind::SESSION_START.name(),
         What::End(_) => Kind::SESSION_END.name(),
         What::Overdue(_) => Kind::OVERDUE.name(),
+        What::Enforcement(_) => Kind::ENFORCEMENT.name(),
         What::Coverage(_) => Kind::COVERAGE.name(),
         What::Exec { .. } => Kind::EXEC.name(),
         What::Exit(_) => Kind::EXIT.name(),
@@ -252,6 +256,7 @@ fn put<M: SerializeMap>(map: &mut M, what: &What) -> Result<(), M::Error> {
     match what {
         What::Start(b) => map.serialize_entry("session_start", &Obj(&**b)),
         What::Overdue(b) => map.serialize_entry("overdue", &Obj(b)),
+        What::Enforcement(b) => map.serialize_entry("enforcement", &Obj(&**b)),
         What::Coverage(b) => map.serialize_entry("coverage_change", &Obj(&**b)),
         What::End(b) => map.serialize_entry("session_end", &Obj(b)),
         What::Exec { exec, euid, ended } => {

@@ -7,9 +7,9 @@ use serde::{Serialize, Serializer};
 
 use super::json::{Shown, auid, put_bytes, put_list, put_opt, rfc3339};
 use crate::model::{
-    Body, Boot, Caps, ClockPair, CoverageChange, Cred, Cut, Elevation, Exec, Exit, File, FileOp, Grant,
-    Heartbeat, Ids, Jump, LoginWitness, Loss, Overdue, SessionClosed, SessionEnd, SessionStart, StorageFault,
-    TaskId, Tty, Uncovered,
+    Body, Boot, Caps, ClockPair, CoverageChange, Cred, Cut, Elevation, Enforcement, Exec, Exit, File, FileOp,
+    Grant, Heartbeat, Ids, Jump, LoginWitness, Loss, Overdue, SessionClosed, SessionEnd, SessionStart,
+    StorageFault, TaskId, Tty, Uncovered,
 };
 
 /// What was cut in a record, wherever its kind keeps that.
@@ -44,6 +44,7 @@ pub(super) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Er
         // The keys `grant` and `coverage` of every event say which one held; these are the changes themselves.
         Body::Coverage(b) => map.serialize_entry("coverage_change", &Obj(&**b)),
         Body::Overdue(b) => map.serialize_entry("overdue", &Obj(b)),
+        Body::Enforcement(b) => map.serialize_entry("enforcement", &Obj(&**b)),
         Body::Grant(b) => map.serialize_entry("grant_change", &Obj(&**b)),
         Body::Unknown { kind, bytes } => {
             map.serialize_entry("unknown", &Obj(&(kind.code(), bytes.as_slice())))
@@ -97,6 +98,19 @@ impl Fields for CoverageChange {
         map.serialize_entry("grant", &self.coverage.grant().map(Shown))?;
         put_bytes(map, "person", "person_b64", &self.person)?;
         put_bytes(map, "incident", "incident_b64", &self.incident)
+    }
+}
+
+impl Fields for Enforcement {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("act", self.act.name())?;
+        map.serialize_entry("coverage", self.coverage.name())?;
+        map.serialize_entry("reason", &self.coverage.reason().map(Uncovered::name))?;
+        map.serialize_entry("grant", &self.coverage.grant().map(Shown))?;
+        map.serialize_entry("pid", &self.task.pid)?;
+        map.serialize_entry("start_ns", &self.task.start.get())?;
+        map.serialize_entry("count", &self.count)?;
+        put_bytes(map, "text", "text_b64", &self.text)
     }
 }
 

@@ -199,6 +199,7 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
         Body::Storage(x) => put_serde(out, x),
         Body::Coverage(x) => put_serde(out, x),
         Body::Overdue(x) => put_serde(out, x),
+        Body::Enforcement(x) => put_serde(out, x),
         Body::Grant(x) => put_serde(out, x),
         Body::Unknown { bytes, .. } => out.extend_from_slice(bytes),
     }
@@ -236,6 +237,7 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::SESSION_CLOSED => Body::SessionClosed(get_serde(raw)?),
         Kind::STORAGE => Body::Storage(get_serde(raw)?),
         Kind::OVERDUE => Body::Overdue(get_serde(raw)?),
+        Kind::ENFORCEMENT => Body::Enforcement(get_serde(raw)?),
         Kind::COVERAGE => Body::Coverage(get_serde(raw)?),
         Kind::GRANT => Body::Grant(get_serde(raw)?),
         kind => Body::Unknown { kind, bytes: raw.to_vec() },

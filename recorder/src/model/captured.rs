@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{BootNanos, Bytes, Caps, Exec, Exit, File, FileOp, Flags, Ids, Loss, Mark, Task, TaskId, TtyOp};
+use super::{
+    BootNanos, Bytes, Caps, EnforcementAct, Exec, Exit, File, FileOp, Flags, Ids, Loss, Mark, Task, TaskId,
+    TtyOp,
+};
 
 /// One item from the kernel, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +38,13 @@ pub struct KernelEvent {
 pub enum Act {
     /// A session begins with this task.
     Elevated(Elevated),
+    /// A program was not to run.
+    Refused {
+        /// `Refused` or `Stopped`.
+        act: EnforcementAct,
+        /// The program.
+        path: Bytes,
+    },
     /// Found running at start as part of a session; the first of a session opens it.
     Seeded(Elevated),
     /// A program was started.

@@ -7,6 +7,7 @@ mod bytes;
 mod captured;
 mod control;
 mod coverage;
+mod enforcement;
 mod event;
 mod grant;
 mod id;
@@ -19,6 +20,7 @@ pub use control::{
     Stop, StorageFault,
 };
 pub use coverage::{Coverage, CoverageChange, Overdue, Uncovered};
+pub use enforcement::{Enforcement, EnforcementAct};
 pub use event::{Caps, Cred, Cut, CutField, Exec, Exit, File, FileOp, Fork, Ids, Task, Tty, TtyOp};
 pub use grant::{Grant, GrantAct};
 pub use id::{BootId, BootNanos, Digest, LogId, Mark, RealNanos, SessionId, StreamNo, TaskId};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Boot, BootNanos, CoverageChange, Cred, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat, Jump, Loss,
-    Overdue, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task, Tty, TtyOp,
+    Boot, BootNanos, CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat,
+    Jump, Loss, Overdue, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task,
+    Tty, TtyOp,
 };
 
 macro_rules! kinds {
@@ -67,6 +68,8 @@ kinds! {
     COVERAGE = 50, "coverage";
     /// A process outlives the grant that it was started under.
     OVERDUE = 51, "overdue";
+    /// What was done because no grant allowed it.
+    ENFORCEMENT = 52, "enforcement";
     /// The recorder started.
     BOOT = 256, "boot";
     /// The recorder lives.
@@ -113,6 +116,7 @@ impl Kind {
                 | Self::SESSION_END
                 | Self::COVERAGE
                 | Self::OVERDUE
+                | Self::ENFORCEMENT
                 | Self::BOOT
                 | Self::LOSS
                 | Self::JUMP
@@ -219,6 +223,7 @@ pub enum Body {
     Storage(StorageFault),
     Coverage(Box<CoverageChange>),
     Overdue(Overdue),
+    Enforcement(Box<Enforcement>),
     Grant(Box<Grant>),
     /// A kind that this version doesn't know, as stored.
     Unknown {
@@ -254,6 +259,7 @@ impl Body {
             Self::Storage(_) => Kind::STORAGE,
             Self::Coverage(_) => Kind::COVERAGE,
             Self::Overdue(_) => Kind::OVERDUE,
+            Self::Enforcement(_) => Kind::ENFORCEMENT,
             Self::Grant(_) => Kind::GRANT,
             Self::Unknown { kind, .. } => *kind,
         }

@@ -22,7 +22,7 @@ use std::{
 use self::grants::Desk;
 use crate::{
     capture::{Backend, BackendChoice, Capture, CaptureConfig, InputMode, LoadError},
-    config::{BackendKey, Config, InputKey, ScopeKey},
+    config::{BackendKey, Config, EnforcementKey, InputKey, ScopeKey},
     journal::{Encryption, JournalError, OsEntropy, RealDisk, Writer, WriterConfig},
     model::Bytes,
     sys::{clock, notify, process},
@@ -204,6 +204,7 @@ pub fn capture_config(config: &Config) -> CaptureConfig {
         critical_ring: config.critical_ring,
         bulk_ring: config.bulk_ring,
         kernel_log: config.kernel_log,
+        enforce: config.grants.enforcement == EnforcementKey::Enforce,
     }
 }
 

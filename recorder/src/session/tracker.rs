@@ -6,9 +6,9 @@ use std::{
 };
 
 use crate::model::{
-    Act, Body, BootNanos, Bytes, Captured, Cred, Elevated, Elevation, EndReason, Exit, FileOp, Flags, Fork,
-    KernelEvent, LoginWitness, Loss, Mark, Record, SessionEnd, SessionId, SessionStart, Task, TaskId, Tty,
-    TtyAct, TtyOp, Via,
+    Act, Body, BootNanos, Bytes, Captured, Coverage, Cred, Elevated, Elevation, EndReason, Enforcement, Exit,
+    FileOp, Flags, Fork, KernelEvent, LoginWitness, Loss, Mark, Record, SessionEnd, SessionId, SessionStart,
+    Task, TaskId, Tty, TtyAct, TtyOp, Uncovered, Via,
 };
 
 /// After the last task is gone, its last output may still be on the way through the terminal's reader.
@@ -270,6 +270,14 @@ impl Session {
                 self.alive.insert(task.id.pid, task.id.start);
                 None
             }
+            Act::Refused { act, path } => Some(Body::Enforcement(Box::new(Enforcement {
+                act,
+                // What was missing is told by who knows the grants.
+                coverage: Coverage::Uncovered { reason: Uncovered::NoGrant },
+                task: task.id,
+                count: 1,
+                text: path,
+            }))),
             Act::Exec(exec) => {
                 self.execs += 1;
                 self.alive.insert(task.id.pid, task.id.start);

@@ -155,7 +155,19 @@ fn grants_and_coverage_survive_the_codec() {
     };
     let task = TaskId { pid: 9, start: BootNanos::new(1) };
     let overdue = Overdue { task, grant: id, since: BootNanos::new(5), reason: Uncovered::Revoked };
-    let bodies = [Body::Grant(Box::new(grant)), Body::Coverage(Box::new(change)), Body::Overdue(overdue)];
+    let enforcement = Enforcement {
+        act: EnforcementAct::HungUp,
+        coverage: Coverage::Uncovered { reason: Uncovered::Late },
+        task,
+        count: 3,
+        text: Bytes::from("/usr/bin/bash"),
+    };
+    let bodies = [
+        Body::Grant(Box::new(grant)),
+        Body::Coverage(Box::new(change)),
+        Body::Overdue(overdue),
+        Body::Enforcement(Box::new(enforcement)),
+    ];
     let mut encoder = Encoder::default();
     for body in bodies.clone() {
         let (boot_ns, flags) = (BootNanos::new(1), Flags::default());

@@ -11,7 +11,8 @@ mod tree;
 pub use builder::Builder;
 
 use crate::model::{
-    CoverageChange, Cred, Exec, Exit, File, FileOp, Jump, Loss, Overdue, RealNanos, SessionEnd, SessionStart,
+    CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp, Jump, Loss, Overdue, RealNanos, SessionEnd,
+    SessionStart,
 };
 
 /// One line of the story.
@@ -45,6 +46,8 @@ pub enum What {
     Coverage(Box<CoverageChange>),
     /// A process outlives the grant that it was started under.
     Overdue(Overdue),
+    /// What was done because no grant allowed it.
+    Enforcement(Box<Enforcement>),
     /// The session ended.
     End(SessionEnd),
     /// A program ran.
