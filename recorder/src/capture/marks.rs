@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use aya::maps::Map;
@@ -28,7 +28,17 @@ impl Marks {
     /// # Errors
     /// The kernel's, `ESRCH` for a process that is gone.
     pub fn session_of(&self, pid: u32) -> io::Result<Option<Mark>> {
-        let bytes = bpf::task_mark(self.0.as_fd(), pid)?;
+        self.session_behind(bpf::open_process(pid)?.as_fd())
+    }
+
+    /// A handle of the process if it belongs to that session: what is done through it reaches no other one.
+    pub fn member(&self, pid: u32, session: Mark) -> Option<OwnedFd> {
+        let process = bpf::open_process(pid).ok()?;
+        (self.session_behind(process.as_fd()).ok()? == Some(session)).then_some(process)
+    }
+
+    fn session_behind(&self, process: BorrowedFd<'_>) -> io::Result<Option<Mark>> {
+        let bytes = bpf::task_mark(self.0.as_fd(), process)?;
         let mark = bytes.and_then(|bytes| TaskMark::read_from_bytes(&bytes).ok()).map_or(0, |task| task.mark);
         Ok((mark != 0).then(|| Mark::new(mark)))
     }

@@ -75,7 +75,9 @@ pub(super) fn run(tasks: &Map) -> Seeded {
             let parent = all.get(&process.ppid).and_then(|p| marks.get(&p.id)).copied();
             let Some(mark) = judge(process, parent, &mut next) else { continue };
             // The kernel may have marked it meanwhile, by fork or exec: its word counts.
-            if matches!(bpf::task_mark(fd, process.id.pid), Ok(Some(_))) {
+            if bpf::open_process(process.id.pid)
+                .is_ok_and(|p| matches!(bpf::task_mark(fd, p.as_fd()), Ok(Some(_))))
+            {
                 continue;
             }
             // What was there before the gate is not judged by it; what outlives its grant is (docs/grants.md).

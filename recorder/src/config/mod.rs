@@ -162,9 +162,6 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
     if raw.scope.record == ScopeKey::Granted {
         faults.push("scope.record: \"granted\" needs grants, which do not exist in this version".into());
     }
-    if raw.grants.enforcement != EnforcementKey::Observe {
-        faults.push("grants.enforcement: only \"observe\" exists in this version".into());
-    }
     let grants = grants(&raw.grants, faults);
     let socket = raw.control.socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET));
     if !socket.is_absolute() {

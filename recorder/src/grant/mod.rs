@@ -7,6 +7,7 @@ mod book;
 mod clock;
 mod correlate;
 mod document;
+mod enforce;
 mod follow;
 mod grade;
 mod key;
@@ -31,6 +32,7 @@ pub use document::{
     Answer, Document, DocumentError, Extension, Incident, MAX_DOCUMENT, NAMESPACE, Nonce, Note, Privilege,
     Request, Statement, Window,
 };
+pub use enforce::{Case as EnforcementCase, Rules as EnforcementRules, Step, View, ends_at, open_until};
 pub use follow::Follow;
 pub use grade::{Closed, Grant, State};
 pub use key::{KeyError, PublicKey};

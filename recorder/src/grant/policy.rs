@@ -99,6 +99,11 @@ impl Policy {
         by_key.or_else(by_certificate).or_else(by_account).map(String::as_str)
     }
 
+    /// Every account that belongs to somebody.
+    pub fn accounts(&self) -> impl Iterator<Item = &str> {
+        self.people.accounts.keys().map(String::as_str)
+    }
+
     /// Which person a signature is of: the one the key belongs to here, else the principal that the list of signers
     /// gives. So a second name in that list makes no second person.
     pub fn signer<'a>(&'a self, principal: &'a str, key: &str) -> &'a str {

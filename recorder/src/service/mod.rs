@@ -5,9 +5,11 @@
 
 mod boot;
 mod grants;
+mod herald;
 mod host;
 mod pulse;
 mod pump;
+mod terminal;
 mod writer;
 
 use std::{
@@ -103,12 +105,16 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     };
     let boot = process::boot_id().map_err(host_error("cannot read the boot id"))?;
     let mut capture = Capture::start(&capture_config(config))?;
+    if let Some(why) = capture.no_lsm() {
+        observer.say(&format!("what is refused is ended by a signal, not by an error: {why}"));
+    }
     if let Some(why) = capture.refused() {
         observer.say(&format!("backend {} ({why})", capture.backend().name()));
     }
     // Before the journal is opened for writing: what it remembers is read as it lies there.
     let host = String::from_utf8_lossy(&boot::host_name()).into_owned();
-    let desk = Desk::open(&config.grants, &host, &config.journal_dir, boot, clock::pair())
+    let marks = capture.marks().map_err(host_error("cannot read the marks of processes"))?;
+    let desk = Desk::open(config, &host, marks, boot, clock::pair())
         .map_err(|e| ServiceError::Grants(e.to_string()))?;
     let (mut journal, opened) =
         Writer::open(writer_config(config), RealDisk, OsEntropy, boot, clock::pair())?;
@@ -141,10 +147,11 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
         })
         .map_err(host_error("cannot start the writer"))?;
     let pump_stop = stop.clone();
-    let journal_dir = config.journal_dir.clone();
+    let settings =
+        pump::Settings { journal_dir: config.journal_dir.clone(), tell: config.notices.at_elevation };
     let pump = std::thread::Builder::new()
         .name("pump".into())
-        .spawn(move || pump::run(capture, seeded, desk, &to_writer, &pump_stop, &journal_dir))
+        .spawn(move || pump::run(capture, seeded, desk, &to_writer, &pump_stop, &settings))
         .map_err(host_error("cannot start the pump"))?;
 
     observer.ready();

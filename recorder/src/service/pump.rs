@@ -1,18 +1,27 @@
 //! Drains the kernel, tracks sessions, hands batches to the writer.
 
 use std::{
-    path::Path,
+    path::PathBuf,
     sync::mpsc::SyncSender,
     time::{Duration, Instant},
 };
 
-use super::{StopFlag, grants::Desk, host::RunningHost, pulse::Pulse};
+use super::{StopFlag, grants::Desk, herald::Herald, host::RunningHost, pulse::Pulse};
 use crate::{
     capture::{Capture, Seeded},
     model::Record,
     session::{Tracked, Tracker},
     sys::{clock, process},
 };
+
+/// What the pump takes from the configuration.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// Whose free space heartbeats tell.
+    pub(super) journal_dir: PathBuf,
+    /// People are told on their terminals that a session begins.
+    pub(super) tell: bool,
+}
 
 /// What goes to the writer at once.
 #[derive(Debug, Default)]
@@ -38,8 +47,9 @@ pub(super) fn run(
     mut desk: Option<Desk>,
     writer: &SyncSender<Batch>,
     stop: &StopFlag,
-    journal_dir: &Path,
+    settings: &Settings,
 ) {
+    let mut herald = settings.tell.then(Herald::default);
     let mut tracker = Tracker::default();
     let mut host = RunningHost;
     let mut pulse = Pulse::new(clock::pair());
@@ -76,9 +86,17 @@ pub(super) fn run(
         if let Some(desk) = &mut desk {
             let round = desk.round(now, std::mem::take(&mut batch.tracked));
             (batch.tracked, batch.control) = (round.tracked, round.control);
+            if let Some(gates) = round.gates
+                && let Err(error) = capture.set_gates(&gates)
+            {
+                tracing::error!(%error, "who may elevate could not be told to the kernel");
+            }
+        }
+        if let Some(herald) = &mut herald {
+            herald.pass(&batch.tracked);
         }
         let hooks = capture.hooks().len();
-        let beats = pulse.due(now, tracker.open_sessions(), capture.counts(), journal_dir, hooks);
+        let beats = pulse.due(now, tracker.open_sessions(), capture.counts(), &settings.journal_dir, hooks);
         batch.control.extend(beats);
         let something = !batch.tracked.is_empty() || !batch.control.is_empty();
         // The writer is gone only after a fault, which ends the service.

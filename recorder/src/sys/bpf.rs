@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -20,10 +20,19 @@ struct ElementAttr {
     flags: u64,
 }
 
-fn element(command: libc::c_int, map: BorrowedFd<'_>, pid: u32, value: &mut [u8; 64]) -> io::Result<()> {
+/// A handle of a process that no other one can take over.
+pub fn open_process(pid: u32) -> io::Result<OwnedFd> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    let key: i32 = pidfd.as_fd().as_raw_fd();
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+fn element(
+    command: libc::c_int,
+    map: BorrowedFd<'_>,
+    process: BorrowedFd<'_>,
+    value: &mut [u8; 64],
+) -> io::Result<()> {
+    let key: i32 = process.as_raw_fd();
     let attr = ElementAttr {
         map_fd: u32::try_from(map.as_raw_fd()).map_err(io::Error::other)?,
         pad: 0,
@@ -39,13 +48,13 @@ fn element(command: libc::c_int, map: BorrowedFd<'_>, pid: u32, value: &mut [u8;
 /// Writes the mark of a process's main thread.
 pub fn set_task_mark(map: BorrowedFd<'_>, pid: u32, mark: &[u8; 64]) -> io::Result<()> {
     let mut value = *mark;
-    element(BPF_MAP_UPDATE_ELEM, map, pid, &mut value)
+    element(BPF_MAP_UPDATE_ELEM, map, open_process(pid)?.as_fd(), &mut value)
 }
 
 /// Reads the mark of a process's main thread; `None` if it has none.
-pub fn task_mark(map: BorrowedFd<'_>, pid: u32) -> io::Result<Option<[u8; 64]>> {
+pub fn task_mark(map: BorrowedFd<'_>, process: BorrowedFd<'_>) -> io::Result<Option<[u8; 64]>> {
     let mut value = [0; 64];
-    match element(BPF_MAP_LOOKUP_ELEM, map, pid, &mut value) {
+    match element(BPF_MAP_LOOKUP_ELEM, map, process, &mut value) {
         Ok(()) => Ok(Some(value)),
         Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(e) => Err(e),

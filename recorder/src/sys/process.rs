@@ -115,12 +115,19 @@ fn parse_stat(stat: &[u8]) -> Option<Stat> {
 pub fn is_alive(id: TaskId) -> bool {
     let Ok(stat) = fs::read(format!("/proc/{}/stat", id.pid)) else { return false };
     let Some(Stat { start, .. }) = parse_stat(&stat) else { return false };
-    let zombie = stat
-        .iter()
+    start == id.start.get() / NANOS_PER_TICK && !is_zombie(&stat)
+}
+
+/// True if a process of that number exists and is no zombie.
+pub fn runs(pid: u32) -> bool {
+    fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| !is_zombie(&stat))
+}
+
+fn is_zombie(stat: &[u8]) -> bool {
+    stat.iter()
         .rposition(|b| *b == b')')
         .and_then(|close| stat.get(close + 2))
-        .is_some_and(|state| matches!(state, b'Z' | b'X'));
-    start == id.start.get() / NANOS_PER_TICK && !zombie
+        .is_some_and(|state| matches!(state, b'Z' | b'X'))
 }
 
 /// The value of a variable in a process's initial environment, at most 256 bytes of it.
@@ -143,6 +150,16 @@ pub fn user_name(uid: u32) -> Option<Vec<u8>> {
     })
 }
 
+/// The id of a user in /etc/passwd.
+pub fn user_id(name: &str) -> Option<u32> {
+    let table = fs::read("/etc/passwd").ok()?;
+    table.split(|b| *b == b'\n').find_map(|line| {
+        let mut fields = line.split(|b| *b == b':');
+        (fields.next()? == name.as_bytes()).then_some(())?;
+        std::str::from_utf8(fields.nth(1)?).ok()?.parse().ok()
+    })
+}
+
 /// This boot's id.
 pub fn boot_id() -> io::Result<BootId> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
@@ -162,6 +179,12 @@ mod tests {
             Some(Stat { comm: b"a) b (c".to_vec(), start: 777, tty: 34816, sid: 12 })
         );
         assert_eq!(parse_stat(b"12 (a"), None);
+    }
+
+    #[test]
+    fn users_are_found_by_name_and_by_number() {
+        assert_eq!((user_id("root"), user_name(0).as_deref()), (Some(0), Some(b"root".as_slice())));
+        assert_eq!(user_id("roo"), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Takes documents in, keeps the book, and turns what changes into records.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs,
     path::{Path, PathBuf},
 };
@@ -10,14 +10,16 @@ use jiff::tz::TimeZone;
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    enforce::Enforcer,
     intake::{Intake, Pair},
     memory::{self, Memory},
     watch::Watch,
 };
 use crate::{
-    config::Grants,
+    capture::{GateKey, GateWindow, Marks},
+    config::Config,
     grant::{
-        AllowedSigners, Book, Clock, Document, NAMESPACE, Policy, State, Statement, Verdict, Verified,
+        self, AllowedSigners, Book, Clock, Document, NAMESPACE, Policy, State, Statement, Verdict, Verified,
         verify_signature,
     },
     model::{Body, BootId, BootNanos, Bytes, ClockPair, Digest, Flags, Grant, GrantAct, RealNanos, Record},
@@ -58,6 +60,7 @@ pub(in crate::service) struct Desk {
     clock: Clock,
     states: BTreeMap<Digest, State>,
     watch: Watch,
+    enforcer: Option<Enforcer>,
     looked: Option<BootNanos>,
     /// The wall clock was said to be elsewhere.
     apart: bool,
@@ -70,21 +73,24 @@ pub(in crate::service) struct Round {
     pub(in crate::service) tracked: Vec<Tracked>,
     /// Records of the log.
     pub(in crate::service) control: Vec<Record>,
+    /// Who may elevate from now on, if that is refused to others and was looked at.
+    pub(in crate::service) gates: Option<HashMap<GateKey, GateWindow>>,
 }
 
 impl Desk {
     /// The desk with what the journal remembers; `None` if nothing is configured and no list of signers exists.
     pub(in crate::service) fn open(
-        config: &Grants,
+        settings: &Config,
         host: &str,
-        journal: &Path,
+        marks: Marks,
         boot: BootId,
         now: ClockPair,
     ) -> Result<Option<Self>, VerifyError> {
+        let config = &settings.grants;
         if !config.named && !config.allowed_signers.exists() {
             return Ok(None);
         }
-        let memory = memory::recall(journal, boot)?;
+        let memory = memory::recall(&settings.journal_dir, boot)?;
         let list = |path: &Path, act| List { path: path.to_path_buf(), act, digest: None };
         let mut desk = Self {
             intake: Intake::new(&config.dir),
@@ -95,6 +101,7 @@ impl Desk {
             clock: Clock::new(anchor(&memory, now)),
             states: BTreeMap::new(),
             watch: Watch::default(),
+            enforcer: Enforcer::new(settings, marks),
             looked: None,
             apart: false,
         };
@@ -135,7 +142,33 @@ impl Desk {
         if due {
             round.tracked.extend(self.watch.again(now, &self.book, &self.clock));
         }
+        self.enforce(now, due, &mut round);
         round
+    }
+
+    fn enforce(&mut self, now: BootNanos, due: bool, round: &mut Round) {
+        let Some(enforcer) = &mut self.enforcer else { return };
+        let mut changed = false;
+        for item in &mut round.tracked {
+            let Tracked::Event { mark, record } = item else { continue };
+            match &mut record.body {
+                Body::Coverage(_) => changed = true,
+                Body::Enforcement(done) => {
+                    if let Some(session) = self.watch.session(*mark) {
+                        let (person, at) = (session.work().person(), self.clock.real(record.boot_ns));
+                        let coverage = grant::coverage(&self.book, person, std::iter::empty(), at);
+                        enforcer.refused(done, coverage, session.tty());
+                    }
+                }
+                _ => {}
+            }
+        }
+        if due || changed {
+            round.tracked.extend(enforcer.round(&self.watch, &self.book, &self.clock, now));
+        }
+        if due {
+            round.gates = enforcer.gates(&self.book, &self.clock, now);
+        }
     }
 
     /// A step of the wall clock is followed by nobody here: whoever is root could step into a window. It is a JUMP in the

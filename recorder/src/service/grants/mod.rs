@@ -2,6 +2,7 @@
 //! its coverage. The rules are `grant`'s; here are the files, the clock and the records.
 
 mod desk;
+mod enforce;
 mod intake;
 mod memory;
 mod watch;

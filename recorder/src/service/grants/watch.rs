@@ -17,8 +17,11 @@ const CACHED_USERS: usize = 1024;
 
 /// One open session.
 #[derive(Debug)]
-struct Session {
+pub(super) struct Session {
     follow: Follow,
+    account: String,
+    tty: String,
+    root: TaskId,
     last: Option<Coverage>,
     /// Processes that were said to outlive their grant.
     overdue: HashSet<TaskId>,
@@ -48,6 +51,16 @@ impl Watch {
             out.extend(change);
         }
         out
+    }
+
+    /// All open sessions.
+    pub(super) fn sessions(&self) -> impl Iterator<Item = (Mark, &Session)> {
+        self.sessions.iter().map(|(mark, session)| (*mark, session))
+    }
+
+    /// One of them.
+    pub(super) fn session(&self, mark: Mark) -> Option<&Session> {
+        self.sessions.get(&mark)
     }
 
     /// Judges every session again: a document came, or time went by.
@@ -94,6 +107,31 @@ impl Watch {
 }
 
 impl Session {
+    /// The account that logged in.
+    pub(super) fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// The terminal that it was elevated on; empty if there was none.
+    pub(super) fn tty(&self) -> &str {
+        &self.tty
+    }
+
+    /// Its first process.
+    pub(super) fn root(&self) -> TaskId {
+        self.root
+    }
+
+    /// What its processes need.
+    pub(super) fn work(&self) -> &Work {
+        self.follow.work()
+    }
+
+    /// What was said about it last.
+    pub(super) fn coverage(&self) -> Option<Coverage> {
+        self.last
+    }
+
     /// The coverage at that moment, if it is another than the last, and who outlives the grant that ended.
     fn judge(&mut self, mark: Mark, at: BootNanos, book: &Book, clock: &Clock) -> Vec<Tracked> {
         let work = self.follow.work();
@@ -127,7 +165,14 @@ fn matters(record: &Record) -> bool {
 fn begin(start: &SessionStart, at: BootNanos, book: &Book) -> Session {
     let account = start.login.user.as_utf8().unwrap_or_default();
     let person = book.policy().person_of(account, None, None).map(str::to_owned);
-    Session { follow: Follow::new(Work::new(person, at)), last: None, overdue: HashSet::new() }
+    Session {
+        follow: Follow::new(Work::new(person, at)),
+        account: account.to_owned(),
+        tty: start.login.tty.as_utf8().unwrap_or_default().to_owned(),
+        root: start.root,
+        last: None,
+        overdue: HashSet::new(),
+    }
 }
 
 /// The record of a change; the incident is the grant's, or what the person noted himself last.

@@ -1,0 +1,284 @@
+//! Does what follows from missing coverage: tells people, ends processes, keeps the kernel's gate. What follows is
+//! decided by `grant::enforce`; every act is a record.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
+
+use rustix::process::{Signal, pidfd_send_signal};
+
+use super::watch::Watch;
+use crate::{
+    capture::{GateKey, GateWindow, Marks},
+    config::{Config, EnforcementKey},
+    grant::{
+        self, Book, Clock, EnforcementCase as Case, EnforcementRules as Rules, Step, View, ends_at,
+        open_until,
+    },
+    model::{
+        Body, BootNanos, Bytes, Coverage, Enforcement, EnforcementAct, Flags, Mark, Record, TaskId, Uncovered,
+    },
+    service::terminal,
+    session::Tracked,
+    sys::process::{self, Process},
+};
+
+/// Rounds of a sweep: what forks faster than this is met again a second later.
+const SWEEPS: usize = 50;
+/// Rounds that find nobody before a session counts as ended.
+const EMPTY: usize = 2;
+
+/// The arm of the grants desk.
+#[derive(Debug)]
+pub(super) struct Enforcer {
+    rules: Rules,
+    exempt: HashSet<String>,
+    marks: Marks,
+    cases: HashMap<Mark, Case>,
+}
+
+impl Enforcer {
+    /// `None` if nothing is to follow from coverage.
+    pub(super) fn new(config: &Config, marks: Marks) -> Option<Self> {
+        let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        let mode = config.grants.enforcement;
+        (mode != EnforcementKey::Observe).then(|| Self {
+            rules: Rules {
+                warn: true,
+                enforce: mode == EnforcementKey::Enforce,
+                grace_ns: nanos(config.grants.grace),
+                before_ns: nanos(config.notices.before_end),
+            },
+            exempt: config.grants.exempt.iter().cloned().collect(),
+            marks,
+            cases: HashMap::new(),
+        })
+    }
+
+    /// Who may elevate now. Nothing if elevation is not refused.
+    pub(super) fn gates(
+        &self,
+        book: &Book,
+        clock: &Clock,
+        now: BootNanos,
+    ) -> Option<HashMap<GateKey, GateWindow>> {
+        if !self.rules.enforce {
+            return None;
+        }
+        let open = |until| GateWindow { from: BootNanos::new(0), until };
+        let mut gates = HashMap::new();
+        for account in book.policy().accounts() {
+            let until = book
+                .policy()
+                .person_of(account, None, None)
+                .and_then(|p| open_until(book, p, clock.real(now)));
+            if let (Some(until), Some(uid)) = (until, process::user_id(account)) {
+                gates.insert(GateKey::Account(uid), open(clock.boot(until)));
+            }
+        }
+        for uid in self.exempt.iter().filter_map(|account| process::user_id(account)) {
+            gates.insert(GateKey::Account(uid), open(BootNanos::new(u64::MAX)));
+        }
+        Some(gates)
+    }
+
+    /// Fills in why the kernel refused something, and tells the person.
+    pub(super) fn refused(&self, done: &mut Enforcement, coverage: Coverage, tty: &str) {
+        done.coverage = coverage;
+        let why = coverage.reason().map_or("too late", why);
+        let what = done.text.escaped();
+        tell(
+            tty,
+            &format!(
+                "recorder: {what} was refused: {why}. `recorder grant request` asks for access, `recorder grant break-glass` is for emergencies."
+            ),
+        );
+    }
+
+    /// Decides about every session; gives the records of what was done.
+    pub(super) fn round(
+        &mut self,
+        watch: &Watch,
+        book: &Book,
+        clock: &Clock,
+        now: BootNanos,
+    ) -> Vec<Tracked> {
+        let mut out = Vec::new();
+        self.cases.retain(|mark, _| watch.session(*mark).is_some());
+        for (mark, session) in watch.sessions() {
+            let Some(coverage) = session.coverage() else { continue };
+            let view = View {
+                coverage,
+                needs: session.work().live().next().is_some(),
+                until: ends_at(book, coverage.grant(), clock),
+                exempt: self.exempt.contains(session.account()),
+            };
+            let mut done = Done { mark, at: now, root: session.root(), coverage, out: &mut out };
+            if self.rules.enforce && !view.exempt && coverage.reason() == Some(Uncovered::WrongPrivilege) {
+                for need in session.work().live() {
+                    let person = session.work().person();
+                    let of_need =
+                        grant::coverage(book, person, std::iter::once(&need.wanted), clock.real(now));
+                    if of_need.reason() == Some(Uncovered::WrongPrivilege) {
+                        self.end_one(need.task, &mut done);
+                    }
+                }
+            }
+            let step = self.cases.entry(mark).or_default().step(&self.rules, &view, now);
+            if let Some(step) = step {
+                self.act(step, session.tty(), &mut done);
+            }
+        }
+        out
+    }
+
+    fn act(&self, step: Step, tty: &str, done: &mut Done<'_>) {
+        match step {
+            Step::EndsSoon(end) => {
+                let left = words(end.since(done.at));
+                done.told(
+                    tty,
+                    &format!("recorder: your grant ends in {left}; `recorder grant extend` asks for more"),
+                );
+            }
+            Step::Bare(reason) => {
+                done.told(tty, &format!("recorder: {}; what is done now is on record as such", why(reason)));
+            }
+            Step::HangUp(deadline) => {
+                let reason = done.coverage.reason().map_or("no grant covers this", why);
+                let left = words(deadline.since(done.at));
+                done.told(
+                    tty,
+                    &format!("recorder: {reason}; this session is ended, what is left of it in {left}"),
+                );
+                let reached = self.members(done.mark).filter(|(_, p)| send(p, Signal::HUP)).count();
+                done.record(EnforcementAct::HungUp, done.root, reached, Bytes::default());
+            }
+            Step::Relent => {
+                done.record(EnforcementAct::Relented, done.root, 0, Bytes::default());
+                done.told(tty, "recorder: a grant covers this session again");
+            }
+            Step::Kill => self.end_all(done),
+        }
+    }
+
+    /// Ends one process that needs more than its grant gives.
+    fn end_one(&self, task: TaskId, done: &mut Done<'_>) {
+        let comm = process::read(task.pid).map(|process| process.comm).unwrap_or_default();
+        if process::is_alive(task)
+            && let Some(process) = self.marks.member(task.pid, done.mark)
+            && send(&process, Signal::KILL)
+        {
+            done.record(EnforcementAct::Killed, task, 1, Bytes::new(comm));
+        }
+    }
+
+    /// Ends everything that bears the session's mark: again and again, because what runs may fork while we look.
+    fn end_all(&self, done: &mut Done<'_>) {
+        let mut killed: BTreeMap<TaskId, Bytes> = BTreeMap::new();
+        let mut empty = 0;
+        for _ in 0..SWEEPS {
+            let mut found = false;
+            for (seen, process) in self.members(done.mark) {
+                if send(&process, Signal::KILL) {
+                    found = true;
+                    killed.insert(seen.id, Bytes::new(seen.comm));
+                }
+            }
+            empty = if found { 0 } else { empty + 1 };
+            if empty == EMPTY {
+                break;
+            }
+        }
+        for (task, comm) in killed {
+            done.record(EnforcementAct::Killed, task, 1, comm);
+        }
+    }
+
+    /// The living processes of a session, but not this one: whoever tests the recorder may start it in a session.
+    fn members(&self, mark: Mark) -> impl Iterator<Item = (Process, OwnedFd)> {
+        let me = std::process::id();
+        let pids = process::pids().unwrap_or_default().into_iter().filter(move |pid| *pid != me && *pid != 1);
+        pids.filter_map(move |pid| {
+            let process = self.marks.member(pid, mark)?;
+            Some((process::read(pid).filter(|_| process::runs(pid))?, process))
+        })
+    }
+}
+
+/// What is being done to one session.
+struct Done<'a> {
+    mark: Mark,
+    at: BootNanos,
+    root: TaskId,
+    coverage: Coverage,
+    out: &'a mut Vec<Tracked>,
+}
+
+impl Done<'_> {
+    fn told(&mut self, tty: &str, text: &str) {
+        if tell(tty, text) {
+            self.record(EnforcementAct::Told, self.root, 1, Bytes::from(text));
+        }
+    }
+
+    fn record(&mut self, act: EnforcementAct, task: TaskId, count: usize, text: Bytes) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let body =
+            Body::Enforcement(Box::new(Enforcement { act, coverage: self.coverage, task, count, text }));
+        let record = Record { boot_ns: self.at, cpu: u16::MAX, flags: Flags::default(), task: None, body };
+        self.out.push(Tracked::Event { mark: self.mark, record });
+    }
+}
+
+fn send(process: &OwnedFd, signal: Signal) -> bool {
+    pidfd_send_signal(process.as_fd(), signal).is_ok()
+}
+
+/// True if it was shown: a session may have no terminal, and a stopped terminal takes nothing.
+fn tell(tty: &str, text: &str) -> bool {
+    match terminal::show(tty, text) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::debug!(tty, %error, "a notice could not be shown");
+            false
+        }
+    }
+}
+
+/// Why, for the person.
+fn why(reason: Uncovered) -> &'static str {
+    match reason {
+        Uncovered::Unattributed => "nobody knows whose login this is",
+        Uncovered::WrongHost => "your grant is for other hosts",
+        Uncovered::WrongPrivilege => "your grant does not allow this",
+        Uncovered::Early => "your grant has not begun",
+        Uncovered::Late => "your grant is over",
+        Uncovered::Revoked => "your grant was revoked",
+        Uncovered::NoGrant | Uncovered::Unknown(_) => "you have no grant for this host",
+    }
+}
+
+/// `1h58m`, `4 min`, `30 s`.
+fn words(nanos: u64) -> String {
+    match nanos.div_ceil(1_000_000_000) {
+        s if s >= 3600 => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
+        s if s >= 60 => format!("{} min", s / 60),
+        s => format!("{s} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_left_is_told_in_the_unit_that_matters() {
+        assert_eq!(
+            [7_080, 299, 60, 59, 0].map(|s| words(s * 1_000_000_000)),
+            ["1h58m", "4 min", "1 min", "59 s", "0 s"]
+        );
+    }
+}
