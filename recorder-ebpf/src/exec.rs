@@ -19,8 +19,6 @@ pub fn exec(bprm: u64) {
         return;
     }
     sync_creds();
-    tty::adopt_controlling(session);
-
     let task = kernel::current();
     let mm: *const u8 = kernel::load(task, off!(task_mm));
     let mm = mm as u64;
@@ -51,6 +49,8 @@ pub fn exec(bprm: u64) {
         rest_of_argv(session, exec_ns, start + ARGV_CORE as u64, total - ARGV_CORE as u64);
     }
     gate::tell_if_killed(task, session, file);
+    // Behind the exec: the program that opens a session is known by the event that follows the session's mark.
+    tty::adopt_controlling(session);
 }
 
 /// One part of the arguments. A global function, as the loop below would otherwise be verified turn by turn.

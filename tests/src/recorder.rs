@@ -35,7 +35,7 @@ impl Site {
         let journal = dir.join("journal");
         let config = dir.join("recorder.toml");
         let text = format!(
-            "[journal]\ndir = \"{}\"\n[encryption]\nmode = \"off\"\n[scope]\nrecord = \"elevated\"\n[capture]\nbackend = \"{backend}\"\ntty_input = \"redacted\"\n",
+            "[journal]\ndir = \"{}\"\n[encryption]\nmode = \"off\"\n[scope]\nrecord = \"elevated\"\n[capture]\nbackend = \"{backend}\"\ntty_input = \"redacted\"\n[notices]\nat_elevation = false\n",
             journal.display()
         );
         fs::create_dir_all(dir)?;

@@ -1,7 +1,7 @@
 //! A session's records as its work: which of them begin, change and end a need.
 
 use super::{CommandLine, Wanted, Work};
-use crate::model::{Body, Bytes, Record, TaskId, Via};
+use crate::model::{Body, Bytes, EnforcementAct, Record, TaskId, Via};
 
 /// Turns one session's records, in their order, into its [`Work`].
 #[derive(Clone, Debug)]
@@ -52,6 +52,10 @@ impl Follow {
                 }
             }
             (Body::Fork(fork), Some((task, _))) => self.work.forked(task, fork.child, at),
+            // It was started, and never ran.
+            (Body::Enforcement(done), Some((task, _))) if done.act == EnforcementAct::Stopped => {
+                self.work.ended(task, at);
+            }
             (Body::Exit(_), Some((task, _))) => self.work.ended(task, at),
             (Body::SessionEnd(_), _) => self.work.close(at),
             _ => {}
@@ -69,8 +73,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        BootNanos, Caps, Cred, Elevation, Exec, Exit, Flags, Fork, Ids, LoginWitness, SessionId,
-        SessionStart, Task,
+        BootNanos, Caps, Coverage, Cred, Elevation, Enforcement, Exec, Exit, Flags, Fork, Ids, LoginWitness,
+        SessionId, SessionStart, Task, Uncovered,
     };
 
     fn id(pid: u32) -> TaskId {
@@ -132,6 +136,27 @@ mod tests {
         }
         assert_eq!(told(&follow), [(2, 12, 112, true), (3, 13, 112, true), (3, 15, 0, false)]);
         assert_eq!(follow.work().live().count(), 1);
+    }
+
+    #[test]
+    fn what_the_kernel_ended_before_it_ran_needs_nothing() {
+        let mut follow = Follow::new(Work::new(None, BootNanos::new(10)));
+        let done = Enforcement {
+            act: EnforcementAct::Stopped,
+            coverage: Coverage::Uncovered { reason: Uncovered::NoGrant },
+            task: id(2),
+            count: 1,
+            text: Bytes::default(),
+        };
+        for record in [
+            record(10, 1, 0, started(Via::Setuid, "/usr/bin/sudo")),
+            record(11, 1, 0, Body::Fork(Fork { child: id(2) })),
+            record(12, 2, 0, exec("/usr/bin/psql")),
+            record(13, 2, 0, Body::Enforcement(Box::new(done))),
+        ] {
+            follow.take(&record, |_| None);
+        }
+        assert_eq!(follow.work().live().count(), 0);
     }
 
     #[test]

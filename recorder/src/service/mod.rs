@@ -53,6 +53,9 @@ pub enum ServiceError {
     /// What the journal remembers of grants can't be read.
     #[error("the grants in the journal: {0}")]
     Grants(String),
+    /// Grants can't be enforced.
+    #[error("who may elevate could not be told to the kernel: {0}")]
+    Gates(String),
     /// A thread ended by a fault of ours.
     #[error("the {0} thread failed")]
     Thread(&'static str),
@@ -114,7 +117,7 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     // Before the journal is opened for writing: what it remembers is read as it lies there.
     let host = String::from_utf8_lossy(&boot::host_name()).into_owned();
     let marks = capture.marks().map_err(host_error("cannot read the marks of processes"))?;
-    let desk = Desk::open(config, &host, marks, boot, clock::pair())
+    let mut desk = Desk::open(config, &host, marks, boot, clock::pair())
         .map_err(|e| ServiceError::Grants(e.to_string()))?;
     let (mut journal, opened) =
         Writer::open(writer_config(config), RealDisk, OsEntropy, boot, clock::pair())?;
@@ -134,6 +137,11 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     journal.append(crate::model::StreamNo::LOG, record);
     journal.commit(clock::pair())?;
 
+    // Before anybody is told that this host is recorded: whoever has no grant is refused from the first moment.
+    let first = desk.as_mut().map(|desk| desk.round(clock::pair(), Vec::new())).unwrap_or_default();
+    if let Some(gates) = &first.gates {
+        capture.set_gates(gates).map_err(|e| ServiceError::Gates(e.to_string()))?;
+    }
     let (to_writer, from_pump) = mpsc::sync_channel(QUEUE);
     let (faults, writer_state) = mpsc::channel();
     let writer_stop = stop.clone();
@@ -147,11 +155,14 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
         })
         .map_err(host_error("cannot start the writer"))?;
     let pump_stop = stop.clone();
-    let settings =
-        pump::Settings { journal_dir: config.journal_dir.clone(), tell: config.notices.at_elevation };
+    let settings = pump::Settings {
+        journal_dir: config.journal_dir.clone(),
+        tell: config.notices.at_elevation,
+        first: first.control,
+    };
     let pump = std::thread::Builder::new()
         .name("pump".into())
-        .spawn(move || pump::run(capture, seeded, desk, &to_writer, &pump_stop, &settings))
+        .spawn(move || pump::run(capture, seeded, desk, &to_writer, &pump_stop, settings))
         .map_err(host_error("cannot start the pump"))?;
 
     observer.ready();

@@ -21,6 +21,8 @@ pub(super) struct Settings {
     pub(super) journal_dir: PathBuf,
     /// People are told on their terminals that a session begins.
     pub(super) tell: bool,
+    /// What was said about grants before the pump ran.
+    pub(super) first: Vec<Record>,
 }
 
 /// What goes to the writer at once.
@@ -47,7 +49,7 @@ pub(super) fn run(
     mut desk: Option<Desk>,
     writer: &SyncSender<Batch>,
     stop: &StopFlag,
-    settings: &Settings,
+    settings: Settings,
 ) {
     let mut herald = settings.tell.then(Herald::default);
     let mut tracker = Tracker::default();
@@ -58,11 +60,12 @@ pub(super) fn run(
         tracing::error!(failed = seeded.failed, "running processes could not be marked");
     }
     let mut reconciled = Instant::now();
+    let mut first = settings.first;
     loop {
         let last = stop.is_raised();
         let taken = capture.drain(&mut captured, last);
         let now = clock::pair();
-        let mut batch = Batch::default();
+        let mut batch = Batch { control: std::mem::take(&mut first), ..Batch::default() };
         for item in captured.drain(..) {
             tracker.step(now.boot, item, &mut host, &mut batch.tracked);
         }
@@ -85,7 +88,8 @@ pub(super) fn run(
         }
         if let Some(desk) = &mut desk {
             let round = desk.round(now, std::mem::take(&mut batch.tracked));
-            (batch.tracked, batch.control) = (round.tracked, round.control);
+            batch.tracked = round.tracked;
+            batch.control.extend(round.control);
             if let Some(gates) = round.gates
                 && let Err(error) = capture.set_gates(&gates)
             {

@@ -158,7 +158,12 @@ impl Session {
 fn matters(record: &Record) -> bool {
     matches!(
         &record.body,
-        Body::SessionStart(_) | Body::Exec(_) | Body::Cred(_) | Body::Fork(_) | Body::Exit(_)
+        Body::SessionStart(_)
+            | Body::Exec(_)
+            | Body::Cred(_)
+            | Body::Fork(_)
+            | Body::Exit(_)
+            | Body::Enforcement(_)
     )
 }
 

@@ -21,14 +21,14 @@ use crate::{
 };
 
 /// People with keys, the lists that decide, and the directory that documents are put into.
-struct Office {
+pub(crate) struct Office {
     dir: PathBuf,
     grants: PathBuf,
 }
 
 impl Office {
     /// Anna works, the boss approves; the configuration of the stage names all of it.
-    fn open(stage: &Stage, account: &Account) -> Result<Self> {
+    pub(crate) fn open(stage: &Stage, account: &Account) -> Result<Self> {
         let dir = stage.dir.join("office");
         let grants = stage.dir.join("grants.d");
         fs::create_dir(&dir)?;
@@ -60,8 +60,14 @@ impl Office {
         Ok(Self { dir, grants })
     }
 
+    /// More keys of `[grants]`.
+    pub(crate) fn configure(&self, stage: &Stage, keys: &str) -> Result<()> {
+        let config = fs::read_to_string(&stage.site.config)?;
+        Ok(fs::write(&stage.site.config, config.replacen("[grants]\n", &format!("[grants]\n{keys}"), 1))?)
+    }
+
     /// Somebody writes and signs a document; gives its path.
-    fn write(&self, stage: &Stage, who: &str, words: &[&str]) -> Result<PathBuf> {
+    pub(crate) fn write(&self, stage: &Stage, who: &str, words: &[&str]) -> Result<PathBuf> {
         let before = documents(&self.dir)?;
         let mut command = std::process::Command::new(&stage.world.recorder);
         command.arg("grant").args(words).args(["--signer", who, "--key"]).arg(self.dir.join(who));
@@ -72,7 +78,7 @@ impl Office {
     }
 
     /// Anna asks, the boss approves, both documents are delivered.
-    fn grant(&self, stage: &Stage, host: &str, privilege: &str, window: &[&str]) -> Result<()> {
+    pub(crate) fn grant(&self, stage: &Stage, host: &str, privilege: &str, window: &[&str]) -> Result<()> {
         let mut words = vec!["request", "--person", "anna", "--host", host, "--privilege", privilege];
         words.extend(window.iter().copied().chain(["--reason", "work"]));
         let request = self.write(stage, "anna", &words)?;
@@ -83,7 +89,7 @@ impl Office {
     }
 
     /// Puts a document with its signature where the recorder looks.
-    fn deliver(&self, document: &Path) -> Result<PathBuf> {
+    pub(crate) fn deliver(&self, document: &Path) -> Result<PathBuf> {
         let name = document.file_name().context("no name")?;
         let to = self.grants.join(name);
         fs::copy(signature(document), signature(&to))?;

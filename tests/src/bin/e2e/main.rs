@@ -6,6 +6,7 @@
 
 mod contract;
 mod damage;
+mod enforce;
 mod grants;
 mod hostile;
 mod loads;
@@ -121,6 +122,8 @@ const SCENARIOS: &[Scenario] = &[
     e2e("ssh-plain-leaves-nothing", Place::Sshd, logins::ssh_plain_leaves_nothing),
     e2e("grant-covers-a-session", Place::Sshd, grants::grant_covers_a_session),
     e2e("every-reason-has-its-name", Place::Sshd, grants::every_reason_has_its_name),
+    e2e("elevation-is-refused", Place::Any, enforce::elevation_is_refused),
+    e2e("grants-are-enforced", Place::Sshd, enforce::grants_are_enforced),
     e2e("resize-is-recorded", Place::Any, loads::resize_is_recorded),
     e2e("damaged-journals", Place::Any, damage::damaged_journals),
     e2e("kill-9-under-load", Place::Any, hostile::kill_9_under_load),
