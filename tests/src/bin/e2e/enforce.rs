@@ -13,6 +13,8 @@ use recorder_tests::{
     proc,
 };
 
+use serde_json::Value;
+
 use crate::{grants::Office, secrets::leave, stage::Stage};
 
 /// Without a grant nothing starts, under either backend; an exempt account passes.
@@ -27,7 +29,7 @@ pub(crate) fn elevation_is_refused(stage: &mut Stage) -> Result<()> {
     );
     fs::write(&stage.site.config, section)?;
     let running = stage.record()?;
-    let attempts = stage.count(300).max(3);
+    let attempts = stage.count(48).max(3);
     for n in 0..attempts {
         let path = stage.path(&format!("made-{n}"));
         let terminal = stage.elevated(&anna, &["touch", &path])?;
@@ -45,9 +47,10 @@ pub(crate) fn elevation_is_refused(stage: &mut Stage) -> Result<()> {
         backend_of(&events)? == "trampoline" && modules.split(',').any(|name| name.trim() == "bpf");
     let act = if by_error { "refused" } else { "stopped" };
     let mut found = 0;
-    for done in events.of_kind("enforcement") {
-        let what = text(done, &["enforcement", "text"]);
-        ensure!(text(done, &["enforcement", "act"]) == act && what.ends_with("/touch"), "unexpected: {done}");
+    // Whatever else runs on this host with somebody's login uid is ended too, and no business of this test.
+    let of_touch = |e: &&Value| text(e, &["enforcement", "text"]).ends_with("/touch");
+    for done in events.of_kind("enforcement").filter(of_touch) {
+        ensure!(text(done, &["enforcement", "act"]) == act, "unexpected: {done}");
         ensure!(text(done, &["enforcement", "reason"]) == "unattributed", "the reason is in {done}");
         found += 1;
     }
