@@ -10,6 +10,22 @@ pub struct Gate {
     pub from: u64,
     /// First moment behind it.
     pub until: u64,
+    /// 1: whatever he runs; 0: what [`Allow`] entries name.
+    pub all: u64,
+}
+
+/// Key of the map of allowed programs and users; its value is the first moment behind the permission.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Allow {
+    /// Key of the gate.
+    pub gate: u64,
+    /// Inode of a program that he may run as anybody; 0 for a user.
+    pub ino: u64,
+    /// Effective user id, never 0, as whom he may run anything; 0 for a program.
+    pub uid: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 impl Gate {
@@ -34,5 +50,6 @@ impl RefusedEvent {
     pub const KILLED: u32 = 2;
 }
 
-const _: () = assert!(size_of::<Gate>() == 16);
+const _: () = assert!(size_of::<Gate>() == 24);
+const _: () = assert!(size_of::<Allow>() == 24);
 const _: () = assert!(size_of::<RefusedEvent>() == 8);

@@ -16,7 +16,7 @@ mod tty;
 
 pub use exec::{ArgvPart, CredEvent, Creds, ExecEvent, ExitEvent, ForkEvent, MarkEvent};
 pub use file::FileEvent;
-pub use gate::{Gate, RefusedEvent};
+pub use gate::{Allow, Gate, RefusedEvent};
 pub use header::{EventHeader, Flag, Hook, Kind, Ring};
 pub use limits::{
     ARGV_CORE, ARGV_PART, ARGV_PARTS, CLASSES, PATH_PARTS, PATH_ROOM, RINGS, SCRATCH, SCRATCH_SLOTS, STR_MAX,

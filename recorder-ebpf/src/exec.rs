@@ -14,7 +14,9 @@ use crate::{
 /// `sched_process_exec(task, old_pid, bprm)`: the new image is in place, its arguments lie on its fresh stack.
 #[inline(always)]
 pub fn exec(bprm: u64) {
-    let session = scope::judge_exec();
+    let file: u64 = kernel::read(bprm, off!(bprm_file));
+    let inode: u64 = kernel::read(file, off!(file_inode));
+    let session = scope::judge_exec(inode);
     if session == 0 {
         return;
     }
@@ -25,8 +27,7 @@ pub fn exec(bprm: u64) {
     let start: u64 = kernel::read(mm, off!(mm_arg_start));
     let end: u64 = kernel::read(mm, off!(mm_arg_end));
     let total = end.saturating_sub(start);
-    let file: u64 = kernel::read(bprm, off!(bprm_file));
-    let id = kernel::inode_id(kernel::read(file, off!(file_inode)));
+    let id = kernel::inode_id(inode);
 
     let Some(mut event) = Event::new::<ExecEvent>(Class::EXEC) else { return };
     let path_len = event.path(Place::of_file(file));

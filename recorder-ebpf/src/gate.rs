@@ -6,12 +6,12 @@
 //! outlives its grant gets the service's grace (docs/grants.md).
 
 use aya_ebpf::helpers::generated::bpf_send_signal;
-use recorder_common::{Class, Gate, Kind, MarkFlag, RefusedEvent, Ring, State, TaskMark};
+use recorder_common::{Allow, Class, Gate, Kind, MarkFlag, RefusedEvent, Ring, State, TaskMark};
 
 use crate::{
     emit::{self, Event},
     kernel::{self, Place, TaskPtr, off},
-    maps::GATES,
+    maps::{ALLOWED, GATES},
     scope,
 };
 
@@ -29,8 +29,9 @@ fn judges(task: TaskPtr, mark: &TaskMark) -> bool {
     mark.flags & MarkFlag::PLAIN == 0 || login == 0 || kernel::creds(task).uid != login
 }
 
+/// Whether the current task may start what lies in that inode.
 #[inline(always)]
-fn is_open(task: TaskPtr) -> bool {
+fn is_open(task: TaskPtr, inode: u64) -> bool {
     let login: u32 = kernel::load(task, off!(task_sessionid));
     let mut key = Gate::LOGIN | u64::from(login);
     // SAFETY: map values are copied; the service replaces them whole.
@@ -41,7 +42,19 @@ fn is_open(task: TaskPtr) -> bool {
         gate = unsafe { GATES.get(&key) };
     }
     let now = emit::now();
-    gate.is_some_and(|gate| gate.from <= now && now < gate.until)
+    let Some(gate) = gate else { return false };
+    if now < gate.from || now >= gate.until {
+        return false;
+    }
+    let program = Allow { gate: key, ino: kernel::read(inode, off!(inode_ino)), uid: 0, reserved: 0 };
+    let user = Allow { gate: key, ino: 0, uid: kernel::creds(task).euid, reserved: 0 };
+    gate.all == 1 || (program.ino != 0 && allows(&program, now)) || (user.uid != 0 && allows(&user, now))
+}
+
+#[inline(always)]
+fn allows(what: &Allow, now: u64) -> bool {
+    // SAFETY: map value.
+    unsafe { ALLOWED.get(what) }.is_some_and(|until| now < *until)
 }
 
 /// The LSM's verdict on an exec of the current task: 0 or -EPERM.
@@ -49,20 +62,24 @@ fn is_open(task: TaskPtr) -> bool {
 pub fn check(bprm: u64) -> i32 {
     let task = kernel::current();
     let Some(mark) = scope::mark_of(task) else { return 0 };
-    if !judges(task, mark) || is_open(task) {
+    if !judges(task, mark) {
         return 0;
     }
-    tell(mark.mark, kernel::read(bprm, off!(bprm_file)), RefusedEvent::NOT_STARTED);
+    let file = kernel::read(bprm, off!(bprm_file));
+    if is_open(task, kernel::read(file, off!(file_inode))) {
+        return 0;
+    }
+    tell(mark.mark, file, RefusedEvent::NOT_STARTED);
     -EPERM
 }
 
 /// At the exec itself: admits the task for good, or ends it.
 #[inline(always)]
-pub fn pass(task: TaskPtr, mark: &mut TaskMark) {
+pub fn pass(task: TaskPtr, mark: &mut TaskMark, inode: u64) {
     if !judges(task, mark) {
         return;
     }
-    if is_open(task) {
+    if is_open(task, inode) {
         mark.flags |= MarkFlag::ADMITTED;
         return;
     }

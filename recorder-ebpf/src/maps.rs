@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::{btf_map, map},
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use recorder_common::{CpuCounters, Gate, Offsets, SCRATCH, SCRATCH_SLOTS, Settings, State, TaskMark, TtyState};
+use recorder_common::{Allow, CpuCounters, Gate, Offsets, SCRATCH, SCRATCH_SLOTS, Settings, State, TaskMark, TtyState};
 
 /// Filled by the loader from BTF; frozen, so the verifier sees constants.
 #[unsafe(no_mangle)]
@@ -67,6 +67,9 @@ pub static NEXT_MARK: Array<u64> = Array::with_max_entries(1, 0);
 /// Who may elevate, by user id or audit session. Written by the service; read only while `State::GATE` is set.
 #[map]
 pub static GATES: HashMap<u64, Gate> = HashMap::with_max_entries(16384, 0);
+/// What may be run by whom is not allowed everything.
+#[map]
+pub static ALLOWED: HashMap<Allow, u64> = HashMap::with_max_entries(65536, 0);
 
 /// Recorded terminals by the address of the slave's tty_struct.
 #[map]

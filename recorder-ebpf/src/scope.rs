@@ -129,15 +129,15 @@ fn elevated(task: TaskPtr, creds: &Creds) -> bool {
     creds.euid == 0 || (creds.cap_effective != 0 && kernel::caps_reach_out(task))
 }
 
-/// `sched_process_exec`: judges elevation. Returns the session if the current task is recorded from here on, else 0.
+/// `sched_process_exec`: judges elevation by what lies in that inode. Returns the session if the current task is recorded from here on, else 0.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn judge_exec() -> u64 {
-    exec(kernel::current()).map_or(0, |mark| mark.mark)
+pub extern "C" fn judge_exec(inode: u64) -> u64 {
+    exec(kernel::current(), inode).map_or(0, |mark| mark.mark)
 }
 
 #[inline(always)]
-fn exec(task: TaskPtr) -> Option<&'static mut TaskMark> {
+fn exec(task: TaskPtr, inode: u64) -> Option<&'static mut TaskMark> {
     let known = mark_of(task);
     let creds = kernel::creds(task);
     let login = kernel::loginuid(task);
@@ -147,7 +147,7 @@ fn exec(task: TaskPtr) -> Option<&'static mut TaskMark> {
             None
         }
         Some(mark) if mark.mark != 0 => {
-            gate::pass(task, mark);
+            gate::pass(task, mark, inode);
             Some(mark)
         }
         Some(mark) => {
@@ -164,7 +164,7 @@ fn exec(task: TaskPtr) -> Option<&'static mut TaskMark> {
             };
             open(task, mark, &creds, via);
             if via == via::UNEXPLAINED {
-                gate::pass(task, mark);
+                gate::pass(task, mark, inode);
             }
             Some(mark)
         }
@@ -192,7 +192,7 @@ fn exec(task: TaskPtr) -> Option<&'static mut TaskMark> {
             if via == via::SCOPE {
                 mark.flags |= MarkFlag::PLAIN;
             } else if via == via::LOGIN {
-                gate::pass(task, mark);
+                gate::pass(task, mark, inode);
             }
             Some(mark)
         }

@@ -18,7 +18,7 @@ mod seed;
 mod support;
 
 pub(crate) use canary::EXIT_ARGUMENT;
-pub use gate::{GateKey, GateWindow};
+pub use gate::{GateKey, GateLimit, GateWindow};
 pub use load::{Backend, BackendChoice, CaptureConfig, InputMode, LoadError, OBJECT};
 pub use marks::Marks;
 pub use ring::{Capture, Counts};

@@ -61,6 +61,7 @@ impl Capture {
             |what: &str| LoadError::Refused { what: what.into(), reason: "not in the object".into() };
         let counters = loaded.ebpf.take_map("COUNTERS").and_then(|m| PerCpuArray::try_from(m).ok());
         let gates = loaded.ebpf.take_map("GATES").and_then(|m| BpfHashMap::try_from(m).ok());
+        let allowed = loaded.ebpf.take_map("ALLOWED").and_then(|m| BpfHashMap::try_from(m).ok());
         let ttys = loaded.ebpf.take_map("TTYS").and_then(|m| BpfHashMap::try_from(m).ok());
         let mut capture = Self {
             counters: counters.ok_or_else(|| missing("map COUNTERS"))?,
@@ -70,7 +71,10 @@ impl Capture {
             order: Reorder::default(),
             counts: Counts::default(),
             checked: Instant::now(),
-            gates: Gates::new(gates.ok_or_else(|| missing("map GATES"))?),
+            gates: Gates::new(
+                gates.ok_or_else(|| missing("map GATES"))?,
+                allowed.ok_or_else(|| missing("map ALLOWED"))?,
+            ),
             loaded,
         };
         for raw in std::mem::take(&mut capture.loaded.early) {

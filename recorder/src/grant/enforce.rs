@@ -1,6 +1,6 @@
 //! What follows from coverage: nothing, words, or an end. Pure: what was decided before and the time are arguments.
 
-use super::{Book, Clock};
+use super::{Book, Clock, Privilege};
 use crate::model::{BootNanos, Coverage, Digest, RealNanos, Uncovered};
 
 /// How much follows.
@@ -96,14 +96,16 @@ impl Case {
     }
 }
 
-/// Until when a person may elevate on this host, by what was received up to now; `None`: he may not. Which privilege he
-/// has is judged when it is known what he runs.
-pub fn open_until(book: &Book, person: &str, now: RealNanos) -> Option<RealNanos> {
+/// What a person may on this host now, by what was received up to now, and until when.
+pub fn allowed_now<'a>(
+    book: &'a Book,
+    person: &str,
+    now: RealNanos,
+) -> impl Iterator<Item = (&'a Privilege, RealNanos)> {
     book.grants_of(person)
-        .filter(|grant| grant.here && !grant.is_closed_at(now))
-        .filter(|grant| grant.start().is_some_and(|start| start <= now) && now < grant.until)
-        .map(|grant| grant.until)
-        .max()
+        .filter(move |grant| grant.here && !grant.is_closed_at(now))
+        .filter(move |grant| grant.start().is_some_and(|start| start <= now) && now < grant.until)
+        .flat_map(|grant| grant.request.privileges.iter().map(|privilege| (privilege, grant.until)))
 }
 
 /// When the grant with that id ends, on the boot clock.

@@ -9,12 +9,15 @@ pub struct Follow {
     work: Work,
     /// The program that elevated: its own runs are the way to what is needed, and no need.
     gate: Option<Bytes>,
+    /// The login's own user where the whole login is recorded: what runs as him needs no grant, and what still has his
+    /// real uid (sudo before it has asked) is on the way.
+    own: Option<u32>,
 }
 
 impl Follow {
     /// For a session whose work has just begun.
     pub fn new(work: Work) -> Self {
-        Self { work, gate: None }
+        Self { work, gate: None, own: None }
     }
 
     /// What it came to so far.
@@ -31,11 +34,15 @@ impl Follow {
     pub fn take(&mut self, record: &Record, name: impl Fn(u32) -> Option<String>) {
         let at = record.boot_ns;
         let wanted = |uid, line| Wanted { uid, user: name(uid), line };
+        let own = |uid: u32| uid != 0 && self.own == Some(uid);
         match (&record.body, record.task.as_ref().map(|task| (task.id, task.euid))) {
             (Body::SessionStart(start), _) => {
                 let elevation = &start.elevation;
                 if matches!(elevation.via, Via::Setuid | Via::FileCaps) {
                     self.gate = Some(elevation.path.clone());
+                    self.work.wants(start.root, at, None);
+                } else if elevation.via == Via::Scope {
+                    self.own = Some(start.login.auid);
                     self.work.wants(start.root, at, None);
                 } else {
                     // What it runs is told by an exec, if it was seen; till then nothing can be said to match it.
@@ -43,7 +50,8 @@ impl Follow {
                 }
             }
             (Body::Exec(exec), Some((task, euid))) => {
-                let passes = self.gate.as_ref() == Some(&exec.path);
+                let real = record.task.as_ref().map_or(0, |task| task.uid);
+                let passes = self.gate.as_ref() == Some(&exec.path) || own(euid) || own(real);
                 self.work.wants(task, at, (!passes).then(|| wanted(euid, CommandLine::new(exec))));
             }
             (Body::Cred(cred), Some((task, _))) => {
@@ -136,6 +144,29 @@ mod tests {
         }
         assert_eq!(told(&follow), [(2, 12, 112, true), (3, 13, 112, true), (3, 15, 0, false)]);
         assert_eq!(follow.work().live().count(), 1);
+    }
+
+    #[test]
+    fn in_a_login_that_is_recorded_as_a_whole_only_elevation_needs_a_grant() {
+        let mut follow = Follow::new(Work::new(None, BootNanos::new(10)));
+        let mut start = started(Via::Scope, "/usr/bin/bash");
+        if let Body::SessionStart(start) = &mut start {
+            start.login.auid = 1000;
+        }
+        let as_user = |at, pid, uid, euid, body| {
+            let task = Task { id: id(pid), uid, euid, ..Task::default() };
+            Record { task: Some(Arc::new(task)), ..record(at, pid, euid, body) }
+        };
+        for record in [
+            record(10, 1, 1000, start),
+            as_user(11, 1, 1000, 1000, exec("/usr/bin/bash")),
+            record(12, 1, 1000, Body::Fork(Fork { child: id(2) })),
+            as_user(13, 2, 1000, 0, exec("/usr/bin/sudo")),
+            as_user(14, 2, 0, 0, exec("/usr/bin/psql")),
+        ] {
+            follow.take(&record, |_| None);
+        }
+        assert_eq!(told(&follow), [(2, 14, 0, true)]);
     }
 
     #[test]

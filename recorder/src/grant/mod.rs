@@ -32,7 +32,7 @@ pub use document::{
     Answer, Document, DocumentError, Extension, Incident, MAX_DOCUMENT, NAMESPACE, Nonce, Note, Privilege,
     Request, Statement, Window,
 };
-pub use enforce::{Case as EnforcementCase, Rules as EnforcementRules, Step, View, ends_at, open_until};
+pub use enforce::{Case as EnforcementCase, Rules as EnforcementRules, Step, View, allowed_now, ends_at};
 pub use follow::Follow;
 pub use grade::{Closed, Grant, State};
 pub use key::{KeyError, PublicKey};

@@ -4,7 +4,7 @@ use super::{
     Privilege,
     pattern::{Case, matches},
 };
-use crate::model::{BootNanos, Exec, TaskId};
+use crate::model::{BootNanos, Bytes, Exec, TaskId};
 
 /// Directories whose programs may be named without them in a `command:` pattern. Elsewhere everybody can put a program
 /// of any name, so there a pattern has to give the whole path.
@@ -60,6 +60,14 @@ pub struct Wanted {
     pub line: CommandLine,
 }
 
+impl Wanted {
+    /// A program whose arguments are not known.
+    pub fn of_program(uid: u32, user: Option<String>, path: &Bytes) -> Self {
+        let exec = Exec { path: path.clone(), ..Exec::default() };
+        Self { uid, user, line: CommandLine::new(&exec) }
+    }
+}
+
 impl Privilege {
     /// True if this is everything: `user:root` is.
     pub fn is_root(&self) -> bool {
@@ -68,6 +76,20 @@ impl Privilege {
             Self::User(name) => name == "root",
             Self::Command(_) => false,
         }
+    }
+
+    /// Where the programs may lie whose command lines it can match; `None`: anywhere. Only a `command:` is limited so.
+    pub fn programs(&self) -> Option<Vec<String>> {
+        let Self::Command(pattern) = self else { return None };
+        let program = pattern.split(' ').next().unwrap_or_default();
+        if program.is_empty() || program.contains(['*', '?']) {
+            return None;
+        }
+        if program.starts_with('/') {
+            return Some(vec![program.to_owned()]);
+        }
+        let dirs = SYSTEM_DIRS.iter().map(|dir| String::from_utf8_lossy(dir));
+        Some(dirs.map(|dir| format!("{dir}{program}")).collect())
     }
 
     /// True if it allows that. Uid 0 is root whatever its name; a command is allowed as root and as anybody less.
@@ -97,7 +119,7 @@ pub struct Need {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Bytes, Cut, CutField};
+    use crate::model::{Cut, CutField};
 
     fn line(path: &str, argv: &[&str]) -> Exec {
         Exec {
@@ -135,6 +157,15 @@ mod tests {
         assert!(!allowed(&line("/usr/bin/systemctl", &["systemctl", "stop", "nginx"])));
         let path = Privilege::Command("/opt/bin/deploy *".into());
         assert!(path.allows(&root(&line("/opt/bin/deploy", &["deploy", "now"]))));
+    }
+
+    #[test]
+    fn the_programs_of_a_command_are_known_unless_their_name_is_a_pattern() {
+        let of = |pattern: &str| Privilege::Command(pattern.into()).programs();
+        assert_eq!(of("/opt/bin/deploy *"), Some(vec!["/opt/bin/deploy".to_owned()]));
+        let named = of("systemctl restart *").unwrap();
+        assert!(named.contains(&"/usr/bin/systemctl".to_owned()) && named.len() == 4);
+        assert_eq!((of("*"), of("sys* x"), of(" x"), Privilege::Root.programs()), (None, None, None, None));
     }
 
     #[test]

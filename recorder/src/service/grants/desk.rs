@@ -19,10 +19,12 @@ use crate::{
     capture::{GateKey, GateWindow, Marks},
     config::Config,
     grant::{
-        self, AllowedSigners, Book, Clock, Document, NAMESPACE, Policy, State, Statement, Verdict, Verified,
+        AllowedSigners, Book, Clock, Document, NAMESPACE, Policy, State, Statement, Verdict, Verified,
         verify_signature,
     },
-    model::{Body, BootId, BootNanos, Bytes, ClockPair, Digest, Flags, Grant, GrantAct, RealNanos, Record},
+    model::{
+        Body, BootId, BootNanos, Bytes, ClockPair, Digest, Flags, Grant, GrantAct, Kind, RealNanos, Record,
+    },
     session::Tracked,
     verify::VerifyError,
 };
@@ -148,21 +150,11 @@ impl Desk {
 
     fn enforce(&mut self, now: BootNanos, due: bool, round: &mut Round) {
         let Some(enforcer) = &mut self.enforcer else { return };
-        let mut changed = false;
-        for item in &mut round.tracked {
-            let Tracked::Event { mark, record } = item else { continue };
-            match &mut record.body {
-                Body::Coverage(_) => changed = true,
-                Body::Enforcement(done) => {
-                    if let Some(session) = self.watch.session(*mark) {
-                        let (person, at) = (session.work().person(), self.clock.real(record.boot_ns));
-                        let coverage = grant::coverage(&self.book, person, std::iter::empty(), at);
-                        enforcer.refused(done, coverage, session.tty());
-                    }
-                }
-                _ => {}
-            }
+        for (tty, done) in self.watch.refused() {
+            enforcer.tell_refused(&done, &tty);
         }
+        let is_change = |item: &Tracked| matches!(item, Tracked::Event { record, .. } if record.body.kind() == Kind::COVERAGE);
+        let changed = round.tracked.iter().any(is_change);
         if due || changed {
             round.tracked.extend(enforcer.round(&self.watch, &self.book, &self.clock, now));
         }

@@ -3,7 +3,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    os::fd::{AsFd, OwnedFd},
+    fs,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     time::Duration,
 };
 
@@ -11,11 +15,11 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::watch::Watch;
 use crate::{
-    capture::{GateKey, GateWindow, Marks},
+    capture::{GateKey, GateLimit, GateWindow, Marks},
     config::{Config, EnforcementKey},
     grant::{
-        self, Book, Clock, EnforcementCase as Case, EnforcementRules as Rules, Step, View, ends_at,
-        open_until,
+        self, Book, Clock, EnforcementCase as Case, EnforcementRules as Rules, Privilege, Step, View,
+        allowed_now, ends_at,
     },
     model::{
         Body, BootNanos, Bytes, Coverage, Enforcement, EnforcementAct, Flags, Mark, Record, TaskId, Uncovered,
@@ -67,34 +71,26 @@ impl Enforcer {
         if !self.rules.enforce {
             return None;
         }
-        let open = |until| GateWindow { from: BootNanos::new(0), until };
-        let mut gates = HashMap::new();
+        let mut gates: HashMap<GateKey, GateWindow> = HashMap::new();
         for account in book.policy().accounts() {
-            let until = book
-                .policy()
-                .person_of(account, None, None)
-                .and_then(|p| open_until(book, p, clock.real(now)));
-            if let (Some(until), Some(uid)) = (until, process::user_id(account)) {
-                gates.insert(GateKey::Account(uid), open(clock.boot(until)));
+            let person = book.policy().person_of(account, None, None);
+            if let (Some(person), Some(uid)) = (person, process::user_id(account)) {
+                gates.insert(GateKey::Account(uid), window(book, clock, person, now));
             }
         }
+        let ever = GateWindow { all: Some(BootNanos::new(u64::MAX)), ..GateWindow::default() };
         for uid in self.exempt.iter().filter_map(|account| process::user_id(account)) {
-            gates.insert(GateKey::Account(uid), open(BootNanos::new(u64::MAX)));
+            gates.insert(GateKey::Account(uid), ever.clone());
         }
         Some(gates)
     }
 
-    /// Fills in why the kernel refused something, and tells the person.
-    pub(super) fn refused(&self, done: &mut Enforcement, coverage: Coverage, tty: &str) {
-        done.coverage = coverage;
-        let why = coverage.reason().map_or("too late", why);
-        let what = done.text.escaped();
-        tell(
-            tty,
-            &format!(
-                "recorder: {what} was refused: {why}. `recorder grant request` asks for access, `recorder grant break-glass` is for emergencies."
-            ),
-        );
+    /// Tells the person what the kernel refused.
+    pub(super) fn tell_refused(&self, done: &Enforcement, tty: &str) {
+        let (what, why) = (done.text.escaped(), done.coverage.reason().map_or("too late", why));
+        let advice =
+            "`recorder grant request` asks for access, `recorder grant break-glass` is for emergencies";
+        tell(tty, &format!("recorder: {what} was refused: {why}. {advice}"));
     }
 
     /// Decides about every session; gives the records of what was done.
@@ -206,6 +202,33 @@ impl Enforcer {
             Some((process::read(pid).filter(|_| process::runs(pid))?, process))
         })
     }
+}
+
+/// What a person may now, as far as the kernel can tell it apart: users, and programs without their arguments.
+fn window(book: &Book, clock: &Clock, person: &str, now: BootNanos) -> GateWindow {
+    let mut window = GateWindow::default();
+    for (privilege, until) in allowed_now(book, person, clock.real(now)) {
+        let until = clock.boot(until);
+        let mut some = |limit| {
+            let last = window.some.entry(limit).or_insert(until);
+            *last = until.max(*last);
+        };
+        match (privilege, privilege.programs()) {
+            (Privilege::User(name), _) if !privilege.is_root() => {
+                if let Some(uid) = process::user_id(name).filter(|uid| *uid != 0) {
+                    some(GateLimit::User(uid));
+                }
+            }
+            (_, Some(paths)) => {
+                for meta in paths.iter().filter_map(|path| fs::metadata(path).ok()) {
+                    some(GateLimit::Program(meta.ino()));
+                }
+            }
+            // A command whose program is a pattern: judged when it is known what runs.
+            _ => window.all = window.all.max(Some(until)),
+        }
+    }
+    window
 }
 
 /// What is being done to one session.

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    grant::{self, Book, Clock, Follow, Work},
+    grant::{self, Book, Clock, Follow, Wanted, Work},
     model::{
-        Body, BootNanos, Bytes, Coverage, CoverageChange, Flags, Mark, Overdue, Record, SessionStart, TaskId,
-        Uncovered,
+        Body, BootNanos, Bytes, Coverage, CoverageChange, Enforcement, Flags, Mark, Overdue, Record,
+        SessionStart, TaskId, Uncovered,
     },
     session::Tracked,
     sys::process,
@@ -32,15 +32,19 @@ pub(super) struct Session {
 pub(super) struct Watch {
     sessions: HashMap<Mark, Session>,
     users: HashMap<u32, Option<String>>,
+    refused: Vec<(String, Enforcement)>,
 }
 
 impl Watch {
     /// Takes what tracking gave out, and gives it on with the changes of coverage where they belong.
     pub(super) fn pass(&mut self, tracked: Vec<Tracked>, book: &Book, clock: &Clock) -> Vec<Tracked> {
         let mut out = Vec::with_capacity(tracked.len());
-        for item in tracked {
-            let change = match &item {
-                Tracked::Event { mark, record } if matters(record) => self.take(*mark, record, book, clock),
+        for mut item in tracked {
+            let change = match &mut item {
+                Tracked::Event { mark, record } if matters(record) => {
+                    self.explain(*mark, record, book, clock);
+                    self.take(*mark, record, book, clock)
+                }
                 Tracked::Closed { mark, .. } => {
                     self.sessions.remove(mark);
                     Vec::new()
@@ -70,6 +74,23 @@ impl Watch {
             out.extend(session.judge(*mark, now, book, clock));
         }
         out
+    }
+
+    /// Fills in for which lack of coverage the kernel refused something: it knows windows, not reasons.
+    fn explain(&mut self, mark: Mark, record: &mut Record, book: &Book, clock: &Clock) {
+        let Body::Enforcement(done) = &mut record.body else { return };
+        let Some(session) = self.sessions.get(&mark) else { return };
+        let uid = record.task.as_ref().map_or(0, |task| task.euid);
+        let user = self.users.get(&uid).cloned().flatten();
+        let wanted = Wanted::of_program(uid, user, &done.text);
+        let (person, at) = (session.work().person(), clock.real(record.boot_ns));
+        done.coverage = grant::coverage(book, person, std::iter::once(&wanted), at);
+        self.refused.push((session.tty.clone(), Enforcement::clone(done)));
+    }
+
+    /// What the kernel refused since the last call, with the terminal to tell it on.
+    pub(super) fn refused(&mut self) -> Vec<(String, Enforcement)> {
+        std::mem::take(&mut self.refused)
     }
 
     /// Takes a record; gives the changes that it brings.

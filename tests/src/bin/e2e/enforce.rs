@@ -78,14 +78,25 @@ pub(crate) fn grants_are_enforced(stage: &mut Stage) -> Result<()> {
 
     // H10: a grant for one command.
     office.grant(stage, "*", "command:touch *", &["--for", "1h"])?;
-    active(stage, 1)?;
+    office.grant(stage, "*", "command:sleep 1", &["--for", "1h"])?;
+    active(stage, 2)?;
     let path = stage.path("allowed");
     shell.ask(&format!("sudo -n touch {path}; echo made-$((40+2))"), "made-42", stage.limit(20))?;
     ensure!(Path::new(&path).exists(), "sudo was refused under a grant for this command");
+    // Another program does not start; other arguments are known only when it runs.
+    let shut = stage.path("shut");
+    for n in 0..10 {
+        shell.ask(
+            &format!("sudo -n sh -c '>{shut}'; echo sh-$((40+{n}))"),
+            &format!("sh-{}", 40 + n),
+            stage.limit(20),
+        )?;
+    }
+    ensure!(!Path::new(&shut).exists(), "another program than the grant's ran");
     shell.ask("sudo -n sleep 700; echo slept-$((40+2))", "slept-42", stage.limit(20))?;
 
-    office.grant(stage, "*", "root", &["--for", "15s"])?;
-    active(stage, 2)?;
+    office.grant(stage, "*", "root", &["--for", "25s"])?;
+    active(stage, 3)?;
     stage.become_root(&mut shell)?;
     let from = shell.mark();
     for left in ["setsid sleep 701", "nohup sleep 702", "setsid nohup sleep 703"] {
@@ -95,7 +106,7 @@ pub(crate) fn grants_are_enforced(stage: &mut Stage) -> Result<()> {
     // Somebody else's work on the same host, and his own that is not elevated.
     let mut bystander = Command::new("sleep").arg("704").stdin(Stdio::null()).spawn()?;
     shell.wait_for("your grant ends in", 0, stage.limit(30))?;
-    shell.wait_for("your grant is over; this session is ended", from, stage.limit(40))?;
+    shell.wait_for("your grant is over; this session is ended", from, stage.limit(60))?;
     // nohup ignores the first signal, nobody the second.
     proc::until("what was left behind is ended", stage.limit(30), || {
         [701, 702, 703].iter().all(|n| !runs(*n)).then_some(())
@@ -108,7 +119,7 @@ pub(crate) fn grants_are_enforced(stage: &mut Stage) -> Result<()> {
     let glass =
         ["break-glass", "--reason", "the pager rings", "--host", "*", "--for", "1h", "--privilege", "root"];
     office.deliver(&office.write(stage, "anna", &glass)?)?;
-    active(stage, 3)?;
+    active(stage, 4)?;
     let path = stage.path("glass");
     shell.ask(&format!("sudo -n sh -c '>{path}'; echo glass-$((40+2))"), "glass-42", stage.limit(20))?;
     ensure!(Path::new(&path).exists(), "sudo was refused under broken glass");
@@ -123,6 +134,10 @@ pub(crate) fn grants_are_enforced(stage: &mut Stage) -> Result<()> {
     let stopped = acts("stopped");
     ensure!(
         stopped.first().is_some_and(|s| s.starts_with("no_grant") && s.ends_with("/touch")),
+        "refusals: {stopped:?}"
+    );
+    ensure!(
+        stopped.iter().filter(|s| s.starts_with("wrong_privilege")).count() == 10,
         "refusals: {stopped:?}"
     );
     let killed = acts("killed");
