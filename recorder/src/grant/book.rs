@@ -88,6 +88,18 @@ struct Kept {
     received: RealNanos,
 }
 
+/// How often a book was changed: tells whoever keeps something that follows from it. Two books that hold the same are
+/// equal, however they came to it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Changes(u64);
+
+impl PartialEq for Changes {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+impl Eq for Changes {}
+
 /// The state machine of grants on one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Book {
@@ -99,6 +111,7 @@ pub struct Book {
     grants: BTreeMap<Digest, Grant>,
     by_person: BTreeMap<String, BTreeSet<Digest>>,
     verdicts: BTreeMap<Digest, Verdict>,
+    changes: Changes,
 }
 
 impl Book {
@@ -112,6 +125,7 @@ impl Book {
             grants: BTreeMap::new(),
             by_person: BTreeMap::new(),
             verdicts: BTreeMap::new(),
+            changes: Changes::default(),
         }
     }
 
@@ -129,6 +143,7 @@ impl Book {
                 self.kept.insert(name.clone(), Kept { document: Arc::new(document), received });
             }
         }
+        self.changes.0 = self.changes.0.wrapping_add(1);
         match request {
             Some(request) => {
                 if request != id {
@@ -149,6 +164,7 @@ impl Book {
     /// Judges everything by another policy.
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
+        self.changes.0 = self.changes.0.wrapping_add(1);
         let ids: BTreeSet<Digest> = self.kept.values().filter_map(|kept| about(&kept.document)).collect();
         for id in ids {
             self.regrade(id);
@@ -158,6 +174,11 @@ impl Book {
         for id in notes {
             self.judge_note(id);
         }
+    }
+
+    /// Another number after every change.
+    pub fn generation(&self) -> u64 {
+        self.changes.0
     }
 
     /// The policy in force.

@@ -34,9 +34,9 @@ pub struct Overdue {
 
 /// How good a coverage is; less is better. Of equally good grants the one that began first, then the smaller id: a later
 /// document can't change which one it was.
-type Choice = (u8, RealNanos, Digest);
+pub(super) type Choice = (u8, RealNanos, Digest);
 
-fn chosen((rank, _, grant): Choice) -> Coverage {
+pub(super) fn chosen((rank, _, grant): Choice) -> Coverage {
     match rank {
         0 => Coverage::Covered { grant },
         1 => Coverage::BreakGlass { grant },
@@ -59,14 +59,14 @@ fn reason(rank: u8) -> Uncovered {
     REASONS.get(usize::from(rank.saturating_sub(2))).copied().unwrap_or(Uncovered::Unattributed)
 }
 
-fn missed(reason: Uncovered) -> Choice {
+pub(super) fn missed(reason: Uncovered) -> Choice {
     let nearness = REASONS.iter().position(|r| *r == reason).unwrap_or(REASONS.len());
     (u8::try_from(nearness).unwrap_or(u8::MAX).saturating_add(2), RealNanos::new(0), Digest::default())
 }
 
 /// What one grant says about one need; `None`: it did not exist at that time. Of several faults the one that is furthest
 /// from a cover counts: host, then privilege, then time.
-fn judge(grant: &Grant, wanted: Option<&Wanted>, now: RealNanos) -> Option<Choice> {
+pub(super) fn judge(grant: &Grant, wanted: Option<&Wanted>, now: RealNanos) -> Option<Choice> {
     grant.opened.filter(|opened| *opened <= now)?;
     Some(if !grant.here {
         missed(Uncovered::WrongHost)

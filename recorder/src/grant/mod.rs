@@ -19,6 +19,7 @@ mod principals;
 mod reader;
 mod render;
 mod sshsig;
+mod standing;
 mod validity;
 mod work;
 
@@ -40,6 +41,7 @@ pub use need::{CommandLine, Need, Wanted};
 pub use pattern::{Case, MAX_PATTERN, contains, listed, matches};
 pub use policy::{DEFAULT_MAX_WINDOW, Policy, PolicyError, Rule};
 pub use sshsig::{MAX_SIGNATURE, SignatureError, Signed, verify as verify_signature};
+pub use standing::Standing;
 pub use work::Work;
 
 #[cfg(test)]

@@ -108,6 +108,8 @@ impl Privilege {
 pub struct Need {
     /// The process.
     pub task: TaskId,
+    /// Which need of its session this is, counted from 0.
+    pub turn: u64,
     /// When it began to need it.
     pub from: BootNanos,
     /// The first instant at which it did not any more; `None`: it still does.

@@ -13,12 +13,13 @@ pub struct Work {
     end: Option<BootNanos>,
     live: BTreeMap<TaskId, Need>,
     past: Vec<Need>,
+    turns: u64,
 }
 
 impl Work {
     /// A session that begins. `person` is what [`super::Policy::person_of`] says of its login.
     pub fn new(person: Option<String>, start: BootNanos) -> Self {
-        Self { person, start, end: None, live: BTreeMap::new(), past: Vec::new() }
+        Self { person, start, end: None, live: BTreeMap::new(), past: Vec::new(), turns: 0 }
     }
 
     /// A process runs another program or acts as another user from now on. `None`: it needs nothing itself, as the
@@ -29,7 +30,9 @@ impl Work {
         }
         self.stop(task, at);
         if let Some(wanted) = wanted {
-            self.live.insert(task, Need { task, from: at.max(self.start), until: None, wanted });
+            let (turn, from) = (self.turns, at.max(self.start));
+            self.turns = self.turns.wrapping_add(1);
+            self.live.insert(task, Need { task, turn, from, until: None, wanted });
         }
     }
 

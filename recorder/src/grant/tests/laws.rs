@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    grant::{Clock, Trust, Work, coverage_now, next_change, timeline},
+    grant::{Clock, Standing, Trust, Work, coverage_now, next_change, timeline},
     model::{BootNanos, ClockPair, Coverage, TaskId, Uncovered},
 };
 
@@ -184,6 +184,35 @@ proptest! {
             timeline(&before, &work, &clock(), at(known)),
             timeline(&after, &work, &clock(), at(known))
         );
+    }
+
+    #[test]
+    fn what_is_kept_is_what_would_be_judged(all in documents(9), who in who(6), needs in needs()) {
+        let mut book = book(Vec::new());
+        let mut standing = Standing::default();
+        let mut work = work(who, 0, &[]);
+        for now in 0..END + 25 {
+            for document in all.iter().filter(|document| document.received.get() == now) {
+                book.insert(document.clone());
+            }
+            for (pid, from, long, passes) in &needs {
+                let task = TaskId { pid: *pid, start: at(1) };
+                let program = ["/usr/bin/bash", "/usr/bin/id"][usize::from(*pid == 2)];
+                if *from == now {
+                    work.wants(task, at(now), (!passes).then(|| root(program)));
+                } else if from + long == now {
+                    work.ended(task, at(now));
+                }
+            }
+            // An event of another processor may be a little older than the last look.
+            for looked in [now, now.saturating_sub(1), now] {
+                let (kept, judged) = (
+                    standing.coverage(&book, &work, &clock(), at(looked)),
+                    coverage_now(&book, &work, &clock(), at(looked)),
+                );
+                prop_assert_eq!(kept, judged, "at {}", looked);
+            }
+        }
     }
 
     #[test]

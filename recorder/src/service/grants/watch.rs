@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    grant::{self, Book, Clock, Follow, Wanted, Work},
+    grant::{self, Book, Clock, Follow, Standing, Wanted, Work},
     model::{
         Body, BootNanos, Bytes, Coverage, CoverageChange, Enforcement, Flags, Mark, Overdue, Record,
         SessionStart, TaskId, Uncovered,
@@ -22,6 +22,7 @@ pub(super) struct Session {
     account: String,
     tty: String,
     root: TaskId,
+    standing: Standing,
     last: Option<Coverage>,
     /// Processes that were said to outlive their grant.
     overdue: HashSet<TaskId>,
@@ -156,7 +157,7 @@ impl Session {
     /// The coverage at that moment, if it is another than the last, and who outlives the grant that ended.
     fn judge(&mut self, mark: Mark, at: BootNanos, book: &Book, clock: &Clock) -> Vec<Tracked> {
         let work = self.follow.work();
-        let coverage = grant::coverage_now(book, work, clock, at);
+        let coverage = self.standing.coverage(book, work, clock, at);
         if self.last.replace(coverage) == Some(coverage) {
             return Vec::new();
         }
@@ -196,6 +197,7 @@ fn begin(start: &SessionStart, at: BootNanos, book: &Book) -> Session {
         account: account.to_owned(),
         tty: start.login.tty.as_utf8().unwrap_or_default().to_owned(),
         root: start.root,
+        standing: Standing::default(),
         last: None,
         overdue: HashSet::new(),
     }
