@@ -114,7 +114,7 @@ mod tests {
             let answer = Answer::read(bytes.as_bytes(), bytes != "allow");
             assert!(matches!(answer, Answer::NoRecorder(_)), "{bytes:?}: {answer:?}");
         }
-        assert!(matches!(Answer::read(&[0xff; 20_000], true), Answer::NoRecorder(_)));
+        assert!(matches!(Answer::read(&vec![0xff; 20_000], true), Answer::NoRecorder(_)));
     }
 
     #[test]

@@ -284,19 +284,17 @@ mod tests {
     #[test]
     fn closing_early_garbage_and_huge_answers() {
         let dir = tempfile::tempdir().unwrap();
-        let serve: [(&str, fn(UnixStream)); 4] = [
-            ("close", |stream| drop(stream)),
-            ("garbage", |mut stream| stream.write_all(&[0xfe; 100]).unwrap()),
-            ("half", |mut stream| stream.write_all(b"al").unwrap()),
-            ("endless line", |mut stream| while stream.write_all(&[b'x'; 4096]).is_ok() {}),
-        ];
-        for (name, serve) in serve {
+        let refused = |name: &str, serve: fn(UnixStream)| {
             let dir = dir.path().join(name);
             std::fs::create_dir(&dir).unwrap();
             let (options, daemon) = daemon(&dir, serve);
             no_recorder(&ask(&options, "{}\n"));
             daemon.join().unwrap();
-        }
+        };
+        refused("close", |stream| drop(stream));
+        refused("garbage", |mut stream| stream.write_all(&[0xfe; 100]).unwrap());
+        refused("half", |mut stream| stream.write_all(b"al").unwrap());
+        refused("endless line", |mut stream| while stream.write_all(&[b'x'; 4096]).is_ok() {});
         let (options, daemon) = daemon(dir.path(), |mut stream| {
             let _ = stream.write_all(b"allow\n");
             while stream.write_all(b"yes\n").is_ok() {}

@@ -19,7 +19,7 @@ mod abi {
 
     use std::ffi::{c_char, c_int};
 
-    use recorder_ask::{Options, guarded};
+    use recorder_ask::{Caller, Options, ask, guarded};
 
     use crate::{
         handle::{Handle, PamHandle, words},
@@ -42,7 +42,7 @@ mod abi {
             let handle = unsafe { Handle::new(pamh) };
             // SAFETY: libpam gives `argc` C strings, which live during the call.
             let options = Options::parse(unsafe { words(argc, argv) });
-            module::account(&handle, &options)
+            module::account(&handle, &options, &Caller::current(), |question| ask(&options, question))
         })
     }
 
@@ -62,7 +62,7 @@ mod abi {
             let handle = unsafe { Handle::new(pamh) };
             // SAFETY: libpam gives `argc` C strings, which live during the call.
             let options = Options::parse(unsafe { words(argc, argv) });
-            module::session(&handle, &options)
+            module::session(&handle, &options, &Caller::current(), |question| ask(&options, question))
         })
     }
 

@@ -5,7 +5,7 @@ use std::{
     process,
 };
 
-use recorder_ask::{Answer, Caller, Login, May, Options, TOKEN, ask, guarded, log};
+use recorder_ask::{Answer, Caller, Login, May, Options, TOKEN, guarded, log};
 
 /// The stack goes on without us (Linux-PAM, _pam_types.h).
 pub(crate) const PAM_IGNORE: c_int = 25;
@@ -85,11 +85,7 @@ impl Service {
 }
 
 /// The account phase: a refusal, or nothing.
-pub(crate) fn account(host: &impl Host, options: &Options) -> c_int {
-    account_with(host, options, &Caller::current(), |question| ask(options, question))
-}
-
-fn account_with(
+pub(crate) fn account(
     host: &impl Host,
     options: &Options,
     caller: &Caller,
@@ -123,11 +119,7 @@ fn account_with(
 }
 
 /// The session phase: who logs in, with which key. Nothing that happens here stops a login.
-pub(crate) fn session(host: &impl Host, options: &Options) -> c_int {
-    session_with(host, options, &Caller::current(), |question| ask(options, question))
-}
-
-fn session_with(
+pub(crate) fn session(
     host: &impl Host,
     options: &Options,
     caller: &Caller,
@@ -202,7 +194,7 @@ mod tests {
     fn account_phase(host: &Fake, caller: &Caller, words: &[&[u8]], answer: Answer) -> (c_int, String) {
         let mut asked = String::new();
         let options = Options::parse(words.iter().copied());
-        let code = account_with(host, &options, caller, |question| {
+        let code = account(host, &options, caller, |question| {
             asked.push_str(question);
             answer
         });
@@ -288,7 +280,7 @@ mod tests {
     fn a_panic_while_asking_is_no_recorder() {
         let host = service("sudo");
         let options = Options::parse([b"fail_closed".as_slice()]);
-        let code = account_with(&host, &options, &anna(), |_| panic!("inside"));
+        let code = account(&host, &options, &anna(), |_| panic!("inside"));
         assert_eq!(code, PAM_PERM_DENIED);
     }
 
@@ -300,7 +292,7 @@ mod tests {
         for answer in [Answer::Allow(lines()), Answer::Deny(lines()), Answer::NoRecorder(String::new())] {
             let mut asked = String::new();
             let options = Options::parse([b"fail_closed".as_slice()]);
-            let code = session_with(&host, &options, &anna(), |question| {
+            let code = session(&host, &options, &anna(), |question| {
                 asked.push_str(question);
                 answer
             });
@@ -318,7 +310,7 @@ mod tests {
     #[test]
     fn sessions_of_sudo_and_su_are_no_logins() {
         for name in ["sudo", "sudo-i", "su", "su-l"] {
-            let code = session_with(&service(name), &Options::default(), &anna(), |_| panic!("asked"));
+            let code = session(&service(name), &Options::default(), &anna(), |_| panic!("asked"));
             assert_eq!(code, PAM_IGNORE);
         }
     }
