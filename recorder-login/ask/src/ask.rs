@@ -291,7 +291,7 @@ mod tests {
             no_recorder(&ask(&options, "{}\n"));
             daemon.join().unwrap();
         };
-        refused("close", |stream| drop(stream));
+        refused("close", drop);
         refused("garbage", |mut stream| stream.write_all(&[0xfe; 100]).unwrap());
         refused("half", |mut stream| stream.write_all(b"al").unwrap());
         refused("endless line", |mut stream| while stream.write_all(&[b'x'; 4096]).is_ok() {});

@@ -1,6 +1,6 @@
 //! Who logged in, by the kernel: the audit loginuid and session of the process that asks.
 
-use std::{fs::File, io::Read, str};
+use std::{ffi::CStr, fs::File, io::Read, str};
 
 use crate::sys;
 
@@ -8,6 +8,8 @@ use crate::sys;
 pub const ROOT: &[u8] = b"root";
 /// The kernel's word for "never set".
 const UNSET: u32 = u32::MAX;
+/// Bytes of an environment that are looked at.
+const MAX_ENVIRONMENT: u64 = 1 << 20;
 
 /// Who logged in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +43,21 @@ impl Caller {
     }
 }
 
+/// A variable of the environment that the calling program was started with. Not getenv(3): in sudo that is a function of
+/// sudo's own, which gives what it has cleaned for the command.
+pub fn started_with(name: &CStr) -> Option<Vec<u8>> {
+    let mut environment = Vec::new();
+    File::open("/proc/self/environ").ok()?.take(MAX_ENVIRONMENT).read_to_end(&mut environment).ok()?;
+    variable(&environment, name)
+}
+
+fn variable(environment: &[u8], name: &CStr) -> Option<Vec<u8>> {
+    environment
+        .split(|byte| *byte == 0)
+        .find_map(|entry| entry.strip_prefix(name.to_bytes())?.strip_prefix(b"="))
+        .map(<[u8]>::to_vec)
+}
+
 fn number(path: &str) -> Option<u32> {
     let mut buffer = [0; 16];
     let count = File::open(path).ok()?.read(&mut buffer).ok()?;
@@ -55,6 +72,7 @@ fn parse(bytes: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::question::TOKEN;
 
     #[test]
     fn numbers_of_the_kernel() {
@@ -64,6 +82,16 @@ mod tests {
         assert_eq!(parse(b"-1"), None);
         assert_eq!(parse(b""), None);
         assert_eq!(number("/proc/self/no-such-file"), None);
+    }
+
+    #[test]
+    fn variables_of_an_environment() {
+        let environment = b"HOME=/\0RECORDER_TOKENS=no\0RECORDER_TOKEN=a=b\0RECORDER_TOKEN=c\0";
+        assert_eq!(variable(environment, TOKEN), Some(b"a=b".to_vec()));
+        assert_eq!(variable(environment, c"HOM"), None);
+        assert_eq!(variable(b"", TOKEN), None);
+        assert!(started_with(c"PATH").is_some());
+        assert_eq!(started_with(TOKEN), None);
     }
 
     #[test]

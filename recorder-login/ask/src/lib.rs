@@ -14,7 +14,7 @@ mod sys;
 
 pub use answer::{Answer, Decision};
 pub use ask::{PATIENCE, ask};
-pub use caller::{Caller, ROOT};
+pub use caller::{Caller, ROOT, started_with};
 pub use guard::guarded;
 pub use options::Options;
 pub use question::{CUT, Login, MAX_ARGS, May, TOKEN};

@@ -2,10 +2,8 @@
 #![expect(unsafe_code, reason = "libpam is C")]
 
 use std::{
-    env,
-    ffi::{CStr, CString, OsStr, c_char, c_int, c_void},
+    ffi::{CStr, CString, c_char, c_int, c_void},
     marker::PhantomData,
-    os::unix::ffi::{OsStrExt, OsStringExt},
     ptr,
 };
 
@@ -80,10 +78,6 @@ impl Host for Handle<'_> {
         let value = unsafe { pam_getenv(self.raw, name.as_ptr()) };
         // SAFETY: libpam gives a C string of its own that lives until the variable changes; it is copied at once.
         unsafe { copy(value) }
-    }
-
-    fn process_environment(&self, name: &CStr) -> Option<Vec<u8>> {
-        env::var_os(OsStr::from_bytes(name.to_bytes())).map(OsStringExt::into_vec)
     }
 
     fn say(&self, style: Style, line: &str) {

@@ -5,7 +5,7 @@ use std::{
     process,
 };
 
-use recorder_ask::{Answer, Caller, Login, May, Options, TOKEN, guarded, log};
+use recorder_ask::{Answer, Caller, Login, May, Options, TOKEN, guarded, log, started_with};
 
 /// The stack goes on without us (Linux-PAM, _pam_types.h).
 pub(crate) const PAM_IGNORE: c_int = 25;
@@ -58,8 +58,6 @@ pub(crate) trait Host {
     fn item(&self, item: Item) -> Option<Vec<u8>>;
     /// PAM's environment, which becomes that of the session.
     fn environment(&self, name: &CStr) -> Option<Vec<u8>>;
-    /// The program's own environment, which comes from the person.
-    fn process_environment(&self, name: &CStr) -> Option<Vec<u8>>;
     fn say(&self, style: Style, line: &str);
 }
 
@@ -100,7 +98,7 @@ pub(crate) fn account(
     // Who logged in; where nobody did (a service, a container without audit) who called, as the program itself saw it.
     let account = caller.account.clone().or_else(|| host.item(Item::RemoteUser)).unwrap_or_default();
     let answer = guarded(Answer::NoRecorder("panic".to_owned()), || {
-        let token = host.environment(TOKEN).or_else(|| host.process_environment(TOKEN));
+        let token = host.environment(TOKEN).or_else(|| started_with(TOKEN));
         let may = May {
             account: &account,
             target: target.as_deref(),
@@ -163,7 +161,6 @@ mod tests {
     struct Fake {
         items: Vec<(Item, &'static str)>,
         pam: BTreeMap<&'static CStr, &'static str>,
-        process: BTreeMap<&'static CStr, &'static str>,
         said: RefCell<Vec<(Style, String)>>,
     }
 
@@ -173,9 +170,6 @@ mod tests {
         }
         fn environment(&self, name: &CStr) -> Option<Vec<u8>> {
             self.pam.get(name).map(|value| value.as_bytes().to_vec())
-        }
-        fn process_environment(&self, name: &CStr) -> Option<Vec<u8>> {
-            self.process.get(name).map(|value| value.as_bytes().to_vec())
         }
         fn say(&self, style: Style, line: &str) {
             self.said.borrow_mut().push((style, line.to_owned()));
@@ -253,11 +247,8 @@ mod tests {
     }
 
     #[test]
-    fn a_token_comes_from_either_environment() {
+    fn a_token_comes_from_pams_environment() {
         let mut host = service("su");
-        host.process.insert(TOKEN, "of the process");
-        let (_, asked) = account_phase(&host, &anna(), &[], Answer::Allow(lines()));
-        assert!(asked.contains("\"token\":\"of the process\""), "{asked}");
         host.pam.insert(TOKEN, "of pam");
         let (_, asked) = account_phase(&host, &anna(), &[], Answer::Allow(lines()));
         assert!(asked.contains("\"token\":\"of pam\""), "{asked}");
