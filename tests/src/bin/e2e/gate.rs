@@ -36,6 +36,9 @@ const TOKEN: &str = "QUJDREVG";
 const BIND: &str =
     r#"while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 99; shift 2; done; shift; exec "$@""#;
 
+/// Sets the loginuid, then becomes the program.
+const LOGIN: &str = r#"echo "$1" >/proc/self/loginuid; shift; exec "$@""#;
+
 /// What the recorder of this file does with a question.
 #[derive(Clone)]
 enum Reply {
@@ -239,8 +242,12 @@ pub(crate) fn pam_asks_first(stage: &mut Stage) -> Result<()> {
     ensure!(*question == expected, "sudo asked {question}");
 
     let su = edited(stage, "/etc/pam.d/su", &line, "common-account")?;
-    let words = ["sudo", "-n", "su", &other.name, "-s", "/bin/sh", "-c", "echo 0"];
-    let run = || run_as(stage, &oncall, &[(&su, "/etc/pam.d/su")], &words);
+    // From root, where su asks for no password, but with the person's loginuid; not under sudo, which stops with its child.
+    let run = || {
+        let mut command = with_files(&[(&su, "/etc/pam.d/su")], "sh");
+        command.args(["-c", LOGIN, "sh", &oncall.uid.to_string(), "su", &other.name]);
+        command.args(["-s", "/bin/sh", "-c", "echo 0"]).stdin(Stdio::null()).output().context("su")
+    };
     let asked = every_answer(stage, &socket, &run).context("su")?;
     let [question] = asked.as_slice() else { anyhow::bail!("su asked {asked:?}") };
     ensure!(
