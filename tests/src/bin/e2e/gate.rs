@@ -200,7 +200,7 @@ fn every_answer(stage: &Stage, socket: &Path, run: &dyn Fn() -> Result<Output>) 
     let start = Instant::now();
     passes(&run()?, "0\n").context("silence")?;
     let took = start.elapsed();
-    ensure!(took >= Duration::from_secs(1) && took < stage.limit(4), "silence took {took:?}");
+    ensure!(took >= Duration::from_secs(1) && took < stage.limit(15), "silence took {took:?}");
 
     drop(daemon);
     passes(&run()?, "0\n").context("nobody")?;
