@@ -31,6 +31,9 @@ use crate::{logins::Sshd, stage::Stage};
 const PAGE: &str = include_str!("../../../../docs/operations.md");
 const PAM_MODULE: &str = "pam_recorder.so";
 const TOKEN: &str = "QUJDREVG";
+/// Every line contains it, and none.
+const FIRST: &str = "";
+const LAST: &str = "\0";
 
 /// Binds files over others in a namespace of its own, then becomes the program.
 const BIND: &str =
@@ -229,19 +232,17 @@ pub(crate) fn pam_asks_first(stage: &mut Stage) -> Result<()> {
     let module = stage.library("libpam_recorder.so")?;
     let line = line_of_page("-account ", PAM_MODULE, &module, &socket)?;
 
-    let sudo = edited(stage, "/etc/pam.d/sudo", &line, "common-account")?;
+    let sudo = edited(stage, "/etc/pam.d/sudo", &line, FIRST)?;
     let words = ["env", &format!("RECORDER_TOKEN={TOKEN}"), "sudo", "-n", "id", "-u"];
     let run = || run_as(stage, &oncall, &[(&sudo, "/etc/pam.d/sudo")], &words);
     let asked = every_answer(stage, &socket, &run).context("sudo")?;
     let [question] = asked.as_slice() else { anyhow::bail!("sudo asked {asked:?}") };
     ensure!(question["audit_session"].is_u64(), "no audit session: {question}");
-    let mut expected =
-        json!({"v": 1, "op": "may", "plain": true, "target": null, "argv": null, "token": TOKEN});
-    expected["account"] = json!(oncall.name);
-    expected["audit_session"] = question["audit_session"].clone();
+    let expected = json!({"v": 1, "op": "may", "plain": true, "account": oncall.name, "target": null, "argv": null,
+        "audit_session": question["audit_session"], "token": TOKEN});
     ensure!(*question == expected, "sudo asked {question}");
 
-    let su = edited(stage, "/etc/pam.d/su", &line, "common-account")?;
+    let su = edited(stage, "/etc/pam.d/su", &line, FIRST)?;
     // From root, where su asks for no password, but with the person's loginuid; not under sudo, which stops with its child.
     let run = || {
         let mut command = with_files(&[(&su, "/etc/pam.d/su")], "sh");
@@ -255,12 +256,36 @@ pub(crate) fn pam_asks_first(stage: &mut Stage) -> Result<()> {
         "su asked {question}"
     );
 
+    // Too little memory or too few descriptors for the module must be too little for the rest of the stack: a module that
+    // can't be loaded is ignored. A limit that is plenty shows that it is the answer that refuses.
+    let daemon = Daemon::start(&socket)?;
+    daemon.says("deny\nno-grant-for-you\n");
+    let limited = |limit: &str| {
+        let mut command = with_files(&[(&su, "/etc/pam.d/su")], "sh");
+        command.args(["-c", &format!("ulimit {limit}; {LOGIN}"), "sh", &oncall.uid.to_string(), "su"]);
+        command.args([&other.name, "-s", "/bin/sh", "-c", "echo 0"]).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("su")
+    };
+    let sizes = (2500..7500).step_by(200).map(|size| format!("-v {size}"));
+    let limits: Vec<_> = sizes.chain((3..10).map(|count| format!("-n {count}"))).collect();
+    // Some at once: a su that fails early waits for seconds before it says so.
+    for limits in limits.chunks(4) {
+        let started: Result<Vec<_>> = limits.iter().map(|limit| limited(limit)).collect();
+        for (limit, su) in limits.iter().zip(started?) {
+            refused(&su.wait_with_output()?, "").with_context(|| format!("ulimit {limit}"))?;
+        }
+    }
+    for plenty in ["-v 1000000", "-n 64"] {
+        refused(&limited(plenty)?.wait_with_output()?, "no-grant-for-you").context("plenty")?;
+    }
+    drop(daemon);
+
     // A module that is not there, and one that is none.
     let gone = stage.dir.join("gone.so");
     for text in [None, Some("no library")] {
         text.map_or(Ok(()), |text| fs::write(&gone, text))?;
         let line = line_of_page("-account ", PAM_MODULE, &gone, &socket)?;
-        let sudo = edited(stage, "/etc/pam.d/sudo", &line, "common-account")?;
+        let sudo = edited(stage, "/etc/pam.d/sudo", &line, FIRST)?;
         let out = run_as(stage, &oncall, &[(&sudo, "/etc/pam.d/sudo")], &["sudo", "-n", "id", "-u"])?;
         passes(&out, "0\n").with_context(|| format!("the module is {text:?}"))?;
     }
@@ -273,17 +298,15 @@ pub(crate) fn sudo_plugin_asks_first(stage: &mut Stage) -> Result<()> {
     let socket = stage.dir.join("control.sock");
     let plugin = stage.library("librecorder_approval.so")?;
     let line = line_of_page("Plugin recorder_approval ", "recorder_approval.so", &plugin, &socket)?;
-    let config = edited(stage, "/etc/sudo.conf", &line, "\0")?;
+    let config = edited(stage, "/etc/sudo.conf", &line, LAST)?;
     let binds: &[(&Path, &str)] = &[(&config, "/etc/sudo.conf")];
 
     let words = ["env", &format!("RECORDER_TOKEN={TOKEN}"), "sudo", "-n", "id", "-u"];
     let asked = every_answer(stage, &socket, &|| run_as(stage, &oncall, binds, &words))?;
     let [question] = asked.as_slice() else { anyhow::bail!("sudo asked {asked:?}") };
     ensure!(question["audit_session"].is_u64(), "no audit session: {question}");
-    let mut expected = json!({"v": 1, "op": "may", "plain": true, "target": "root", "token": TOKEN});
-    expected["account"] = json!(oncall.name);
-    expected["argv"] = json!(["/usr/bin/id", "-u"]);
-    expected["audit_session"] = question["audit_session"].clone();
+    let expected = json!({"v": 1, "op": "may", "plain": true, "account": oncall.name, "target": "root",
+        "argv": ["/usr/bin/id", "-u"], "audit_session": question["audit_session"], "token": TOKEN});
     ensure!(*question == expected, "sudo asked {question}");
 
     // Whom, with which group, and more arguments than are sent.
@@ -295,16 +318,22 @@ pub(crate) fn sudo_plugin_asks_first(stage: &mut Stage) -> Result<()> {
         ensure!(out.status.success(), "{words:?}: {}", String::from_utf8_lossy(&out.stderr));
         daemon.asked().pop().with_context(|| format!("{words:?} asked nothing"))
     };
-    ensure!(ask(&["-u", &other.name, "true"])?["target"] == json!(other.name), "-u is not the target");
-    ensure!(ask(&["-g", &other.name, "true"])?["target"] == json!("root"), "-g is not asked as root");
+    ensure!(
+        ask(&["-u", &other.name, "true"])?.get("target") == Some(&json!(other.name)),
+        "-u is not the target"
+    );
+    ensure!(
+        ask(&["-g", &other.name, "true"])?.get("target") == Some(&json!("root")),
+        "-g is not asked as root"
+    );
     let mut many = vec!["true"];
     many.resize(3000, "x");
     let question = ask(&many)?;
-    let argv = question["argv"].as_array().context("no argv")?;
+    let argv = question.get("argv").and_then(Value::as_array).context("no argv")?;
     ensure!(argv.len() == 1001 && argv.last() == Some(&json!("…")), "{} arguments", argv.len());
     let long = "x".repeat(120_000);
     let question = ask(&["true", &long, &long, "tail"])?;
-    ensure!(question["argv"][2] == json!("…"), "a command line of 240 kB is not cut");
+    ensure!(question.pointer("/argv/2") == Some(&json!("…")), "a command line of 240 kB is not cut");
     Ok(())
 }
 
