@@ -10,6 +10,14 @@ use crate::{
     sh,
 };
 
+/// What login programs load; shared libraries, so not for machines without a C library.
+const LOGIN: &[&str] = &["recorder-pam", "recorder-sudo"];
+/// Their files, and as what they are installed (docs/operations.md).
+const LIBRARIES: &[(&str, &str)] = &[
+    ("libpam_recorder.so", "pam_recorder.so among the PAM modules"),
+    ("librecorder_approval.so", "recorder_approval.so among sudo's plugins"),
+];
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Link the C library in, for machines without one: target/static/…/release/recorder
@@ -40,8 +48,15 @@ impl Binaries {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     build_ebpf::build(args.route)?;
-    let binaries = if args.is_static { statics()? } else { release(&["recorder"])? };
+    if args.is_static {
+        println!("build: {}", statics()?.recorder.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let binaries = release(&[&["recorder"], LOGIN].concat())?;
     println!("build: {}", binaries.recorder.display());
+    for (file, place) in LIBRARIES {
+        println!("build: {} (optional, {place})", binaries.recorder.with_file_name(file).display());
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -75,5 +90,5 @@ pub(crate) fn statics() -> Result<Binaries> {
 pub(crate) fn everything() -> Result<Binaries> {
     setup::for_test()?;
     build_ebpf::build(None)?;
-    release(&["recorder", "recorder-tests"])
+    release(&[&["recorder", "recorder-tests"], LOGIN].concat())
 }

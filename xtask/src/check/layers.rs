@@ -10,6 +10,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::sh;
 
+/// The directory of what PAM and sudo load, and its name in the table.
+const LOGIN: &str = "recorder-login";
+const LOGIN_DEPENDENCIES: &[&str] = &["libc", "recorder-ask"];
+
 /// Which module may name which.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Law {
@@ -27,6 +31,13 @@ pub(super) fn violations() -> Result<Vec<String>> {
         let Some(module) = module_of(relative) else { continue };
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         found.extend(law.judge(&module, &relative.display().to_string(), &text));
+    }
+    let login = sh::root().join(LOGIN);
+    for entry in fs::read_dir(&login).with_context(|| login.display().to_string())? {
+        let path = entry?.path().join("Cargo.toml");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let file = path.strip_prefix(sh::root())?.display().to_string();
+        found.extend(law.judge_login(&file, &text));
     }
     Ok(found)
 }
@@ -55,6 +66,34 @@ impl Law {
             }
         }
         Ok(law)
+    }
+
+    /// What login programs load depends on nothing but its own client and libc: each crate there runs as root in sudo.
+    fn judge_login(&self, file: &str, manifest: &str) -> Vec<String> {
+        if !self.allowed.contains_key(LOGIN) {
+            return vec![format!("{file}: {LOGIN} is not in the table of docs/architecture.md")];
+        }
+        let mut section = "";
+        let mut found = Vec::new();
+        for (number, line) in manifest.lines().enumerate() {
+            if line.starts_with('[') {
+                section = line.trim();
+                if section.contains("dependencies")
+                    && !matches!(section, "[dependencies]" | "[dev-dependencies]")
+                {
+                    found.push(format!(
+                        "{file}:{}: dependencies of {LOGIN} stand in [dependencies]",
+                        number + 1
+                    ));
+                }
+            } else if section == "[dependencies]" && line.contains('=') && !line.starts_with('#') {
+                let name = line.split(['.', '=', ' ']).next().unwrap_or_default();
+                if !LOGIN_DEPENDENCIES.contains(&name) {
+                    found.push(format!("{file}:{}: {LOGIN} may not depend on {name}", number + 1));
+                }
+            }
+        }
+        found
     }
 
     fn judge(&self, module: &str, file: &str, text: &str) -> Vec<String> {
@@ -221,6 +260,20 @@ mod tests {
         assert_eq!(judged("model", "fn f() { crate::sys::now() }"), ["f.rs:1: model may not use sys"]);
         assert_eq!(judged("journal", "use aya::Ebpf;"), ["f.rs:1: only capture may use aya"]);
         assert_eq!(judged("attic", ""), ["f.rs: module attic is not in the table of docs/architecture.md"]);
+    }
+
+    #[test]
+    fn login_programs_load_nothing_else() {
+        let judged = |page: &str, text: &str| Law::parse(page).unwrap().judge_login("f.toml", text);
+        let page = PAGE.replace("model, sys |", "model, sys, recorder-login |");
+        let good = "[lib]\nname = \"x\"\n[dependencies]\nlibc.workspace = true\nrecorder-ask = { path = \"..\" }\n\n[dev-dependencies]\ntempfile = \"3\"\n";
+        assert!(judged(&page, good).is_empty());
+        assert_eq!(
+            judged(&page, "[dependencies]\nserde.workspace = true\n"),
+            ["f.toml:2: recorder-login may not depend on serde"]
+        );
+        assert_eq!(judged(&page, "[dependencies.serde]\nversion = \"1\"\n").len(), 1);
+        assert_eq!(judged(PAGE, good).len(), 1);
     }
 
     #[test]

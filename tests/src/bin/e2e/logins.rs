@@ -274,7 +274,7 @@ fn nothing_of(stage: &Stage, events: &Events, account: &Account) -> Result<()> {
 }
 
 /// An sshd of our own on loopback with its own key and configuration.
-struct Sshd {
+pub(crate) struct Sshd {
     child: Child,
     port: u16,
     key: PathBuf,
@@ -282,6 +282,12 @@ struct Sshd {
 
 impl Sshd {
     fn start(stage: &mut Stage, account: &Account) -> Result<Self> {
+        let program = Command::new(stage.sshd()?);
+        Self::start_as(stage, account, program)
+    }
+
+    /// Starts it by this command, which ends with becoming sshd.
+    pub(crate) fn start_as(stage: &mut Stage, account: &Account, mut program: Command) -> Result<Self> {
         let dir = stage.dir.join("sshd");
         fs::create_dir_all(&dir)?;
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
@@ -304,7 +310,7 @@ impl Sshd {
         );
         fs::write(&config, text)?;
         let log = dir.join("log");
-        let child = Command::new(stage.sshd()?)
+        let child = program
             .arg("-D")
             .arg("-f")
             .arg(&config)
@@ -320,7 +326,12 @@ impl Sshd {
         Ok(Self { child, port, key })
     }
 
-    fn ssh(&self, account: &Account) -> Command {
+    /// The public half of the person's key, as it is in a list of keys: type, key and comment.
+    pub(crate) fn public_key(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.key.with_extension("pub"))?)
+    }
+
+    pub(crate) fn ssh(&self, account: &Account) -> Command {
         let mut command = Command::new("ssh");
         command.args([
             "-F",

@@ -7,6 +7,7 @@
 mod contract;
 mod damage;
 mod enforce;
+mod gate;
 mod grants;
 mod hostile;
 mod loads;
@@ -120,6 +121,9 @@ const SCENARIOS: &[Scenario] = &[
     e2e("ssh-sudo-without-tty", Place::Sshd, logins::ssh_sudo_without_tty),
     e2e("ssh-interactive-sudo-i", Place::Sshd, logins::ssh_interactive_sudo_i),
     e2e("ssh-plain-leaves-nothing", Place::Sshd, logins::ssh_plain_leaves_nothing),
+    e2e("pam-asks-first", Place::Accounts, gate::pam_asks_first),
+    e2e("sudo-plugin-asks-first", Place::Accounts, gate::sudo_plugin_asks_first),
+    e2e("ssh-login-tells-its-key", Place::Sshd, gate::ssh_login_tells_its_key),
     e2e("grant-covers-a-session", Place::Sshd, grants::grant_covers_a_session),
     e2e("every-reason-has-its-name", Place::Sshd, grants::every_reason_has_its_name),
     e2e("elevation-is-refused", Place::Any, enforce::elevation_is_refused),

@@ -238,6 +238,16 @@ impl<'w> Stage<'w> {
         self.dir.join(file).display().to_string()
     }
 
+    /// A copy of a library that lies beside the recorder, where every program may load it.
+    pub(crate) fn library(&self, name: &str) -> Result<PathBuf> {
+        let built = self.world.recorder.with_file_name(name);
+        let copy = self.dir.join(name);
+        fs::copy(&built, &copy)
+            .with_context(|| format!("no {}; `cargo xtask build` makes it", built.display()))?;
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o644))?;
+        Ok(copy)
+    }
+
     pub(crate) fn sshd(&self) -> Result<&Path> {
         self.world.sshd.as_deref().context("no sshd")
     }
