@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    Body, Bytes, CoverageChange, Cred, Digest, Exec, Exit, File, FileOp, Grant, Jump, Loss, Overdue, Record,
-    SessionId, Tty, TtyOp,
+    Body, Bytes, CoverageChange, Cred, Digest, Exec, Exit, File, FileOp, Grant, Jump, Login, Loss, Overdue,
+    Record, SessionId, Tty, TtyOp,
 };
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.
@@ -48,6 +48,7 @@ pub(crate) fn body(record: &Record) -> String {
         Body::Coverage(c) => coverage(c),
         Body::Overdue(o) => overdue(o),
         Body::Grant(g) => grant(g),
+        Body::Login(l) => login(l),
         Body::Storage(s) => format!("{}: errno {}", s.operation.escaped(), s.errno),
         Body::Unknown { kind, bytes } => format!("kind {}, {} bytes", kind.code(), bytes.len()),
     }
@@ -91,6 +92,24 @@ pub(crate) fn grant(grant: &Grant) -> String {
     }
     if !grant.text.is_empty() {
         let _ = write!(text, ": {}", grant.text.escaped());
+    }
+    text
+}
+
+/// Who logged in, and how.
+pub(crate) fn login(login: &Login) -> String {
+    let mut text = format!("{} by {}", login.account.escaped(), login.service.escaped());
+    for (what, bytes) in [
+        ("from", &login.remote),
+        ("with", &login.auth),
+        ("key", &login.key),
+        ("certificate", &login.certificate),
+        ("of", &login.authority),
+        ("is", &login.person),
+    ] {
+        if !bytes.is_empty() {
+            let _ = write!(text, " {what} {}", bytes.escaped());
+        }
     }
     text
 }

@@ -10,6 +10,7 @@ mod coverage;
 mod event;
 mod grant;
 mod id;
+mod login;
 mod record;
 
 pub use bytes::Bytes;
@@ -22,6 +23,7 @@ pub use coverage::{Coverage, CoverageChange, Overdue, Uncovered};
 pub use event::{Caps, Cred, Cut, CutField, Exec, Exit, File, FileOp, Fork, Ids, Task, Tty, TtyOp};
 pub use grant::{Grant, GrantAct};
 pub use id::{BootId, BootNanos, Digest, LogId, Mark, RealNanos, SessionId, StreamNo, TaskId};
+pub use login::Login;
 pub use record::{Body, Flags, Kind, Record};
 
 mod session;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Boot, BootNanos, CoverageChange, Cred, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat, Jump, Loss,
-    Overdue, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task, Tty, TtyOp,
+    Boot, BootNanos, CoverageChange, Cred, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat, Jump, Login,
+    Loss, Overdue, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task, Tty,
+    TtyOp,
 };
 
 macro_rules! kinds {
@@ -85,6 +86,8 @@ kinds! {
     STORAGE = 263, "storage";
     /// A grant's document came, or its state changed.
     GRANT = 264, "grant";
+    /// Somebody logged in.
+    LOGIN = 265, "login";
 }
 
 impl Kind {
@@ -121,6 +124,7 @@ impl Kind {
                 | Self::SESSION_CLOSED
                 | Self::STORAGE
                 | Self::GRANT
+                | Self::LOGIN
         )
     }
 }
@@ -220,6 +224,7 @@ pub enum Body {
     Coverage(Box<CoverageChange>),
     Overdue(Overdue),
     Grant(Box<Grant>),
+    Login(Box<Login>),
     /// A kind that this version doesn't know, as stored.
     Unknown {
         kind: Kind,
@@ -255,6 +260,7 @@ impl Body {
             Self::Coverage(_) => Kind::COVERAGE,
             Self::Overdue(_) => Kind::OVERDUE,
             Self::Grant(_) => Kind::GRANT,
+            Self::Login(_) => Kind::LOGIN,
             Self::Unknown { kind, .. } => *kind,
         }
     }

@@ -1,9 +1,12 @@
 //! The daemon: wires capture, tracking and journal together, and nothing more.
 //!
-//! Two threads beside the signal handler: one drains the kernel and tracks, one writes. Between them a bounded channel:
+//! Two threads beside the one that waits for signals and answers at the control socket: one drains the kernel and tracks,
+//! one writes. Between them a bounded channel:
 //! when the disk is slow the channel fills, then the rings, and what no longer fits is counted by the kernel side.
 
+mod board;
 mod boot;
+mod control;
 mod grants;
 mod host;
 mod pulse;
@@ -19,7 +22,8 @@ use std::{
     time::Duration,
 };
 
-use self::grants::Desk;
+pub use self::control::SocketError;
+use self::{control::Control, grants::Desk};
 use crate::{
     capture::{Backend, BackendChoice, Capture, CaptureConfig, InputMode, LoadError},
     config::{BackendKey, Config, InputKey, ScopeKey},
@@ -40,6 +44,9 @@ pub enum ServiceError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] SocketError),
     /// Something of this host could not be read or started.
     #[error("{what}: {source}")]
     Host {
@@ -110,6 +117,8 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let host = String::from_utf8_lossy(&boot::host_name()).into_owned();
     let desk = Desk::open(&config.grants, &host, &config.journal_dir, boot, clock::pair())
         .map_err(|e| ServiceError::Grants(e.to_string()))?;
+    let marks = capture.marks().map_err(host_error("cannot read the kernel's marks"))?;
+    let (control, pump_end) = Control::open(config, marks, capture.backend(), &host, desk.is_some())?;
     let (mut journal, opened) =
         Writer::open(writer_config(config), RealDisk, OsEntropy, boot, clock::pair())?;
     let log = opened.log.to_string();
@@ -144,12 +153,17 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let journal_dir = config.journal_dir.clone();
     let pump = std::thread::Builder::new()
         .name("pump".into())
-        .spawn(move || pump::run(capture, seeded, desk, &to_writer, &pump_stop, &journal_dir))
+        .spawn(move || pump::run(capture, seeded, desk, &pump_end, &to_writer, &pump_stop, &journal_dir))
         .map_err(host_error("cannot start the pump"))?;
 
     observer.ready();
     notify::systemd("READY=1");
-    let signal = runtime.block_on(signals.wait(&writer_state));
+    let signal = runtime.block_on(async {
+        tokio::select! {
+            signal = signals.wait(&writer_state) => signal,
+            () = control.serve() => 0,
+        }
+    });
     notify::systemd("STOPPING=1");
     stop.raise(signal);
     let pumped = pump.join();

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{StopFlag, grants::Desk, host::RunningHost, pulse::Pulse};
+use super::{StopFlag, control::PumpEnd, grants::Desk, host::RunningHost, pulse::Pulse};
 use crate::{
     capture::{Capture, Seeded},
     model::Record,
@@ -36,6 +36,7 @@ pub(super) fn run(
     mut capture: Capture,
     seeded: Seeded,
     mut desk: Option<Desk>,
+    control: &PumpEnd,
     writer: &SyncSender<Batch>,
     stop: &StopFlag,
     journal_dir: &Path,
@@ -52,6 +53,7 @@ pub(super) fn run(
         let last = stop.is_raised();
         let taken = capture.drain(&mut captured, last);
         let now = clock::pair();
+        let asked = control.carry_out(now.boot, desk.as_mut());
         let mut batch = Batch::default();
         for item in captured.drain(..) {
             tracker.step(now.boot, item, &mut host, &mut batch.tracked);
@@ -77,6 +79,8 @@ pub(super) fn run(
             let round = desk.round(now, std::mem::take(&mut batch.tracked));
             (batch.tracked, batch.control) = (round.tracked, round.control);
         }
+        batch.control.splice(0..0, asked);
+        control.publish(&batch.tracked, desk.as_mut());
         let hooks = capture.hooks().len();
         let beats = pulse.due(now, tracker.open_sessions(), capture.counts(), journal_dir, hooks);
         batch.control.extend(beats);

@@ -143,6 +143,16 @@ pub fn user_name(uid: u32) -> Option<Vec<u8>> {
     })
 }
 
+/// The id of a user by his name in /etc/passwd.
+pub fn user_id(name: &str) -> Option<u32> {
+    let table = fs::read("/etc/passwd").ok()?;
+    table.split(|b| *b == b'\n').find_map(|line| {
+        let mut fields = line.split(|b| *b == b':');
+        let id = (fields.next()? == name.as_bytes()).then(|| fields.nth(1))??;
+        std::str::from_utf8(id).ok()?.parse().ok()
+    })
+}
+
 /// This boot's id.
 pub fn boot_id() -> io::Result<BootId> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
@@ -170,5 +180,11 @@ mod tests {
         assert_eq!(me.id.pid, std::process::id());
         assert!(is_alive(me.id));
         assert!(pids().unwrap().contains(&me.id.pid));
+    }
+
+    #[test]
+    fn users_have_names_and_ids() {
+        assert_eq!((user_id("root"), user_name(0).as_deref()), (Some(0), Some(b"root".as_slice())));
+        assert_eq!((user_id(""), user_id("ro")), (None, None));
     }
 }

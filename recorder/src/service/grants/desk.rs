@@ -1,5 +1,7 @@
 //! Takes documents in, keeps the book, and turns what changes into records.
 
+mod counter;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -9,6 +11,7 @@ use std::{
 use jiff::tz::TimeZone;
 use sha2::{Digest as _, Sha256};
 
+pub(in crate::service) use self::counter::Added;
 use super::{
     intake::{Intake, Pair},
     memory::{self, Memory},
@@ -61,6 +64,10 @@ pub(in crate::service) struct Desk {
     looked: Option<BootNanos>,
     /// The wall clock was said to be elsewhere.
     apart: bool,
+    /// Something came over the socket by which open sessions are to be judged.
+    judge_again: bool,
+    /// The book, the policy or the logins are others than were published.
+    unpublished: bool,
 }
 
 /// What a round came to.
@@ -97,7 +104,10 @@ impl Desk {
             watch: Watch::default(),
             looked: None,
             apart: false,
+            judge_again: false,
+            unpublished: true,
         };
+        memory.logins.into_iter().for_each(|login| desk.watch.logins.take(login));
         for kept in memory.documents {
             desk.intake.known(kept.bytes.as_slice(), kept.signature.as_slice());
             // It was good when it was received, and the journal says so; who may sign today is another question.
@@ -132,7 +142,7 @@ impl Desk {
             self.changed_states(now, &mut round.control);
         }
         round.tracked = self.watch.pass(tracked, &self.book, &self.clock);
-        if due {
+        if std::mem::take(&mut self.judge_again) || due {
             round.tracked.extend(self.watch.again(now, &self.book, &self.clock));
         }
         round
@@ -168,6 +178,7 @@ impl Desk {
             let fault = read.as_ref().err().cloned();
             // A policy that can't be read allows nothing.
             self.book.set_policy(read.unwrap_or_default());
+            self.unpublished = true;
             out.push(control(now, listed(&self.policy, fault, self.clock.real(now))));
         }
     }
@@ -186,6 +197,7 @@ impl Desk {
         match self.check(pair, received, &mut record) {
             Ok(verified) => {
                 record.act = GrantAct::Received;
+                self.unpublished = true;
                 if let Verdict::Refused(why) = self.book.insert(verified) {
                     // Kept all the same: by another policy it may count, and it belongs to the story.
                     record.text = Bytes::from(why.to_string().as_str());
