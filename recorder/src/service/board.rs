@@ -79,7 +79,9 @@ impl Publisher {
             }
             if tracked.iter().any(matters) {
                 let sessions = Arc::make_mut(&mut snapshot.sessions);
-                tracked.iter().for_each(|item| take(sessions, item));
+                for item in tracked {
+                    take(sessions, item);
+                }
             }
         });
     }

@@ -90,6 +90,9 @@ impl Control {
             Ok(listener) => serve::run(listener, &self.clerk).await,
             Err(error) => tracing::error!(%error, "the control socket can't be served"),
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

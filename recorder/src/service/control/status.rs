@@ -7,7 +7,7 @@ use crate::{
     config::{InputKey, ScopeKey},
     export::json::rfc3339,
     grant::{Grant, State},
-    model::{BootNanos, Bytes, ClockPair, Mark, RealNanos},
+    model::{BootNanos, Bytes, ClockPair, Coverage, Mark, RealNanos, Uncovered},
     service::board::{Ledger, Open, Snapshot},
     sys::process,
 };
@@ -49,7 +49,7 @@ fn text(bytes: &Bytes) -> Option<String> {
 fn session(open: &Open, ledger: Option<&Ledger>, now: ClockPair) -> Value {
     let change = open.coverage.as_ref();
     let coverage = change.map(|change| change.coverage);
-    let grant = coverage.and_then(|coverage| coverage.grant());
+    let grant = coverage.and_then(Coverage::grant);
     let until =
         ledger.zip(grant).and_then(|(ledger, id)| ledger.book.grant(&id)?.effective()).map(|w| w.until);
     json!({
@@ -59,8 +59,8 @@ fn session(open: &Open, ledger: Option<&Ledger>, now: ClockPair) -> Value {
         "person": change.and_then(|change| text(&change.person)),
         "tty": text(&open.login.tty),
         "remote": text(&open.login.remote),
-        "coverage": coverage.map(|coverage| coverage.name()),
-        "reason": coverage.and_then(|coverage| coverage.reason()).map(|reason| reason.name()),
+        "coverage": coverage.map(Coverage::name),
+        "reason": coverage.and_then(Coverage::reason).map(Uncovered::name),
         "grant": grant.map(|id| id.to_string()),
         "incident": change.and_then(|change| text(&change.incident)),
         "until": until.map(rfc3339),
