@@ -163,10 +163,10 @@ fn tell(answer: &Value) -> String {
     }
     let covering = at(session, "grant").as_str();
     for grant in grants.iter().filter(|grant| at(grant, "id").as_str() != covering || covering.is_none()) {
-        row("also granted", &granted(grant));
+        row("other grant", &granted(grant));
     }
-    row("is recorded", &words(list_of(answer, "records")));
-    row("is not", &words(list_of(answer, "records_not")));
+    row("it records", &words(list_of(answer, "records")));
+    row("but not", &words(list_of(answer, "records_not")));
     let recorder = at(answer, "recorder");
     let backend = field(recorder, "backend").unwrap_or_default();
     let version = field(recorder, "version").unwrap_or_default();

@@ -21,14 +21,14 @@ use crate::{
 };
 
 /// People with keys, the lists that decide, and the directory that documents are put into.
-struct Office {
-    dir: PathBuf,
+pub(crate) struct Office {
+    pub(crate) dir: PathBuf,
     grants: PathBuf,
 }
 
 impl Office {
     /// Anna works, the boss approves; the configuration of the stage names all of it.
-    fn open(stage: &Stage, account: &Account) -> Result<Self> {
+    pub(crate) fn open(stage: &Stage, account: &Account) -> Result<Self> {
         let dir = stage.dir.join("office");
         let grants = stage.dir.join("grants.d");
         fs::create_dir(&dir)?;
@@ -61,7 +61,7 @@ impl Office {
     }
 
     /// Somebody writes and signs a document; gives its path.
-    fn write(&self, stage: &Stage, who: &str, words: &[&str]) -> Result<PathBuf> {
+    pub(crate) fn write(&self, stage: &Stage, who: &str, words: &[&str]) -> Result<PathBuf> {
         let before = documents(&self.dir)?;
         let mut command = std::process::Command::new(&stage.world.recorder);
         command.arg("grant").args(words).args(["--signer", who, "--key"]).arg(self.dir.join(who));
@@ -72,7 +72,7 @@ impl Office {
     }
 
     /// Anna asks, the boss approves, both documents are delivered.
-    fn grant(&self, stage: &Stage, host: &str, privilege: &str, window: &[&str]) -> Result<()> {
+    pub(crate) fn grant(&self, stage: &Stage, host: &str, privilege: &str, window: &[&str]) -> Result<()> {
         let mut words = vec!["request", "--person", "anna", "--host", host, "--privilege", privilege];
         words.extend(window.iter().copied().chain(["--reason", "work"]));
         let request = self.write(stage, "anna", &words)?;
@@ -92,7 +92,7 @@ impl Office {
     }
 }
 
-fn signature(document: &Path) -> PathBuf {
+pub(crate) fn signature(document: &Path) -> PathBuf {
     document.with_extension("toml.sig")
 }
 
@@ -264,7 +264,7 @@ fn far_away() -> String {
 }
 
 /// Waits until the newest word about the session's coverage is this.
-fn coverage(stage: &Stage, state: &str, reason: Option<&str>) -> Result<()> {
+pub(crate) fn coverage(stage: &Stage, state: &str, reason: Option<&str>) -> Result<()> {
     proc::until(&format!("the session is {state} ({reason:?})"), stage.limit(20), || {
         let events = Events::load(&stage.site).ok()?;
         let last = events.of_kind("coverage").last()?;
