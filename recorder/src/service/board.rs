@@ -25,7 +25,7 @@ pub(super) struct Open {
 /// What decides about grants.
 #[derive(Clone, Debug)]
 pub(super) struct Ledger {
-    pub(super) book: Book,
+    pub(super) book: Arc<Book>,
     pub(super) clock: Clock,
     pub(super) logins: Logins,
 }

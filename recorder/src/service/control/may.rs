@@ -138,7 +138,7 @@ mod tests {
             book.insert(Verified { document, principal, key, received: RealNanos::new(DAY) });
         }
         let clock = Clock::new(ClockPair { boot: BootNanos::new(0), real: RealNanos::new(DAY) });
-        Ledger { book, clock, logins: Logins::default() }
+        Ledger { book: book.into(), clock, logins: Logins::default() }
     }
 
     const POLICY: &str = "[people.anna]\naccounts = [\"anna\", \"oncall\"]\n[people.bert]\naccounts = [\"oncall\"]\n\

@@ -13,9 +13,8 @@ use crate::{
     session::Tracked,
 };
 
-/// Orders that may wait, and how many are carried out in one round: nobody stops the pump by asking.
+/// Orders that may wait, and no more are carried out in one round: nobody stops the pump by asking.
 pub(super) const ORDERS: usize = 64;
-const A_ROUND: usize = 16;
 
 /// Something to be done.
 #[derive(Debug)]
@@ -48,7 +47,7 @@ impl PumpEnd {
     /// before sessions are judged: a login that was answered is known when its first session is.
     pub(in crate::service) fn carry_out(&self, now: BootNanos, mut desk: Option<&mut Desk>) -> Vec<Record> {
         let mut records = Vec::new();
-        for order in self.orders.try_iter().take(A_ROUND) {
+        for order in self.orders.try_iter().take(ORDERS) {
             match order {
                 Order::Add { document, signature, uid, answer } => {
                     let added =

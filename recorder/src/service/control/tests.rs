@@ -71,7 +71,7 @@ fn ledger() -> Ledger {
     );
     let now = clock::pair();
     Ledger {
-        book: Book::new(Policy::parse(&policy).unwrap(), "web-1"),
+        book: Arc::new(Book::new(Policy::parse(&policy).unwrap(), "web-1")),
         clock: Clock::new(now),
         logins: Logins::default(),
     }
@@ -242,6 +242,27 @@ fn a_document_goes_to_the_pump_and_its_answer_comes_back() {
     });
     let bad = reply(&desk, USER, &json!({"v": 1, "op": "add", "document": "?", "signature": ""}));
     assert!(bad["error"].as_str().unwrap().contains("no base64"), "{bad}");
+}
+
+#[test]
+fn where_no_grants_are_watched_a_login_is_on_record_and_a_document_has_no_place() {
+    let Desk { clerk, publisher, orders } = desk();
+    let (sender, mut receiver) = tokio::sync::oneshot::channel();
+    let login = crate::model::Login { account: "anna".into(), ..crate::model::Login::default() };
+    let add = Order::Add { document: vec![1], signature: vec![2], uid: 0, answer: sender };
+    for order in [Order::Login(Box::new(login.clone())), add] {
+        clerk.orders.try_send(order).unwrap();
+    }
+    let pump = PumpEnd::new(orders, publisher);
+    let records = pump.carry_out(BootNanos::new(9), None);
+    let [record] = records.as_slice() else { panic!("{records:?}") };
+    assert_eq!(
+        (record.boot_ns, &record.body),
+        (BootNanos::new(9), &crate::model::Body::Login(Box::new(login)))
+    );
+    assert_eq!(receiver.try_recv(), Ok(None));
+    pump.publish(&[], None);
+    assert!(clerk.board.borrow().ready);
 }
 
 /// A daemon's socket, served by a thread until it is dropped.

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use jiff::tz::TimeZone;
@@ -66,7 +67,8 @@ pub(in crate::service) struct Desk {
     apart: bool,
     /// Something came over the socket by which open sessions are to be judged.
     judge_again: bool,
-    /// The book, the policy or the logins are others than were published.
+    /// The book as it was published last, and whether it or the logins are others by now.
+    published: Option<Arc<Book>>,
     unpublished: bool,
 }
 
@@ -105,6 +107,7 @@ impl Desk {
             looked: None,
             apart: false,
             judge_again: false,
+            published: None,
             unpublished: true,
         };
         memory.logins.into_iter().for_each(|login| desk.watch.logins.take(login));
@@ -178,7 +181,7 @@ impl Desk {
             let fault = read.as_ref().err().cloned();
             // A policy that can't be read allows nothing.
             self.book.set_policy(read.unwrap_or_default());
-            self.unpublished = true;
+            self.book_changed();
             out.push(control(now, listed(&self.policy, fault, self.clock.real(now))));
         }
     }
@@ -197,7 +200,7 @@ impl Desk {
         match self.check(pair, received, &mut record) {
             Ok(verified) => {
                 record.act = GrantAct::Received;
-                self.unpublished = true;
+                self.book_changed();
                 if let Verdict::Refused(why) = self.book.insert(verified) {
                     // Kept all the same: by another policy it may count, and it belongs to the story.
                     record.text = Bytes::from(why.to_string().as_str());

@@ -1,5 +1,7 @@
 //! What is handed in over the control socket: documents and logins. The checks and the records are the directory's.
 
+use std::sync::Arc;
+
 use super::{Desk, control};
 use crate::{
     model::{BootNanos, Bytes, Digest, GrantAct, Login, Record},
@@ -79,10 +81,16 @@ impl Desk {
         self.unpublished = true;
     }
 
-    /// The book and what goes with it, if others than last time.
+    /// The next ledger has another book.
+    pub(super) fn book_changed(&mut self) {
+        self.published = None;
+        self.unpublished = true;
+    }
+
+    /// The book and what goes with it, if others than last time. A login copies no book.
     pub(in crate::service) fn ledger(&mut self) -> Option<Ledger> {
         std::mem::take(&mut self.unpublished).then(|| Ledger {
-            book: self.book.clone(),
+            book: Arc::clone(self.published.get_or_insert_with(|| Arc::new(self.book.clone()))),
             clock: self.clock.clone(),
             logins: self.watch.logins.clone(),
         })
@@ -270,9 +278,12 @@ mod tests {
             ..Login::default()
         };
         assert!(desk.ledger().is_some() && desk.ledger().is_none(), "once until something changes");
+        let before = desk.published.clone().unwrap();
         desk.logged_in(&mut login);
         assert_eq!(login.person.as_slice(), b"anna");
-        assert_eq!(desk.ledger().unwrap().person("oncall1", 3), Some("anna"));
+        let ledger = desk.ledger().unwrap();
+        assert_eq!(ledger.person("oncall1", 3), Some("anna"));
+        assert!(Arc::ptr_eq(&ledger.book, &before));
         let round = desk.round(at(8), opened(2));
         let no_grant = Coverage::Uncovered { reason: Uncovered::NoGrant };
         assert_eq!(coverage(&round.tracked), Some((no_grant, "anna".to_owned())));
