@@ -340,7 +340,7 @@ fn who_says_nothing_is_sent_away_and_nobody_waits_for_him() {
     let mut told = String::new();
     silent.read_to_string(&mut told).unwrap();
     assert!(told.contains("within 2 s"), "{told}");
-    assert!(start.elapsed() >= Duration::from_secs(2));
+    assert!((2..12).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
 }
 
 #[test]
