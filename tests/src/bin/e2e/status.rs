@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use recorder_tests::{
     account::{Account, Sudo},
-    journal::{number, text},
+    journal::{Events, number, text},
     proc,
     recorder::Site,
 };
@@ -140,8 +140,8 @@ pub(crate) fn shared_account_by_key(stage: &mut Stage) -> Result<()> {
     stage.become_root(&mut terminal)?;
     coverage(stage, "covered", None)?;
     terminal.ask(&format!("{}; echo did-$((40+2))", stage.noop("by-key")), "did-42", stage.limit(20))?;
-    leave(stage, terminal, 2)?;
-    let events = stage.finish(running)?;
+    running.stop(stage.limit(60))?;
+    let events = Events::load(&stage.site)?;
     let record = events.of_kind("login").next().context("the login is not on record")?;
     ensure!(
         text(record, &["login", "person"]) == "anna"
@@ -153,14 +153,20 @@ pub(crate) fn shared_account_by_key(stage: &mut Stage) -> Result<()> {
     let exec = events.execs_with(&tag).last().context("no exec")?;
     ensure!(text(exec, &["coverage"]) == "covered", "the work by key is {}", exec["coverage"]);
 
-    // Who came by which key is known to the next recorder of this boot too.
+    // Who came by which key is known to the next recorder of this boot too: the same shell is found running.
+    let before = events.session_of(&tag)?;
     let running = stage.record()?;
-    let told = ask(
-        stage,
-        &json!({"v": 1, "op": "may", "account": shared.name, "audit_session": audit_session}).to_string(),
-    )?;
+    proc::until("the shell that runs on is covered", stage.limit(20), || {
+        let events = Events::load(&stage.site).ok()?;
+        let mut changes = events.of_kind("coverage").filter(|e| text(e, &["session"]) != before);
+        let anna = |e: &&Value| text(e, &["coverage_change", "person"]) == "anna";
+        changes.find(anna).filter(|e| text(e, &["coverage_change", "state"]) == "covered").map(|_| ())
+    })?;
+    let question = json!({"v": 1, "op": "may", "account": shared.name, "audit_session": audit_session});
+    let told = ask(stage, &question.to_string())?;
     ensure!(text(&told, &["decision"]) == "allow", "while it is only observed everything is allowed: {told}");
-    running.stop(stage.limit(60))?;
+    leave(stage, terminal, 2)?;
+    stage.finish(running)?;
     Ok(())
 }
 
