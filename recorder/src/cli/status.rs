@@ -292,6 +292,21 @@ mod tests {
     }
 
     #[test]
+    fn where_no_recorder_answers_it_is_said_and_a_prompt_stays_silent() {
+        let line = |args: &str| {
+            let args: Vec<std::ffi::OsString> = args.split(' ').map(Into::into).collect();
+            captured(|io| Ok(crate::cli::execute(args, io)))
+        };
+        let ran = line("recorder status --socket /no/such");
+        assert_eq!((ran.code, ran.out.as_str()), (69, ""));
+        assert!(ran.err.starts_with("recorder: no recorder answers at /no/such: "), "{}", ran.err);
+        let ran = line("recorder status --prompt --socket /no/such");
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (69, "", ""));
+        assert_eq!(line("recorder status --prompt --all").code, 64);
+        assert_eq!(line("recorder grant add /no/such --socket /no/such").code, 74);
+    }
+
+    #[test]
     fn a_prompt_has_one_word() {
         assert_eq!(prompt(&covered()), "rec:PD-4711:1h58m");
         assert_eq!(prompt(&with("left_s", 59.into())), "rec:PD-4711:59s");

@@ -233,9 +233,9 @@ mod tests {
             let text = grant.text.as_utf8().unwrap();
             assert!(text.ends_with(&format!("(handed in by uid {uid})")), "{text}");
         }
-        for junk in [&b""[..], b"\xff\xfe", &[b'x'; 100_000]] {
+        for junk in [Vec::new(), b"\xff\xfe".to_vec(), vec![b'x'; 100_000]] {
             let mut records = Vec::new();
-            let added = desk.add(junk.to_vec(), junk.to_vec(), 1000, BootNanos::new(6), &mut records);
+            let added = desk.add(junk.clone(), junk, 1000, BootNanos::new(6), &mut records);
             assert!(!added.received && added.state.is_none() && records.len() == 1, "{added:?}");
         }
     }
