@@ -165,6 +165,9 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
         }
     });
     notify::systemd("STOPPING=1");
+    // Whoever asks from here on is told at once that nobody answers, and does not wait for the draining.
+    drop(control);
+    runtime.shutdown_background();
     stop.raise(signal);
     let pumped = pump.join();
     let written = writer.join();
