@@ -27,6 +27,8 @@ pub struct Site {
     pub config: PathBuf,
     /// The journal directory named in it.
     pub journal: PathBuf,
+    /// The control socket named in it.
+    pub socket: PathBuf,
 }
 
 impl Site {
@@ -34,13 +36,15 @@ impl Site {
     pub fn prepare(binary: &Path, dir: &Path, backend: &str) -> Result<Self> {
         let journal = dir.join("journal");
         let config = dir.join("recorder.toml");
+        let socket = dir.join("control.sock");
         let text = format!(
-            "[journal]\ndir = \"{}\"\n[encryption]\nmode = \"off\"\n[scope]\nrecord = \"elevated\"\n[capture]\nbackend = \"{backend}\"\ntty_input = \"redacted\"\n[notices]\nat_elevation = false\n",
-            journal.display()
+            "[journal]\ndir = \"{}\"\n[encryption]\nmode = \"off\"\n[scope]\nrecord = \"elevated\"\n[capture]\nbackend = \"{backend}\"\ntty_input = \"redacted\"\n[control]\nsocket = \"{}\"\n[notices]\nat_elevation = false\n",
+            journal.display(),
+            socket.display()
         );
         fs::create_dir_all(dir)?;
         fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
-        Ok(Self { binary: binary.to_path_buf(), config, journal })
+        Ok(Self { binary: binary.to_path_buf(), config, journal, socket })
     }
 
     /// Makes segments as small as they can be: each crash leaves one at its full length.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::model::{
     Body, Bytes, CoverageChange, Cred, Digest, Enforcement, EnforcementAct, Exec, Exit, File, FileOp, Grant,
-    Jump, Loss, Overdue, Record, SessionId, Tty, TtyOp,
+    Jump, Login, Loss, Overdue, Record, SessionId, Tty, TtyOp,
 };
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.
@@ -49,6 +49,7 @@ pub(crate) fn body(record: &Record) -> String {
         Body::Overdue(o) => overdue(o),
         Body::Enforcement(e) => enforcement(e),
         Body::Grant(g) => grant(g),
+        Body::Login(l) => login(l),
         Body::Storage(s) => format!("{}: errno {}", s.operation.escaped(), s.errno),
         Body::Unknown { kind, bytes } => format!("kind {}, {} bytes", kind.code(), bytes.len()),
     }
@@ -108,6 +109,24 @@ pub(crate) fn grant(grant: &Grant) -> String {
     }
     if !grant.text.is_empty() {
         let _ = write!(text, ": {}", grant.text.escaped());
+    }
+    text
+}
+
+/// Who logged in, and how.
+pub(crate) fn login(login: &Login) -> String {
+    let mut text = format!("{} by {}", login.account.escaped(), login.service.escaped());
+    for (what, bytes) in [
+        ("from", &login.remote),
+        ("with", &login.auth),
+        ("key", &login.key),
+        ("certificate", &login.certificate),
+        ("of", &login.authority),
+        ("is", &login.person),
+    ] {
+        if !bytes.is_empty() {
+            let _ = write!(text, " {what} {}", bytes.escaped());
+        }
     }
     text
 }

@@ -5,6 +5,7 @@
 
 mod args;
 mod brief;
+mod control;
 mod doctor;
 mod events;
 mod grant;
@@ -15,6 +16,7 @@ mod play;
 mod replay;
 mod run;
 mod sessions;
+mod status;
 mod table;
 mod timeline;
 mod verify;
@@ -43,6 +45,8 @@ enum Command {
     Run(run::Args),
     /// Say what this kernel offers and what can't be seen
     Doctor(doctor::Args),
+    /// Say whether you are recorded, since when, under which grant, and how much time is left
+    Status(status::Args),
     /// List the sessions of a journal
     Sessions(sessions::Args),
     /// Print records in journal order
@@ -62,6 +66,7 @@ fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
     match command {
         Command::Run(args) => run::run(args, io),
         Command::Doctor(args) => doctor::run(args, io),
+        Command::Status(args) => status::run(args, io),
         Command::Sessions(args) => sessions::run(args, io),
         Command::Events(args) => events::run(args, io),
         Command::Timeline(args) => timeline::run(args, io),

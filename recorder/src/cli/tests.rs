@@ -144,6 +144,17 @@ fn every_kind_has_its_object() {
     f.control(Body::Jump(crate::model::Jump::default()));
     f.control(Body::Stop(crate::model::Stop::default()));
     f.control(Body::Storage(crate::model::StorageFault::default()));
+    f.control(Body::Login(Box::new(crate::model::Login {
+        account: "oncall".into(),
+        service: "sshd".into(),
+        remote: "192.0.2.7".into(),
+        auth: "publickey".into(),
+        key: "SHA256:47DEQpj8HBSa".into(),
+        audit_session: 3,
+        pid: 99,
+        person: "anna".into(),
+        ..crate::model::Login::default()
+    })));
     let out = events(&f, None, &Wanted::default(), Format::Ndjson).out;
     assert_snapshot!(out);
     assert_snapshot!(events(&f, None, &Wanted::default(), Format::Table).out);

@@ -139,6 +139,11 @@ pub fn journal_dir() -> PathBuf {
     load(None).map_or_else(|_| PathBuf::from(DEFAULT_JOURNAL), |c| c.journal_dir)
 }
 
+/// The control socket that the default configuration names, for whoever was given none.
+pub fn socket() -> PathBuf {
+    load(None).map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |c| c.socket)
+}
+
 fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let raw: schema::File = toml::from_str(text).map_err(|e| {
         let line = e.span().map_or(0, |s| text.get(..s.start).unwrap_or_default().matches('\n').count() + 1);

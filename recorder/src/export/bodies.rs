@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::json::{Shown, auid, put_bytes, put_list, put_opt, rfc3339};
 use crate::model::{
     Body, Boot, Caps, ClockPair, CoverageChange, Cred, Cut, Elevation, Enforcement, Exec, Exit, File, FileOp,
-    Grant, Heartbeat, Ids, Jump, LoginWitness, Loss, Overdue, SessionClosed, SessionEnd, SessionStart,
+    Grant, Heartbeat, Ids, Jump, Login, LoginWitness, Loss, Overdue, SessionClosed, SessionEnd, SessionStart,
     StorageFault, TaskId, Tty, Uncovered,
 };
 
@@ -46,6 +46,7 @@ pub(super) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Er
         Body::Overdue(b) => map.serialize_entry("overdue", &Obj(b)),
         Body::Enforcement(b) => map.serialize_entry("enforcement", &Obj(&**b)),
         Body::Grant(b) => map.serialize_entry("grant_change", &Obj(&**b)),
+        Body::Login(b) => map.serialize_entry("login", &Obj(&**b)),
         Body::Unknown { kind, bytes } => {
             map.serialize_entry("unknown", &Obj(&(kind.code(), bytes.as_slice())))
         }
@@ -137,6 +138,28 @@ impl Fields for Grant {
         put_bytes(map, "text", "text_b64", &self.text)?;
         put_bytes(map, "bytes", "bytes_b64", &self.bytes)?;
         put_bytes(map, "signature", "signature_b64", &self.signature)
+    }
+}
+
+impl Fields for Login {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        put_bytes(map, "account", "account_b64", &self.account)?;
+        put_bytes(map, "service", "service_b64", &self.service)?;
+        for (name, name_b64, bytes) in [
+            ("remote", "remote_b64", &self.remote),
+            ("tty", "tty_b64", &self.tty),
+            ("auth", "auth_b64", &self.auth),
+            ("key", "key_b64", &self.key),
+            ("certificate", "certificate_b64", &self.certificate),
+        ] {
+            put_opt(map, name, name_b64, Some(bytes).filter(|b| !b.is_empty()))?;
+        }
+        let certified = !self.certificate.is_empty() || !self.authority.is_empty();
+        map.serialize_entry("serial", &certified.then_some(self.serial))?;
+        put_opt(map, "authority", "authority_b64", Some(&self.authority).filter(|b| !b.is_empty()))?;
+        map.serialize_entry("audit_session", &auid(self.audit_session))?;
+        map.serialize_entry("pid", &self.pid)?;
+        put_opt(map, "person", "person_b64", Some(&self.person).filter(|b| !b.is_empty()))
     }
 }
 

@@ -191,6 +191,11 @@ impl Book {
         &self.host
     }
 
+    /// How many signed documents it holds.
+    pub fn documents(&self) -> usize {
+        self.kept.len()
+    }
+
     /// One request and what became of it.
     pub fn grant(&self, id: &Digest) -> Option<&Grant> {
         self.grants.get(id)

@@ -43,7 +43,7 @@ pub enum KeyError {
 }
 
 /// Ending of the type of every certificate.
-const CERTIFICATE: &str = "-cert-v01@openssh.com";
+pub(super) const CERTIFICATE: &str = "-cert-v01@openssh.com";
 /// What `ssh-key` can check.
 const KINDS: [&str; 7] = [
     "ssh-ed25519",
@@ -91,7 +91,7 @@ impl PublicKey {
 
     /// `SHA256:` and 43 characters of base64, as `ssh-keygen -l` prints it.
     pub fn fingerprint(&self) -> String {
-        format!("SHA256:{}", general_purpose::STANDARD_NO_PAD.encode(Sha256::digest(&self.blob)))
+        fingerprint(&self.blob)
     }
 
     pub(super) const fn inner(&self) -> &ssh_key::PublicKey {
@@ -118,6 +118,11 @@ impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PublicKey({} {})", self.kind, self.fingerprint())
     }
+}
+
+/// `SHA256:` and 43 characters of base64.
+pub(super) fn fingerprint(blob: &[u8]) -> String {
+    format!("SHA256:{}", general_purpose::STANDARD_NO_PAD.encode(Sha256::digest(blob)))
 }
 
 /// The type that a wire form begins with; it may be any text of printable ASCII.

@@ -3,6 +3,7 @@
 //! Pure: documents, clocks, time zones and lists of signers are arguments; nothing here reads a file or the time.
 
 mod allowed_signers;
+mod auth_info;
 mod book;
 mod clock;
 mod correlate;
@@ -26,6 +27,7 @@ mod work;
 pub use allowed_signers::{
     AllowedSigners, AllowedSignersError, LineFault, MAX_ALLOWED_SIGNERS, Refusal as SignerRefusal,
 };
+pub use auth_info::{AuthInfo, Certified, MAX_AUTH_INFO};
 pub use book::{Book, Refusal, Verdict, Verified};
 pub use clock::{Clock, Observed, Trust};
 pub use correlate::{Overdue, Stretch, coverage, coverage_now, next_change, overdue, timeline};

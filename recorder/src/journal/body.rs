@@ -201,6 +201,7 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
         Body::Overdue(x) => put_serde(out, x),
         Body::Enforcement(x) => put_serde(out, x),
         Body::Grant(x) => put_serde(out, x),
+        Body::Login(x) => put_serde(out, x),
         Body::Unknown { bytes, .. } => out.extend_from_slice(bytes),
     }
 }
@@ -240,6 +241,7 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::ENFORCEMENT => Body::Enforcement(get_serde(raw)?),
         Kind::COVERAGE => Body::Coverage(get_serde(raw)?),
         Kind::GRANT => Body::Grant(get_serde(raw)?),
+        Kind::LOGIN => Body::Login(get_serde(raw)?),
         kind => Body::Unknown { kind, bytes: raw.to_vec() },
     })
 }
@@ -304,6 +306,20 @@ pub(super) fn interned_len(body: &Body) -> usize {
             .map(Bytes::len)
             .iter()
             .sum(),
+        Body::Login(x) => [
+            &x.account,
+            &x.service,
+            &x.remote,
+            &x.tty,
+            &x.auth,
+            &x.key,
+            &x.certificate,
+            &x.authority,
+            &x.person,
+        ]
+        .map(Bytes::len)
+        .iter()
+        .sum(),
         Body::Unknown { bytes, .. } => bytes.len(),
         _ => 0,
     }

@@ -11,6 +11,7 @@ mod enforcement;
 mod event;
 mod grant;
 mod id;
+mod login;
 mod record;
 
 pub use bytes::Bytes;
@@ -24,6 +25,7 @@ pub use enforcement::{Enforcement, EnforcementAct};
 pub use event::{Caps, Cred, Cut, CutField, Exec, Exit, File, FileOp, Fork, Ids, Task, Tty, TtyOp};
 pub use grant::{Grant, GrantAct};
 pub use id::{BootId, BootNanos, Digest, LogId, Mark, RealNanos, SessionId, StreamNo, TaskId};
+pub use login::Login;
 pub use record::{Body, Flags, Kind, Record};
 
 mod session;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Boot, BootNanos, CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat,
-    Jump, Loss, Overdue, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task,
-    Tty, TtyOp,
+    Jump, Login, Loss, Overdue, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault,
+    Task, Tty, TtyOp,
 };
 
 macro_rules! kinds {
@@ -88,6 +88,8 @@ kinds! {
     STORAGE = 263, "storage";
     /// A grant's document came, or its state changed.
     GRANT = 264, "grant";
+    /// Somebody logged in.
+    LOGIN = 265, "login";
 }
 
 impl Kind {
@@ -125,6 +127,7 @@ impl Kind {
                 | Self::SESSION_CLOSED
                 | Self::STORAGE
                 | Self::GRANT
+                | Self::LOGIN
         )
     }
 }
@@ -225,6 +228,7 @@ pub enum Body {
     Overdue(Overdue),
     Enforcement(Box<Enforcement>),
     Grant(Box<Grant>),
+    Login(Box<Login>),
     /// A kind that this version doesn't know, as stored.
     Unknown {
         kind: Kind,
@@ -261,6 +265,7 @@ impl Body {
             Self::Overdue(_) => Kind::OVERDUE,
             Self::Enforcement(_) => Kind::ENFORCEMENT,
             Self::Grant(_) => Kind::GRANT,
+            Self::Login(_) => Kind::LOGIN,
             Self::Unknown { kind, .. } => *kind,
         }
     }

@@ -1,9 +1,12 @@
 //! The daemon: wires capture, tracking and journal together, and nothing more.
 //!
-//! Two threads beside the signal handler: one drains the kernel and tracks, one writes. Between them a bounded channel:
+//! Two threads beside the one that waits for signals and answers at the control socket: one drains the kernel and tracks,
+//! one writes. Between them a bounded channel:
 //! when the disk is slow the channel fills, then the rings, and what no longer fits is counted by the kernel side.
 
+mod board;
 mod boot;
+mod control;
 mod grants;
 mod herald;
 mod host;
@@ -21,7 +24,11 @@ use std::{
     time::Duration,
 };
 
-use self::grants::Desk;
+pub use self::control::SocketError;
+use self::{
+    control::Control,
+    grants::{Desk, Enforcer},
+};
 use crate::{
     capture::{Backend, BackendChoice, Capture, CaptureConfig, InputMode, LoadError},
     config::{BackendKey, Config, EnforcementKey, InputKey, ScopeKey},
@@ -42,6 +49,9 @@ pub enum ServiceError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] SocketError),
     /// Something of this host could not be read or started.
     #[error("{what}: {source}")]
     Host {
@@ -117,8 +127,10 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     // Before the journal is opened for writing: what it remembers is read as it lies there.
     let host = String::from_utf8_lossy(&boot::host_name()).into_owned();
     let marks = capture.marks().map_err(host_error("cannot read the marks of processes"))?;
-    let mut desk = Desk::open(config, &host, marks, boot, clock::pair())
+    let mut desk = Desk::open(config, &host, Enforcer::new(config, marks), boot, clock::pair())
         .map_err(|e| ServiceError::Grants(e.to_string()))?;
+    let marks = capture.marks().map_err(host_error("cannot read the kernel's marks"))?;
+    let (control, pump_end) = Control::open(config, marks, capture.backend(), &host, desk.is_some())?;
     let (mut journal, opened) =
         Writer::open(writer_config(config), RealDisk, OsEntropy, boot, clock::pair())?;
     let log = opened.log.to_string();
@@ -162,13 +174,21 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     };
     let pump = std::thread::Builder::new()
         .name("pump".into())
-        .spawn(move || pump::run(capture, seeded, desk, &to_writer, &pump_stop, settings))
+        .spawn(move || pump::run(capture, seeded, desk, &pump_end, &to_writer, &pump_stop, settings))
         .map_err(host_error("cannot start the pump"))?;
 
     observer.ready();
     notify::systemd("READY=1");
-    let signal = runtime.block_on(signals.wait(&writer_state));
+    let signal = runtime.block_on(async {
+        tokio::select! {
+            signal = signals.wait(&writer_state) => signal,
+            () = control.serve() => 0,
+        }
+    });
     notify::systemd("STOPPING=1");
+    // Whoever asks from here on is told at once that nobody answers, and does not wait for the draining.
+    drop(control);
+    runtime.shutdown_background();
     stop.raise(signal);
     let pumped = pump.join();
     let written = writer.join();

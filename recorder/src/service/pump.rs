@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{StopFlag, grants::Desk, herald::Herald, host::RunningHost, pulse::Pulse};
+use super::{StopFlag, control::PumpEnd, grants::Desk, herald::Herald, host::RunningHost, pulse::Pulse};
 use crate::{
     capture::{Capture, Seeded},
     model::Record,
@@ -47,6 +47,7 @@ pub(super) fn run(
     mut capture: Capture,
     seeded: Seeded,
     mut desk: Option<Desk>,
+    control: &PumpEnd,
     writer: &SyncSender<Batch>,
     stop: &StopFlag,
     settings: Settings,
@@ -65,6 +66,7 @@ pub(super) fn run(
         let last = stop.is_raised();
         let taken = capture.drain(&mut captured, last);
         let now = clock::pair();
+        let asked = control.carry_out(now.boot, desk.as_mut());
         let mut batch = Batch { control: std::mem::take(&mut first), ..Batch::default() };
         for item in captured.drain(..) {
             tracker.step(now.boot, item, &mut host, &mut batch.tracked);
@@ -99,6 +101,8 @@ pub(super) fn run(
         if let Some(herald) = &mut herald {
             herald.pass(&batch.tracked);
         }
+        batch.control.splice(0..0, asked);
+        control.publish(&batch.tracked, desk.as_mut());
         let hooks = capture.hooks().len();
         let beats = pulse.due(now, tracker.open_sessions(), capture.counts(), &settings.journal_dir, hooks);
         batch.control.extend(beats);

@@ -7,4 +7,5 @@ pub mod notify;
 pub mod perf;
 pub mod process;
 pub mod secret;
+pub mod socket;
 pub mod tracefs;

@@ -1,6 +1,6 @@
 //! What /proc says about processes, and about this host.
 
-use std::{fs, io, path::PathBuf};
+use std::{collections::HashMap, fs, io, path::PathBuf};
 
 use crate::model::{BootId, BootNanos, TaskId};
 
@@ -152,12 +152,22 @@ pub fn user_name(uid: u32) -> Option<Vec<u8>> {
 
 /// The id of a user in /etc/passwd.
 pub fn user_id(name: &str) -> Option<u32> {
-    let table = fs::read("/etc/passwd").ok()?;
-    table.split(|b| *b == b'\n').find_map(|line| {
+    users().get(name.as_bytes()).copied()
+}
+
+/// The users of /etc/passwd; of two lines with one name the first counts.
+pub fn users() -> HashMap<Vec<u8>, u32> {
+    let table = fs::read("/etc/passwd").unwrap_or_default();
+    let mut users = HashMap::new();
+    for line in table.split(|b| *b == b'\n') {
         let mut fields = line.split(|b| *b == b':');
-        (fields.next()? == name.as_bytes()).then_some(())?;
-        std::str::from_utf8(fields.nth(1)?).ok()?.parse().ok()
-    })
+        if let (Some(name), Some(id)) = (fields.next(), fields.nth(1))
+            && let Some(id) = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok())
+        {
+            users.entry(name.to_vec()).or_insert(id);
+        }
+    }
+    users
 }
 
 /// This boot's id.
@@ -193,5 +203,11 @@ mod tests {
         assert_eq!(me.id.pid, std::process::id());
         assert!(is_alive(me.id));
         assert!(pids().unwrap().contains(&me.id.pid));
+    }
+
+    #[test]
+    fn users_have_names_and_ids() {
+        assert_eq!((user_id("root"), user_name(0).as_deref()), (Some(0), Some(b"root".as_slice())));
+        assert_eq!((user_id(""), user_id("ro")), (None, None));
     }
 }

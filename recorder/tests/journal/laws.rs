@@ -59,6 +59,26 @@ fn body() -> impl Strategy<Value = Body> {
             count,
             reason: LossReason::RingFull
         })),
+        (proptest::collection::vec(bytes(), 9), any::<u64>(), any::<[u32; 2]>()).prop_map(
+            |(words, serial, [audit_session, pid])| {
+                let mut words = words.into_iter();
+                let mut next = || words.next().unwrap_or_default();
+                Body::Login(Box::new(Login {
+                    account: next(),
+                    service: next(),
+                    remote: next(),
+                    tty: next(),
+                    auth: next(),
+                    key: next(),
+                    certificate: next(),
+                    serial,
+                    authority: next(),
+                    audit_session,
+                    pid,
+                    person: next(),
+                }))
+            }
+        ),
         (1000u16.., bytes())
             .prop_map(|(kind, b)| Body::Unknown { kind: Kind::new(kind), bytes: b.as_slice().to_vec() }),
     ]

@@ -1,8 +1,9 @@
 //! `recorder grant`: documents that people sign with their SSH keys, and what signatures are worth (docs/grants.md).
 //!
-//! Nothing here talks to a running recorder: making, reading and checking documents needs no privilege. `list` and
+//! Making, reading and checking documents needs no privilege and no running recorder; only `add` talks to one. `list` and
 //! `show ID` read a journal.
 
+mod add;
 mod answer;
 mod ask;
 mod check;
@@ -34,6 +35,8 @@ pub(super) enum Command {
     BreakGlass(wish::BreakGlassArgs),
     /// Tie your work to an incident without asking for anything
     Note(note::Args),
+    /// Hand signed documents to the running recorder
+    Add(add::Args),
     /// List the grants of a journal
     List(list::Args),
     /// Print one document, its signature and its signer; or one grant of a journal with its whole story
@@ -51,6 +54,7 @@ pub(super) fn run(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
         Command::Extend(args) => answer::extend(args, io),
         Command::BreakGlass(args) => wish::break_glass(args, io),
         Command::Note(args) => note::run(args, io),
+        Command::Add(args) => add::run(args, io),
         Command::List(args) => list::run(args, io),
         Command::Show(args) => show::run(args, io),
         Command::Check(args) => check::run(args, io),

@@ -1,14 +1,18 @@
 //! Takes documents in, keeps the book, and turns what changes into records.
 
+mod counter;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use jiff::tz::TimeZone;
 use sha2::{Digest as _, Sha256};
 
+pub(in crate::service) use self::counter::Added;
 use super::{
     enforce::Enforcer,
     intake::{Intake, Pair},
@@ -16,7 +20,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    capture::{GateKey, GateWindow, Marks},
+    capture::{GateKey, GateWindow},
     config::Config,
     grant::{
         AllowedSigners, Book, Clock, Document, NAMESPACE, Policy, State, Statement, Verdict, Verified,
@@ -66,6 +70,11 @@ pub(in crate::service) struct Desk {
     looked: Option<BootNanos>,
     /// The wall clock was said to be elsewhere.
     apart: bool,
+    /// Something came over the socket by which open sessions are to be judged.
+    judge_again: bool,
+    /// The book as it was published last, and whether it or the logins are others by now.
+    published: Option<Arc<Book>>,
+    unpublished: bool,
 }
 
 /// What a round came to.
@@ -84,7 +93,7 @@ impl Desk {
     pub(in crate::service) fn open(
         settings: &Config,
         host: &str,
-        marks: Marks,
+        enforcer: Option<Enforcer>,
         boot: BootId,
         now: ClockPair,
     ) -> Result<Option<Self>, VerifyError> {
@@ -103,10 +112,14 @@ impl Desk {
             clock: Clock::new(anchor(&memory, now)),
             states: BTreeMap::new(),
             watch: Watch::default(),
-            enforcer: Enforcer::new(settings, marks),
+            enforcer,
             looked: None,
             apart: false,
+            judge_again: false,
+            published: None,
+            unpublished: true,
         };
+        memory.logins.into_iter().for_each(|login| desk.watch.logins.take(login));
         for kept in memory.documents {
             desk.intake.known(kept.bytes.as_slice(), kept.signature.as_slice());
             // It was good when it was received, and the journal says so; who may sign today is another question.
@@ -141,7 +154,7 @@ impl Desk {
             self.changed_states(now, &mut round.control);
         }
         round.tracked = self.watch.pass(tracked, &self.book, &self.clock);
-        if due {
+        if std::mem::take(&mut self.judge_again) || due {
             round.tracked.extend(self.watch.again(now, &self.book, &self.clock));
         }
         self.enforce(now, due, &mut round);
@@ -159,7 +172,7 @@ impl Desk {
             round.tracked.extend(enforcer.round(&self.watch, &self.book, &self.clock, now));
         }
         if due {
-            round.gates = enforcer.gates(&self.book, &self.clock, now);
+            round.gates = enforcer.gates(&self.book, &self.watch.logins, &self.clock, now);
         }
     }
 
@@ -193,6 +206,7 @@ impl Desk {
             let fault = read.as_ref().err().cloned();
             // A policy that can't be read allows nothing.
             self.book.set_policy(read.unwrap_or_default());
+            self.book_changed();
             out.push(control(now, listed(&self.policy, fault, self.clock.real(now))));
         }
     }
@@ -211,6 +225,7 @@ impl Desk {
         match self.check(pair, received, &mut record) {
             Ok(verified) => {
                 record.act = GrantAct::Received;
+                self.book_changed();
                 if let Verdict::Refused(why) = self.book.insert(verified) {
                     // Kept all the same: by another policy it may count, and it belongs to the story.
                     record.text = Bytes::from(why.to_string().as_str());

@@ -13,7 +13,10 @@ use std::{
 
 use rustix::process::{Signal, pidfd_send_signal};
 
-use super::watch::Watch;
+use super::{
+    logins::{Logins, person_of},
+    watch::Watch,
+};
 use crate::{
     capture::{GateKey, GateLimit, GateWindow, Marks},
     config::{Config, EnforcementKey},
@@ -36,7 +39,7 @@ const EMPTY: usize = 2;
 
 /// The arm of the grants desk.
 #[derive(Debug)]
-pub(super) struct Enforcer {
+pub(in crate::service) struct Enforcer {
     rules: Rules,
     exempt: HashSet<String>,
     marks: Marks,
@@ -45,7 +48,7 @@ pub(super) struct Enforcer {
 
 impl Enforcer {
     /// `None` if nothing is to follow from coverage.
-    pub(super) fn new(config: &Config, marks: Marks) -> Option<Self> {
+    pub(in crate::service) fn new(config: &Config, marks: Marks) -> Option<Self> {
         let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
         let mode = config.grants.enforcement;
         (mode != EnforcementKey::Observe).then(|| Self {
@@ -65,22 +68,36 @@ impl Enforcer {
     pub(super) fn gates(
         &self,
         book: &Book,
+        logins: &Logins,
         clock: &Clock,
         now: BootNanos,
     ) -> Option<HashMap<GateKey, GateWindow>> {
         if !self.rules.enforce {
             return None;
         }
-        let mut gates: HashMap<GateKey, GateWindow> = HashMap::new();
-        for account in book.policy().accounts() {
-            let person = book.policy().person_of(account, None, None);
-            if let (Some(person), Some(uid)) = (person, process::user_id(account)) {
-                gates.insert(GateKey::Account(uid), window(book, clock, person, now));
+        let (policy, users) = (book.policy(), process::users());
+        let mut windows: HashMap<&str, GateWindow> = HashMap::new();
+        let mut window_of = |person| {
+            windows.entry(person).or_insert_with(|| window(book, clock, person, now, &users)).clone()
+        };
+        let mut gates = HashMap::new();
+        for account in policy.accounts() {
+            let person = policy.person_of(account, None, None);
+            if let (Some(person), Some(uid)) = (person, users.get(account.as_bytes())) {
+                gates.insert(GateKey::Account(*uid), window_of(person));
             }
         }
         let ever = GateWindow { all: Some(BootNanos::new(u64::MAX)), ..GateWindow::default() };
-        for uid in self.exempt.iter().filter_map(|account| process::user_id(account)) {
-            gates.insert(GateKey::Account(uid), ever.clone());
+        for uid in self.exempt.iter().filter_map(|account| users.get(account.as_bytes())) {
+            gates.insert(GateKey::Account(*uid), ever.clone());
+        }
+        // Who came by a known key is that key's, whatever the account says: also nobody, on an account that is somebody's.
+        for (session, login) in logins.all() {
+            let account = login.account.as_utf8().unwrap_or_default();
+            if !self.exempt.contains(account) {
+                let person = person_of(policy, account, login);
+                gates.insert(GateKey::Login(session), person.map(&mut window_of).unwrap_or_default());
+            }
         }
         Some(gates)
     }
@@ -205,7 +222,13 @@ impl Enforcer {
 }
 
 /// What a person may now, as far as the kernel can tell it apart: users, and programs without their arguments.
-fn window(book: &Book, clock: &Clock, person: &str, now: BootNanos) -> GateWindow {
+fn window(
+    book: &Book,
+    clock: &Clock,
+    person: &str,
+    now: BootNanos,
+    users: &HashMap<Vec<u8>, u32>,
+) -> GateWindow {
     let mut window = GateWindow::default();
     for (privilege, until) in allowed_now(book, person, clock.real(now)) {
         let until = clock.boot(until);
@@ -215,8 +238,8 @@ fn window(book: &Book, clock: &Clock, person: &str, now: BootNanos) -> GateWindo
         };
         match (privilege, privilege.programs()) {
             (Privilege::User(name), _) if !privilege.is_root() => {
-                if let Some(uid) = process::user_id(name).filter(|uid| *uid != 0) {
-                    some(GateLimit::User(uid));
+                if let Some(uid) = users.get(name.as_bytes()).filter(|uid| **uid != 0) {
+                    some(GateLimit::User(*uid));
                 }
             }
             (_, Some(paths)) => {

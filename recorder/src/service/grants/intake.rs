@@ -31,6 +31,13 @@ pub(super) struct Pair {
     path: PathBuf,
 }
 
+impl Pair {
+    /// A pair that lies in no directory.
+    pub(super) fn handed_in(document: Vec<u8>, signature: Vec<u8>) -> Self {
+        Self { document, signature, path: PathBuf::new() }
+    }
+}
+
 /// What tells a file from the same file a moment ago: inode, length, time of change.
 type Stamp = (u64, u64, i64, i64);
 

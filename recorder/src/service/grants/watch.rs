@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::Logins;
 use crate::{
     grant::{self, Book, Clock, Follow, Standing, Wanted, Work},
     model::{
@@ -34,6 +35,8 @@ pub(super) struct Watch {
     sessions: HashMap<Mark, Session>,
     users: HashMap<u32, Option<String>>,
     refused: Vec<(String, Enforcement)>,
+    /// Who came by which key.
+    pub(super) logins: Logins,
 }
 
 impl Watch {
@@ -98,7 +101,7 @@ impl Watch {
     fn take(&mut self, mark: Mark, record: &Record, book: &Book, clock: &Clock) -> Vec<Tracked> {
         let at = record.boot_ns;
         if let Body::SessionStart(start) = &record.body {
-            self.sessions.insert(mark, begin(start, at, book));
+            self.sessions.insert(mark, begin(start, at, book, &self.logins));
         }
         if let Body::SessionStart(_) | Body::Exec(_) | Body::Cred(_) = &record.body {
             self.learn(record);
@@ -189,9 +192,9 @@ fn matters(record: &Record) -> bool {
     )
 }
 
-fn begin(start: &SessionStart, at: BootNanos, book: &Book) -> Session {
+fn begin(start: &SessionStart, at: BootNanos, book: &Book, logins: &Logins) -> Session {
     let account = start.login.user.as_utf8().unwrap_or_default();
-    let person = book.policy().person_of(account, None, None).map(str::to_owned);
+    let person = logins.person(book.policy(), account, start.login.audit_session).map(str::to_owned);
     Session {
         follow: Follow::new(Work::new(person, at)),
         account: account.to_owned(),

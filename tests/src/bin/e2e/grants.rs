@@ -22,7 +22,7 @@ use crate::{
 
 /// People with keys, the lists that decide, and the directory that documents are put into.
 pub(crate) struct Office {
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
     grants: PathBuf,
 }
 
@@ -98,7 +98,7 @@ impl Office {
     }
 }
 
-fn signature(document: &Path) -> PathBuf {
+pub(crate) fn signature(document: &Path) -> PathBuf {
     document.with_extension("toml.sig")
 }
 
@@ -270,7 +270,7 @@ fn far_away() -> String {
 }
 
 /// Waits until the newest word about the session's coverage is this.
-fn coverage(stage: &Stage, state: &str, reason: Option<&str>) -> Result<()> {
+pub(crate) fn coverage(stage: &Stage, state: &str, reason: Option<&str>) -> Result<()> {
     proc::until(&format!("the session is {state} ({reason:?})"), stage.limit(20), || {
         let events = Events::load(&stage.site).ok()?;
         let last = events.of_kind("coverage").last()?;

@@ -14,6 +14,7 @@ mod loads;
 mod logins;
 mod secrets;
 mod stage;
+mod status;
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
@@ -128,6 +129,8 @@ const SCENARIOS: &[Scenario] = &[
     e2e("every-reason-has-its-name", Place::Sshd, grants::every_reason_has_its_name),
     e2e("elevation-is-refused", Place::Any, enforce::elevation_is_refused),
     e2e("grants-are-enforced", Place::Sshd, enforce::grants_are_enforced),
+    e2e("status-and-add", Place::Sshd, status::status_and_add),
+    e2e("shared-account-by-key", Place::Sshd, status::shared_account_by_key),
     e2e("resize-is-recorded", Place::Any, loads::resize_is_recorded),
     e2e("damaged-journals", Place::Any, damage::damaged_journals),
     e2e("kill-9-under-load", Place::Any, hostile::kill_9_under_load),

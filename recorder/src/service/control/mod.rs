@@ -1,0 +1,98 @@
+//! The control socket: what people, PAM and sudo may ask of the running recorder. docs/control.md is the law.
+//!
+//! It runs on the service's own thread. What only has to be known is answered from the [board](super::board); what changes
+//! something becomes an [`Order`] for the pump.
+
+mod answer;
+mod limits;
+mod may;
+mod orders;
+mod question;
+mod serve;
+mod socket;
+mod status;
+
+use std::{
+    io,
+    sync::{Arc, mpsc},
+};
+
+pub(super) use self::orders::PumpEnd;
+pub use self::socket::SocketError;
+use self::{answer::Clerk, limits::Rates, may::Rules, orders::ORDERS, socket::Socket};
+use super::board;
+use crate::{
+    capture::Marks,
+    config::{Config, InputKey, ScopeKey},
+    model::Mark,
+    sys::clock,
+};
+
+/// The session of a process, by the kernel's word.
+type MarkOf = Box<dyn Fn(u32) -> io::Result<Option<Mark>> + Send + Sync>;
+
+/// What this recorder is and sees: the same for its whole life.
+#[derive(Clone, Debug)]
+struct Facts {
+    since: crate::model::RealNanos,
+    backend: &'static str,
+    blind: &'static [&'static str],
+    tty_input: InputKey,
+    scope: ScopeKey,
+    /// Grants are watched: the board will have a ledger.
+    watched: bool,
+}
+
+/// The socket and who answers at it.
+pub(super) struct Control {
+    socket: Socket,
+    clerk: Arc<Clerk>,
+}
+
+impl Control {
+    /// Takes the socket's place. Questions wait in its queue until [`Self::serve`] is awaited.
+    pub(super) fn open(
+        config: &Config,
+        marks: Marks,
+        backend: crate::capture::Backend,
+        host: &str,
+        watched: bool,
+    ) -> Result<(Self, PumpEnd), SocketError> {
+        let socket = Socket::bind(&config.socket)?;
+        socket.mark_fail_closed(config.grants.fail_closed)?;
+        let (publisher, board) = board::board();
+        let (to_pump, from_control) = mpsc::sync_channel(ORDERS);
+        let clerk = Clerk {
+            facts: Facts {
+                since: clock::pair().real,
+                backend: backend.name(),
+                blind: backend.blind(),
+                tty_input: config.tty_input,
+                scope: config.scope,
+                watched,
+            },
+            rules: Rules {
+                enforcement: config.grants.enforcement,
+                exempt: config.grants.exempt.clone(),
+                host: host.to_owned(),
+            },
+            mark_of: Box::new(move |pid| marks.session_of(pid)),
+            board,
+            orders: to_pump,
+            rates: Rates::default(),
+        };
+        Ok((Self { socket, clerk: Arc::new(clerk) }, PumpEnd::new(from_control, publisher)))
+    }
+
+    /// Answers for ever. A socket that fails is told and given up: recording goes on.
+    pub(super) async fn serve(&self) {
+        match self.socket.listener() {
+            Ok(listener) => serve::run(listener, &self.clerk).await,
+            Err(error) => tracing::error!(%error, "the control socket can't be served"),
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;
