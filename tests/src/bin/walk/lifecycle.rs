@@ -13,11 +13,12 @@ pub(crate) fn service_lifecycle(walk: &Walk) -> Result<()> {
     walk.step("restarted");
     let pid = walk.machine.ok("root", "systemctl show recorder -P MainPID")?;
     walk.machine.ok("root", &format!("kill -KILL {pid}"))?;
-    let line = "systemctl show recorder -P ActiveState; systemctl show recorder -P MainPID";
+    // In this order: a new process first, and then active can't be what the old one was.
+    let line = "systemctl show recorder -P MainPID; systemctl show recorder -P ActiveState";
     walk.machine.until("systemd started it again", line, |out| {
         let told = String::from_utf8_lossy(&out.stdout);
-        let lines: Vec<_> = told.lines().collect();
-        (lines.contains(&"active") && !lines.contains(&pid.trim())).then_some(())
+        let (new, state) = told.trim().split_once('\n')?;
+        (new != "0" && new != pid.trim() && state == "active").then_some(())
     })?;
     walk.step("killed, and started again by systemd");
     service.systemctl("stop")?;
