@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{janitor::Janitor, proc, recorder::Site};
+use crate::{janitor::Janitor, proc};
 
 /// What host.sh prints when sshd answers.
 const UP: &str = "machine: up";
@@ -165,16 +165,6 @@ impl Machine {
     pub fn get(&self, from: &str, to: &Path) -> Result<()> {
         let mut command = self.copier();
         copied(command.arg("-r").arg(format!("root@127.0.0.1:{from}")).arg(to))
-    }
-
-    /// The journal of this machine, copied beside us, for the recorder's readers here.
-    pub fn take_journal(&self, recorder: &Path, to: &Path) -> Result<Site> {
-        self.get(super::service::JOURNAL, to)?;
-        Ok(Site {
-            binary: recorder.to_path_buf(),
-            config: PathBuf::from("/dev/null"),
-            journal: to.to_path_buf(),
-        })
     }
 
     /// One connection for all that root does: a login a step would take seconds each.

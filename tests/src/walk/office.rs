@@ -72,6 +72,11 @@ impl Office {
         self.dir.join("allowed_signers")
     }
 
+    /// The recorder that runs here.
+    pub fn recorder(&self) -> &Path {
+        &self.recorder
+    }
+
     /// The policy.
     pub fn policy(&self) -> PathBuf {
         self.dir.join("policy.toml")

@@ -1,6 +1,11 @@
 //! The recorder as the machine's systemd service, as its package would install it.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -9,7 +14,7 @@ use super::{
     machine::Machine,
     office::{Document, Office},
 };
-use crate::journal::{Events, text};
+use crate::{journal::text, proc, recorder::Site};
 
 /// Where the unit of recorder/dist lets it write.
 pub const JOURNAL: &str = "/var/lib/recorder/journal";
@@ -18,6 +23,10 @@ const GRANTS: &str = "/etc/recorder/grants.d";
 /// The service of a machine.
 pub struct Service<'m> {
     machine: &'m Machine,
+    /// The recorder that reads here.
+    recorder: PathBuf,
+    /// Where copies of the journal go.
+    dir: PathBuf,
 }
 
 impl<'m> Service<'m> {
@@ -45,7 +54,7 @@ impl<'m> Service<'m> {
             ),
         )?;
         machine.put(&[&config, &office.policy(), &office.signers()], "/etc/recorder/")?;
-        let service = Self { machine };
+        let service = Self { machine, recorder: office.recorder().to_path_buf(), dir: dir.to_path_buf() };
         service.systemctl("start")?;
         Ok(service)
     }
@@ -90,17 +99,35 @@ impl<'m> Service<'m> {
         self.machine.ok("root", &format!("rm {GRANTS}/*.toml {GRANTS}/*.sig")).map(drop)
     }
 
-    /// Waits until `recorder grant list` on the machine says so about a grant.
+    /// Waits until `recorder grant list` says so about a grant.
     pub fn until_grant(&self, id: &str, state: &str) -> Result<()> {
-        self.machine.until(&format!("grant {id} is {state}"), "recorder grant list --format json", |out| {
+        proc::until(&format!("grant {id} is {state}"), self.machine.limit(20), || {
+            let out = self.so_far().ok()?.read(&["grant", "list", "--format", "json"]).ok()?;
             let grants: Vec<Value> = serde_json::from_slice(&out.stdout).ok()?;
             grants.iter().any(|g| text(g, &["id"]) == id && text(g, &["state"]) == state).then_some(())
         })
     }
 
-    /// The records of these kinds so far, as the machine's own root reads them.
-    pub fn events(&self, kinds: &str) -> Result<Events> {
-        let out = self.machine.run("root", &format!("recorder events --format ndjson --kind {kinds}"))?;
-        Events::parse(&out.stdout).context("recorder events on the machine")
+    /// A copy of the journal while it is written, to be read here: verifying all of it takes seconds on an emulated machine.
+    pub fn so_far(&self) -> Result<Site> {
+        let (parent, name) = JOURNAL.rsplit_once('/').context("no directory")?;
+        // Exit 1: a file grew meanwhile.
+        let tar = self.machine.run("root", &format!("tar -cS -C {parent} {name} || test $? = 1"))?;
+        ensure!(
+            tar.status.success(),
+            "the journal can't be copied: {}",
+            String::from_utf8_lossy(&tar.stderr)
+        );
+        let journal = self.dir.join(name);
+        let _ = fs::remove_dir_all(&journal);
+        let mut unpack = Command::new("tar")
+            .args(["-x", "-C"])
+            .arg(&self.dir)
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("tar")?;
+        unpack.stdin.take().context("no pipe")?.write_all(&tar.stdout)?;
+        ensure!(unpack.wait()?.success(), "tar could not unpack the journal");
+        Ok(Site { binary: self.recorder.clone(), config: PathBuf::from("/dev/null"), journal })
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn service_lifecycle(walk: &Walk) -> Result<()> {
     })?;
     walk.step("killed, and started again by systemd");
     service.systemctl("stop")?;
-    let site = walk.machine.take_journal(walk.recorder, &walk.dir.join("journal"))?;
+    let site = walk.take_journal()?;
     walk.step("stopped, and its journal is here");
 
     let (code, verdict) = site.verify()?;

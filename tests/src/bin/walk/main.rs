@@ -18,10 +18,11 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use recorder_tests::{
     account::random_word,
+    recorder::Site,
     walk::{
         machine::{self, Machine, Unavailable},
         office::Office,
-        service::Service,
+        service::{self, Service},
     },
 };
 
@@ -69,7 +70,7 @@ pub(crate) struct Walk<'m> {
     /// The walk's own directory here.
     pub(crate) dir: PathBuf,
     /// The recorder that runs here.
-    pub(crate) recorder: &'m Path,
+    recorder: &'m Path,
     backend: &'m str,
     mark: String,
     began: Instant,
@@ -94,6 +95,13 @@ impl<'m> Walk<'m> {
     /// The recorder as a service with an empty journal; `grants` are more lines for its `[grants]`.
     pub(crate) fn service(&self, grants: &str) -> Result<Service<'m>> {
         Service::install(self.machine, &self.office, &self.dir, self.backend, grants)
+    }
+
+    /// The journal as the investigator gets it, copied by scp from a recorder that has stopped.
+    pub(crate) fn take_journal(&self) -> Result<Site> {
+        let journal = self.dir.join("taken");
+        self.machine.get(service::JOURNAL, &journal)?;
+        Ok(Site { binary: self.recorder.to_path_buf(), config: PathBuf::from("/dev/null"), journal })
     }
 
     /// An argument that occurs nowhere else.
