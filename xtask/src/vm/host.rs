@@ -83,7 +83,7 @@ pub(super) fn files(binaries: &Binaries) -> Result<PathBuf> {
 
 fn for_a_person(kernel: &str, files: &Path, port: u16) -> Result<ExitCode> {
     let root = sh::output(&mut script("host-root.sh"))?;
-    println!("vm: kernel {kernel}; people: root, oncall1, oncall2; wait for \"machine: up\", then");
+    println!("vm: kernel {kernel}; people: root, oncall1, oncall2; when it is up,");
     println!(
         "    ssh -F none -i {0}/keys/oncall1 -o UserKnownHostsFile={0}/known_hosts -o HostKeyAlias=recorder-machine -p {port} oncall1@127.0.0.1",
         root.trim()

@@ -60,6 +60,8 @@ struct Args {
 
 type Run = fn(&Walk) -> Result<()>;
 
+/// A new walk is a file beside this one and a line here; what it is made of is in `recorder_tests::walk`. One of enforcement
+/// starts with `walk.service("enforcement = \"enforce\"\ngrace = \"5s\"\n")`.
 const WALKS: &[(&str, Run)] =
     &[("service-lifecycle", lifecycle::service_lifecycle), ("grants-observed", observed::grants_observed)];
 
