@@ -10,3 +10,4 @@ pub mod proc;
 pub mod pty;
 pub mod recorder;
 pub mod truth;
+pub mod walk;

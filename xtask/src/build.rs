@@ -34,6 +34,7 @@ pub(crate) struct Binaries {
     pub(crate) recorder: PathBuf,
     pub(crate) e2e: PathBuf,
     pub(crate) workload: PathBuf,
+    pub(crate) walk: PathBuf,
 }
 
 impl Binaries {
@@ -42,6 +43,7 @@ impl Binaries {
             recorder: dir.join("recorder"),
             e2e: dir.join("recorder-e2e"),
             workload: dir.join("recorder-workload"),
+            walk: dir.join("recorder-walk"),
         }
     }
 }

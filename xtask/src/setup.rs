@@ -44,6 +44,13 @@ const VM: &[Need] = &[
     Need::program("busybox-static", &["busybox"]),
     Need::program("cpio", &["cpio"]),
     Need::program("dpkg", &["dpkg-deb"]),
+    // The systemd machine: its root, the stock kernels' modules, and who drives it.
+    Need::program("mmdebstrap", &["mmdebstrap"]),
+    Need::program("e2fsprogs", &["mkfs.ext4"]),
+    Need::program("kmod", &["depmod"]),
+    Need::program("xz-utils", &["xz"]),
+    Need::program("zstd", &["zstd"]),
+    Need::program("openssh-client", &["ssh", "ssh-keygen"]),
 ];
 
 /// What the machine shall be able to do.

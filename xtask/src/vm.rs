@@ -1,5 +1,6 @@
 //! `cargo xtask vm`: the suites on stock Debian kernels under emulation (docs/testing.md, VM recipe). The shell parts are tests/vm/.
 
+mod host;
 mod kernels;
 
 use std::{
@@ -39,6 +40,8 @@ enum Action {
     Matrix(Matrix),
     /// Run one suite on one kernel, or any command
     Run(Run),
+    /// The systemd machine: the walks on it, any command, or a machine to log in to
+    Host(host::Args),
 }
 
 #[derive(clap::Args)]
@@ -84,9 +87,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             let words: Vec<String> =
                 if run.command.is_empty() { suite("auto", "e2e", None) } else { run.command.clone() };
             let machine = Machine::prepare(&binaries)?;
-            let (code, _) = machine.boot(&kernel, &words, "")?;
+            let (code, _) = machine.run(&kernel, &Work::Suite(words), "")?;
             Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
         }
+        Action::Host(args) => host::run(args, &binaries),
     }
 }
 
@@ -99,7 +103,14 @@ pub(crate) fn matrix(binaries: &Binaries) -> Result<Totals> {
 struct Job {
     name: String,
     kernel: Kernel,
-    words: Vec<String>,
+    work: Work,
+}
+
+enum Work {
+    /// This command on a machine that has a kernel, busybox and the suites.
+    Suite(Vec<String>),
+    /// The walks on the systemd machine.
+    Walks,
 }
 
 fn run_matrix(args: &Matrix, binaries: &Binaries) -> Result<Totals> {
@@ -127,7 +138,7 @@ fn run_matrix(args: &Matrix, binaries: &Binaries) -> Result<Totals> {
                 // The lock ends with the condition, so machines run side by side.
                 let next = || queue.lock().ok().and_then(|mut queue| queue.next());
                 while let Some(job) = next() {
-                    let result = machine.boot(&job.kernel, &job.words, &format!("[{}] ", job.name));
+                    let result = machine.run(&job.kernel, &job.work, &format!("[{}] ", job.name));
                     if let Ok(mut results) = results.lock() {
                         results.push((job.name, result));
                     }
@@ -141,6 +152,7 @@ fn run_matrix(args: &Matrix, binaries: &Binaries) -> Result<Totals> {
                 totals.add(counted);
                 match code {
                     0 if counted.passed > 0 => Ending::Passed,
+                    0 if counted.skipped > 0 => Ending::Skipped(counted.line()),
                     0 => Ending::Failed("the machine ran no test".to_owned()),
                     code => Ending::Failed(format!("ended with {code}; {}", counted.line())),
                 }
@@ -157,25 +169,26 @@ fn run_matrix(args: &Matrix, binaries: &Binaries) -> Result<Totals> {
 }
 
 fn jobs_for(support: Support, kernel: &Kernel, only: Option<&str>) -> Vec<Job> {
-    let job = |name: &str, words: Vec<String>| Job {
-        name: format!("{} {name}", kernel.version),
-        kernel: kernel.clone(),
-        words,
-    };
+    let job =
+        |name: &str, work| Job { name: format!("{} {name}", kernel.version), kernel: kernel.clone(), work };
     match support {
-        Support::Full => ["trampoline", "tracepoint"]
-            .map(|backend| {
+        Support::Full => {
+            let mut jobs = Vec::from(["trampoline", "tracepoint"].map(|backend| {
                 let mut words = suite(backend, "e2e", only);
                 // Where the suites run natively they prove the whole counts for one backend at least; emulated, the one
                 // that only stock kernels have gets them, the other an eighth.
                 if backend == "tracepoint" {
                     words.extend(["--share".to_owned(), "8".to_owned()]);
                 }
-                job(backend, words)
-            })
-            .into_iter()
-            .collect(),
-        Support::Refused => vec![job("refusal", suite("auto", "refused", None))],
+                job(backend, Work::Suite(words))
+            }));
+            // `--only` names scenarios, and no walk is one.
+            if only.is_none() {
+                jobs.push(job("host", Work::Walks));
+            }
+            jobs
+        }
+        Support::Refused => vec![job("refusal", Work::Suite(suite("auto", "refused", None)))],
     }
 }
 
@@ -199,12 +212,14 @@ fn suite(backend: &str, suite: &str, only: Option<&str>) -> Vec<String> {
 
 /// The files that every machine gets.
 struct Machine {
+    binaries: Binaries,
     files: PathBuf,
+    host: PathBuf,
 }
 
 impl Machine {
     fn prepare(binaries: &Binaries) -> Result<Self> {
-        let files = sh::root().join("target/vm");
+        let files = sh::root().join("target/vm/kernel");
         fs::create_dir_all(&files)?;
         for path in [&binaries.recorder, &binaries.e2e, &binaries.workload] {
             let to = files.join(path.file_name().context("a binary without a name")?);
@@ -212,34 +227,45 @@ impl Machine {
             // Symbols would triple the memory that the initramfs takes.
             let _ = sh::succeeds(Command::new("strip").arg(&to));
         }
-        Ok(Self { files })
+        Ok(Self { binaries: binaries.clone(), files, host: host::files(binaries)? })
     }
 
-    /// Boots, shows every line behind `prefix`, gives the exit code and what the suite's closing line counted.
-    fn boot(&self, kernel: &Kernel, words: &[String], prefix: &str) -> Result<(i32, Totals)> {
-        let mut child = script("boot.sh")
-            .arg(&kernel.version)
-            .arg(&self.files)
-            .args(words)
-            .env("VM_TIMEOUT", std::env::var("VM_TIMEOUT").unwrap_or_else(|_| MACHINE_LIMIT.to_owned()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("tests/vm/boot.sh")?;
-        let mut counted = Totals::default();
-        let stdout = child.stdout.take().context("no pipe")?;
-        for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line);
-            let line = line.trim_end();
-            if let Some(totals) = Totals::parse(line) {
-                counted = totals;
+    /// Boots, shows every line behind `prefix`, gives the exit code and what the closing line counted.
+    fn run(&self, kernel: &Kernel, work: &Work, prefix: &str) -> Result<(i32, Totals)> {
+        let limit = std::env::var("VM_TIMEOUT").unwrap_or_else(|_| MACHINE_LIMIT.to_owned());
+        match work {
+            Work::Suite(words) => follow(
+                script("boot.sh").arg(&kernel.version).arg(&self.files).args(words).env("VM_TIMEOUT", limit),
+                prefix,
+            ),
+            Work::Walks => {
+                // The backend that only stock kernels have; the others' walks would tell the same story.
+                follow(
+                    &mut host::walk(&self.binaries, &self.host, &kernel.version, "trampoline", &[]),
+                    prefix,
+                )
             }
-            outcome::heard(prefix, line);
-            println!("{prefix}{line}");
         }
-        let status = child.wait()?;
-        Ok((status.code().unwrap_or(125), counted))
     }
+}
+
+/// Runs a suite, shows every line behind `prefix`, gives the exit code and what the closing line counted.
+fn follow(command: &mut Command, prefix: &str) -> Result<(i32, Totals)> {
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start the machine")?;
+    let mut counted = Totals::default();
+    let stdout = child.stdout.take().context("no pipe")?;
+    for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim_end();
+        if let Some(totals) = Totals::parse(line) {
+            counted = totals;
+        }
+        outcome::heard(prefix, line);
+        println!("{prefix}{line}");
+    }
+    let status = child.wait()?;
+    Ok((status.code().unwrap_or(125), counted))
 }
 
 fn script(name: &str) -> Command {
