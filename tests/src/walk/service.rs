@@ -128,6 +128,7 @@ impl<'m> Service<'m> {
             .context("tar")?;
         unpack.stdin.take().context("no pipe")?.write_all(&tar.stdout)?;
         ensure!(unpack.wait()?.success(), "tar could not unpack the journal");
-        Ok(Site { binary: self.recorder.clone(), config: PathBuf::from("/dev/null"), journal })
+        let nowhere = PathBuf::from("/dev/null");
+        Ok(Site { binary: self.recorder.clone(), config: nowhere.clone(), journal, socket: nowhere })
     }
 }
