@@ -103,7 +103,9 @@ impl<'m> Walk<'m> {
     pub(crate) fn take_journal(&self) -> Result<Site> {
         let journal = self.dir.join("taken");
         self.machine.get(service::JOURNAL, &journal)?;
-        Ok(Site { binary: self.recorder.to_path_buf(), config: PathBuf::from("/dev/null"), journal })
+        let nowhere = PathBuf::from("/dev/null");
+        let binary = self.recorder.to_path_buf();
+        Ok(Site { binary, config: nowhere.clone(), journal, socket: nowhere })
     }
 
     /// An argument that occurs nowhere else.
