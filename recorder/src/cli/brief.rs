@@ -83,6 +83,7 @@ pub(crate) fn enforcement(enforcement: &Enforcement) -> String {
         EnforcementAct::Killed => format!("process {pid} ended: {text} ({why})"),
         EnforcementAct::HungUp => format!("{count} processes told to end ({why})"),
         EnforcementAct::Told => format!("told: {text}"),
+        EnforcementAct::Denied => format!("denied before it began: {text} ({why})"),
         EnforcementAct::Relented => "a grant came in time".to_owned(),
         EnforcementAct::Unknown(code) => format!("act {code} ({why})"),
     }

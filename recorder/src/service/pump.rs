@@ -71,6 +71,11 @@ pub(super) fn run(
         for item in captured.drain(..) {
             tracker.step(now.boot, item, &mut host, &mut batch.tracked);
         }
+        for (mark, record) in asked.denials {
+            if tracker.is_open(mark) {
+                batch.tracked.push(Tracked::Event { mark, record });
+            }
+        }
         if reconciled.elapsed() >= RECONCILE && tracker.open_sessions() > 0 {
             reconciled = Instant::now();
             for (mark, task) in tracker.believed_alive() {
@@ -101,7 +106,7 @@ pub(super) fn run(
         if let Some(herald) = &mut herald {
             herald.pass(&batch.tracked);
         }
-        batch.control.splice(0..0, asked);
+        batch.control.splice(0..0, asked.records);
         control.publish(&batch.tracked, desk.as_mut());
         let hooks = capture.hooks().len();
         let beats = pulse.due(now, tracker.open_sessions(), capture.counts(), &settings.journal_dir, hooks);

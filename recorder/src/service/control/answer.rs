@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     grant::AuthInfo,
-    model::{Bytes, Login},
+    model::{Bytes, Coverage, Login},
     service::board::{Board, Snapshot},
     sys::clock,
 };
@@ -131,6 +131,9 @@ impl Clerk {
                 root_only(peer)?;
                 let snapshot = self.ready().await?;
                 let target = target.as_deref();
+                let wish = argv
+                    .as_ref()
+                    .map_or_else(|| format!("as {}", target.unwrap_or("root")), |argv| argv.join(" "));
                 let ask = Ask {
                     account: &account,
                     audit_session: audit_session.unwrap_or(u32::MAX),
@@ -140,7 +143,10 @@ impl Clerk {
                 let ledger = snapshot.ledger.as_deref();
                 Ok(match may::decide(&self.rules, ledger, &ask, clock::boot()) {
                     Decision::Allow(line) => decided("allow", line),
-                    Decision::Deny(line) => decided("deny", Some(line)),
+                    Decision::Deny(line, coverage) => {
+                        self.note_denial(peer, coverage, wish);
+                        decided("deny", Some(line))
+                    }
                 })
             }
         }
@@ -206,6 +212,16 @@ impl Clerk {
             "state": added.state,
         });
         Ok(Reply { word: if added.received { "allow" } else { "deny" }, lines: vec![line], fields })
+    }
+
+    /// Every decision is a record: of the session that sudo's own start has opened. Nobody waits for it.
+    fn note_denial(&self, peer: Peer, coverage: Coverage, wish: String) {
+        let pid = peer.pid.unwrap_or_default();
+        if let Ok(Some(mark)) = (self.mark_of)(pid)
+            && let Err(error) = self.order(Order::Denied { mark, pid, coverage, text: cut(&wish).to_owned() })
+        {
+            tracing::warn!(error, "a denial could not be recorded");
+        }
     }
 
     /// Answered from the board: a login does not wait for the pump, which reads the order before it judges what begins

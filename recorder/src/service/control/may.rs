@@ -35,7 +35,7 @@ pub(super) struct Ask<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     Allow(Option<String>),
-    Deny(String),
+    Deny(String, Coverage),
 }
 
 /// What a command line as a user needs. Without the program's whole path no pattern of commands can be said to match.
@@ -65,7 +65,7 @@ pub(super) fn decide(rules: &Rules, ledger: Option<&Ledger>, ask: &Ask<'_>, now:
     let Some(reason) = coverage.reason() else { return Decision::Allow(None) };
     let line = explain(rules, ask, person, reason);
     match rules.enforcement {
-        EnforcementKey::Enforce => Decision::Deny(line),
+        EnforcementKey::Enforce => Decision::Deny(line, coverage),
         _ => Decision::Allow(Some(line)),
     }
 }
@@ -173,7 +173,7 @@ mod tests {
 
     fn denied(ledger: &Ledger, ask: &Ask<'_>, at: u64) -> Option<String> {
         match decide(&rules(EnforcementKey::Enforce), Some(ledger), ask, BootNanos::new(at)) {
-            Decision::Deny(line) => Some(line),
+            Decision::Deny(line, _) => Some(line),
             Decision::Allow(None) => None,
             Decision::Allow(Some(line)) => panic!("enforcement allows silently: {line}"),
         }
@@ -259,7 +259,7 @@ mod tests {
         for key in [EnforcementKey::Warn, EnforcementKey::Enforce] {
             assert_eq!(by(key, Some(&book), &ask("rescue", "root", None)), Decision::Allow(None));
         }
-        assert!(matches!(by(EnforcementKey::Enforce, None, &shell), Decision::Deny(_)));
+        assert!(matches!(by(EnforcementKey::Enforce, None, &shell), Decision::Deny(..)));
     }
 
     #[test]

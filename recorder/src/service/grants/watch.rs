@@ -6,8 +6,8 @@ use super::Logins;
 use crate::{
     grant::{self, Book, Clock, Follow, Standing, Wanted, Work},
     model::{
-        Body, BootNanos, Bytes, Coverage, CoverageChange, Enforcement, Flags, Mark, Overdue, Record,
-        SessionStart, TaskId, Uncovered,
+        Body, BootNanos, Bytes, Coverage, CoverageChange, Enforcement, EnforcementAct, Flags, Mark, Overdue,
+        Record, SessionStart, TaskId, Uncovered,
     },
     session::Tracked,
     sys::process,
@@ -83,6 +83,9 @@ impl Watch {
     /// Fills in for which lack of coverage the kernel refused something: it knows windows, not reasons.
     fn explain(&mut self, mark: Mark, record: &mut Record, book: &Book, clock: &Clock) {
         let Body::Enforcement(done) = &mut record.body else { return };
+        if !matches!(done.act, EnforcementAct::Refused | EnforcementAct::Stopped) {
+            return;
+        }
         let Some(session) = self.sessions.get(&mark) else { return };
         let uid = record.task.as_ref().map_or(0, |task| task.euid);
         let user = self.users.get(&uid).cloned().flatten();
