@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use recorder::grant::{Document, KeyError, NAMESPACE, SignatureError, verify_signature};
+use recorder::grant::{Document, KeyError, NAMESPACE, SignatureError, certificate_id, verify_signature};
 use ssh::Desk;
 
 const KINDS: [(&str, &str, Option<u32>); 5] = [
@@ -108,7 +108,7 @@ fn h6_we_believe_what_ssh_keygen_signs_and_nothing_that_was_changed() {
 }
 
 #[test]
-fn other_namespaces_weak_keys_and_certificates_have_their_own_refusals() {
+fn other_namespaces_and_weak_keys_have_their_own_refusals_and_certificates_their_authority() {
     let desk = Desk::new();
     let key = desk.key("k", "ed25519", None);
     let other = ssh::sign(&key, "file", &[], b"x");
@@ -123,17 +123,25 @@ fn other_namespaces_weak_keys_and_certificates_have_their_own_refusals() {
     certify.args(["-q", "-I", "id", "-n", "alice", "-s"]).arg(authority).arg(desk.path("k.pub"));
     assert!(certify.status().unwrap().success());
     let signed = ssh::sign(&desk.path("k-cert.pub"), NAMESPACE, &[], b"x");
-    let refused = verify_signature(b"x", &signed).unwrap_err();
-    assert!(matches!(refused, SignatureError::CertificateSignature { .. }), "{refused}");
+    let good = verify_signature(b"x", &signed).unwrap();
+    assert_eq!(
+        (good.key.to_string(), good.certificate.unwrap().authority().to_string()),
+        (desk.public("k"), desk.public("ca"))
+    );
+    assert_eq!(certificate_id(&signed).as_deref(), Some("id"));
 
-    // It is made, with a warning, and told apart from a bad one.
+    // A line with the plain key is not for the certificate, one with its authority is.
     let args = ["note", "--signer", "alice", "--incident", "jira:OPS-1", "--key", "k-cert.pub"];
     let path = made(&desk, &args);
-    let shown = grant(&desk, &["show", path.to_str().unwrap()]);
-    assert_eq!(
-        (shown.status.code(), text(&shown.stdout).contains("UNCHECKED: signed with a certificate")),
-        (Some(1), true)
-    );
+    for (line, code, told) in [
+        (format!("alice {}\n", desk.public("k")), 1, "no line for this signer with this key"),
+        (format!("alice cert-authority {}\n", desk.public("ca")), 0, "id (alice) no. 0 by SHA256:"),
+    ] {
+        desk.put("allowed", line);
+        let shown = grant(&desk, &["show", "--allowed-signers", "allowed", path.to_str().unwrap()]);
+        let said = text(&shown.stdout);
+        assert_eq!((shown.status.code(), said.contains(told)), (Some(code), true), "{said}");
+    }
 }
 
 /// A real ssh-agent that ends with the test.

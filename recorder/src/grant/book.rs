@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Document, Grant, Note, Policy, Statement,
+    Document, Grant, Note, Policy, Signed, Statement,
     grade::{Said, grade},
 };
 use crate::model::{Digest, RealNanos};
@@ -23,8 +23,24 @@ pub struct Verified {
     pub principal: String,
     /// Fingerprint of the key, `SHA256:…`.
     pub key: String,
+    /// Key id of the certificate that it was used with.
+    pub certificate: Option<String>,
     /// Trusted time of receipt.
     pub received: RealNanos,
+}
+
+impl Verified {
+    /// A document with its good signature, which the list of signers allows the one whom it names.
+    pub fn new(document: Document, signed: &Signed, received: RealNanos) -> Self {
+        let certificate = signed.certificate.as_ref().map(|c| c.key_id().to_owned());
+        Self {
+            principal: document.signer.clone(),
+            document,
+            key: signed.key.fingerprint(),
+            certificate,
+            received,
+        }
+    }
 }
 
 /// Why a document is not followed.
@@ -85,6 +101,7 @@ type Name = (Digest, String, String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Kept {
     document: Arc<Document>,
+    certificate: Option<String>,
     received: RealNanos,
 }
 
@@ -118,7 +135,7 @@ impl Book {
     /// Takes a document, and tells what became of it so far. The same one again changes nothing, unless it turns out to
     /// have been received earlier.
     pub fn insert(&mut self, verified: Verified) -> Verdict {
-        let Verified { document, principal, key, received } = verified;
+        let Verified { document, principal, key, certificate, received } = verified;
         let id = document.id;
         let request = about(&document);
         let name = (id, principal, key);
@@ -126,7 +143,7 @@ impl Book {
             Some(kept) if kept.received <= received => return self.verdict(&id),
             Some(kept) => kept.received = received,
             None => {
-                self.kept.insert(name.clone(), Kept { document: Arc::new(document), received });
+                self.kept.insert(name.clone(), Kept { document: Arc::new(document), certificate, received });
             }
         }
         match request {
@@ -210,7 +227,7 @@ impl Book {
         let (_, principal, key) = name;
         Some(Said {
             document: Arc::clone(&kept.document),
-            person: self.policy.signer(principal, key).to_owned(),
+            person: self.policy.signer(principal, key, kept.certificate.as_deref()).to_owned(),
             key: key.clone(),
             received: kept.received,
             signer_agrees: kept.document.signer == *principal,

@@ -43,7 +43,7 @@ pub enum KeyError {
 }
 
 /// Ending of the type of every certificate.
-const CERTIFICATE: &str = "-cert-v01@openssh.com";
+pub(super) const CERTIFICATE: &str = "-cert-v01@openssh.com";
 /// What `ssh-key` can check.
 const KINDS: [&str; 7] = [
     "ssh-ed25519",

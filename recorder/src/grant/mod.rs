@@ -4,6 +4,7 @@
 
 mod allowed_signers;
 mod book;
+mod certificate;
 mod clock;
 mod correlate;
 mod document;
@@ -17,14 +18,17 @@ mod policy;
 mod principals;
 mod reader;
 mod render;
+mod signature;
 mod sshsig;
 mod validity;
 mod work;
 
 pub use allowed_signers::{
-    AllowedSigners, AllowedSignersError, LineFault, MAX_ALLOWED_SIGNERS, Refusal as SignerRefusal,
+    AllowedSigners, AllowedSignersError, CertificateRefusal, LineFault, MAX_ALLOWED_SIGNERS,
+    Refusal as SignerRefusal,
 };
 pub use book::{Book, Refusal, Verdict, Verified};
+pub use certificate::{Certificate, CertificateError, FOREVER};
 pub use clock::{Clock, Observed, Trust};
 pub use correlate::{Overdue, Stretch, coverage, coverage_now, next_change, overdue, timeline};
 pub use document::{
@@ -37,7 +41,7 @@ pub use key::{KeyError, PublicKey};
 pub use need::{CommandLine, Need, Wanted};
 pub use pattern::{Case, MAX_PATTERN, contains, listed, matches};
 pub use policy::{DEFAULT_MAX_WINDOW, Policy, PolicyError, Rule};
-pub use sshsig::{MAX_SIGNATURE, SignatureError, Signed, verify as verify_signature};
+pub use sshsig::{MAX_SIGNATURE, SignatureError, Signed, certificate_id, verify as verify_signature};
 pub use work::Work;
 
 #[cfg(test)]

@@ -87,3 +87,13 @@ fn fed(command: &mut Command, input: &[u8]) -> Output {
     let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }
+
+/// Has an authority certify a key; gives the line of `NAME-cert.pub`.
+pub(crate) fn certify(desk: &Desk, authority: &str, name: &str, options: &[&str]) -> String {
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-I", "id", "-s"]).arg(desk.path(authority)).args(options);
+    // Times without a zone are local.
+    command.env("TZ", "UTC").arg(desk.path(&format!("{name}.pub")));
+    assert!(command.status().unwrap().success(), "{options:?}");
+    fs::read_to_string(desk.path(&format!("{name}-cert.pub"))).unwrap()
+}

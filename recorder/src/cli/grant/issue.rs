@@ -10,7 +10,7 @@ use std::{
 
 use super::{Failure, Io};
 use crate::{
-    grant::{Document, Incident, NAMESPACE, Nonce, SignatureError, Statement, verify_signature},
+    grant::{Document, Incident, NAMESPACE, Nonce, Statement, verify_signature},
     model::RealNanos,
     sys::clock,
 };
@@ -106,10 +106,6 @@ pub(super) fn issue(maker: &Maker, statement: &Statement, io: &mut Io<'_>) -> Re
     let signature = sign(&maker.key, &bytes)?;
     let by = match verify_signature(&bytes, &signature) {
         Ok(signed) => format!("{} {}", signed.key.kind(), signed.key.fingerprint()),
-        Err(SignatureError::CertificateSignature { kind }) => {
-            io.warn("signed with a certificate: `recorder grant show` and `check` can't check this signature, ssh-keygen can");
-            kind
-        }
         Err(error) => return Err(Failure::Io(format!("{} can't sign grants: {error}", maker.key.display()))),
     };
     let digits = document.id.to_string();

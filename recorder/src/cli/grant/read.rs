@@ -35,7 +35,7 @@ pub(super) struct Checked {
 #[derive(Debug)]
 pub(super) enum Signature {
     /// Made over exactly these bytes.
-    Good(Signed),
+    Good(Box<Signed>),
     /// There is none.
     Missing,
     /// It proves nothing.
@@ -48,9 +48,6 @@ impl Checked {
         match (&self.signature, &self.allowed) {
             (Signature::Missing, _) => {
                 Some(format!("no signature: {} is not there", signature_path(&self.path).display()))
-            }
-            (Signature::Bad(error @ SignatureError::CertificateSignature { .. }), _) => {
-                Some(format!("unchecked signature: {error}"))
             }
             (Signature::Bad(error), _) => Some(format!("bad signature: {error}")),
             (Signature::Good(_), Some(Err(refusal))) => {
@@ -113,13 +110,14 @@ pub(super) fn check(path: &Path, signers: Option<&Signers>) -> Result<Checked, U
     let document = Document::parse(&bytes).map_err(Unreadable::Document)?;
     let beside = signature_path(path);
     let signature = match open(&beside, MAX_SIGNATURE) {
-        Ok(armored) => verify_signature(&bytes, &armored).map_or_else(Signature::Bad, Signature::Good),
+        Ok(armored) => verify_signature(&bytes, &armored)
+            .map_or_else(Signature::Bad, |signed| Signature::Good(Box::new(signed))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Signature::Missing,
         Err(error) => return Err(Unreadable::Io(cannot_read(&beside, &error))),
     };
     let allowed = match (&signature, signers) {
         (Signature::Good(signed), Some(signers)) => {
-            Some(signers.list.allows(&document.signer, &signed.key, NAMESPACE, signers.at))
+            Some(signers.list.allows(&document.signer, signed, NAMESPACE, signers.at))
         }
         _ => None,
     };

@@ -67,6 +67,6 @@ fn check(grant: &Grant, signers: &AllowedSigners) -> Result<(), String> {
     }
     let signed =
         verify_signature(grant.bytes.as_slice(), grant.signature.as_slice()).map_err(|e| e.to_string())?;
-    signers.allows(&document.signer, &signed.key, NAMESPACE, grant.received).map_err(|e| e.to_string())?;
+    signers.allows(&document.signer, &signed, NAMESPACE, grant.received).map_err(|e| e.to_string())?;
     Ok(())
 }

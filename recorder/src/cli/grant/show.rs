@@ -15,7 +15,7 @@ use crate::{
     cli::args::{Format, FormatArgs, JournalArgs},
     cli::table,
     export::{json::rfc3339, write_line, write_pretty},
-    grant::{Incident, Request, SignatureError, Statement},
+    grant::{Certificate, FOREVER, Incident, Request, Statement},
     model::{Bytes, RealNanos},
 };
 
@@ -109,12 +109,14 @@ fn signature_lines(checked: &Checked, signers: Option<&Signers>) -> Vec<(&'stati
         match &checked.signature {
             Signature::Good(signed) => format!("good, {} {}", signed.key.kind(), signed.key.fingerprint()),
             Signature::Missing => "MISSING".to_owned(),
-            Signature::Bad(error @ SignatureError::CertificateSignature { .. }) => {
-                format!("UNCHECKED: {}", safe(&error.to_string()))
-            }
             Signature::Bad(error) => format!("BAD: {}", safe(&error.to_string())),
         },
     )];
+    if let Signature::Good(signed) = &checked.signature
+        && let Some(by) = &signed.certificate
+    {
+        lines.push(("certificate", certificate_line(by)));
+    }
     let asked = signers.map(|s| format!("{} at {}", safe(&s.path.display().to_string()), time(s.at)));
     lines.push((
         "signer key",
@@ -126,6 +128,13 @@ fn signature_lines(checked: &Checked, signers: Option<&Signers>) -> Vec<(&'stati
         },
     ));
     lines
+}
+
+/// What an authority says about a key, in one line.
+pub(super) fn certificate_line(certificate: &Certificate) -> String {
+    let principals = safe(&certificate.principals().join(", "));
+    let (id, authority) = (safe(certificate.key_id()), certificate.authority().fingerprint());
+    format!("{id} ({principals}) no. {} by {authority}", certificate.serial())
 }
 
 /// The shape of docs/grants.md; every key is always there, null where it doesn't apply.
@@ -181,7 +190,8 @@ fn said(statement: &Statement) -> Vec<(&'static str, Value)> {
 }
 
 fn signature_json(checked: &Checked) -> Value {
-    let mut value = json!({"state": "missing", "key": null, "fingerprint": null, "hash": null, "why": null});
+    let mut value = json!({"state": "missing", "key": null, "fingerprint": null, "hash": null, "why": null,
+        "certificate": null});
     let mut put = |key: &str, field: String| {
         if let Some(slot) = value.get_mut(key) {
             *slot = Value::String(field);
@@ -190,8 +200,7 @@ fn signature_json(checked: &Checked) -> Value {
     match &checked.signature {
         Signature::Missing => {}
         Signature::Bad(error) => {
-            let certificate = matches!(error, SignatureError::CertificateSignature { .. });
-            put("state", if certificate { "certificate" } else { "bad" }.to_owned());
+            put("state", "bad".to_owned());
             put("why", error.to_string());
         }
         Signature::Good(signed) => {
@@ -199,9 +208,29 @@ fn signature_json(checked: &Checked) -> Value {
             put("key", signed.key.to_string());
             put("fingerprint", signed.key.fingerprint());
             put("hash", signed.hash.to_owned());
+            if let (Some(certificate), Some(slot)) = (&signed.certificate, value.get_mut("certificate")) {
+                *slot = certificate_json(certificate);
+            }
         }
     }
     value
+}
+
+pub(super) fn certificate_json(certificate: &Certificate) -> Value {
+    let (after, before) = (certificate.valid_after(), certificate.valid_before());
+    let time = |seconds| rfc3339(seconds_since_1970(seconds));
+    json!({
+        "key_id": certificate.key_id(),
+        "serial": certificate.serial(),
+        "authority": certificate.authority().fingerprint(),
+        "principals": certificate.principals(),
+        "valid_after": (after != 0).then(|| time(after)),
+        "valid_before": (before != FOREVER).then(|| time(before)),
+    })
+}
+
+fn seconds_since_1970(seconds: u64) -> RealNanos {
+    RealNanos::new(seconds.saturating_mul(1_000_000_000))
 }
 
 fn allowed_json(checked: &Checked, signers: Option<&Signers>) -> Value {

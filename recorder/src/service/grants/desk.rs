@@ -18,7 +18,7 @@ use crate::{
     config::Grants,
     grant::{
         AllowedSigners, Book, Clock, Document, NAMESPACE, Policy, State, Statement, Verdict, Verified,
-        verify_signature,
+        certificate_id, verify_signature,
     },
     model::{Body, BootId, BootNanos, Bytes, ClockPair, Digest, Flags, Grant, GrantAct, RealNanos, Record},
     session::Tracked,
@@ -106,6 +106,7 @@ impl Desk {
                     document,
                     principal: kept.signer.as_utf8().unwrap_or_default().to_owned(),
                     key: kept.key.as_utf8().unwrap_or_default().to_owned(),
+                    certificate: certificate_id(kept.signature.as_slice()),
                     received: kept.received,
                 });
             }
@@ -203,10 +204,9 @@ impl Desk {
         record.signer = Bytes::from(document.signer.as_str());
         (record.request, record.person) = self.about(&document);
         let signed = verify_signature(&pair.document, &pair.signature).map_err(|e| e.to_string())?;
-        let key = signed.key.fingerprint();
-        record.key = Bytes::from(key.as_str());
-        self.allowed.allows(&document.signer, &signed.key, NAMESPACE, received).map_err(|e| e.to_string())?;
-        Ok(Verified { principal: document.signer.clone(), document, key, received })
+        record.key = Bytes::from(signed.key.fingerprint().as_str());
+        self.allowed.allows(&document.signer, &signed, NAMESPACE, received).map_err(|e| e.to_string())?;
+        Ok(Verified::new(document, &signed, received))
     }
 
     /// The request that a document is about, and whom that is for.
