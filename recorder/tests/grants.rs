@@ -13,12 +13,12 @@ mod ssh;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use recorder::grant::{Document, KeyError, NAMESPACE, SignatureError, certificate_id, verify_signature};
-use ssh::Desk;
+use ssh::{Desk, grant, made, text};
 
 const KINDS: [(&str, &str, Option<u32>); 5] = [
     ("ed", "ed25519", None),
@@ -27,25 +27,6 @@ const KINDS: [(&str, &str, Option<u32>); 5] = [
     ("p521", "ecdsa", Some(521)),
     ("rsa", "rsa", Some(3072)),
 ];
-
-/// Runs `recorder grant …` without the caller's environment having a say.
-fn grant(desk: &Desk, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_recorder"));
-    command.arg("grant").args(args).current_dir(desk.path("")).stdin(Stdio::null());
-    command.env_remove("RECORDER_SIGNER").env_remove("RECORDER_KEY").env_remove("SSH_AUTH_SOCK");
-    command.output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// The path that a command which made a document printed.
-fn made(desk: &Desk, args: &[&str]) -> PathBuf {
-    let output = grant(desk, args);
-    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
-    desk.path(text(&output.stdout).trim())
-}
 
 fn beside(path: &Path) -> PathBuf {
     PathBuf::from(format!("{}.sig", path.display()))

@@ -76,6 +76,12 @@ pub enum Refusal {
     /// This person, or this key, approved already.
     #[error("this person or key approved already")]
     Repeated,
+    /// The certificate says another name.
+    #[error("the certificate is another person's")]
+    OtherPerson,
+    /// A token is shown when it is used.
+    #[error("a token is used, not filed")]
+    Misplaced,
     /// It would not make the window longer.
     #[error("the extension makes nothing longer")]
     NotLonger,
@@ -137,6 +143,10 @@ impl Book {
     pub fn insert(&mut self, verified: Verified) -> Verdict {
         let Verified { document, principal, key, certificate, received } = verified;
         let id = document.id;
+        if let Statement::Token(_) = document.statement {
+            self.verdicts.insert(id, Verdict::Refused(Refusal::Misplaced));
+            return self.verdict(&id);
+        }
         let request = about(&document);
         let name = (id, principal, key);
         match self.kept.get_mut(&name) {
@@ -278,10 +288,5 @@ impl Book {
 
 /// The request that a document is, or is about.
 fn about(document: &Document) -> Option<Digest> {
-    match &document.statement {
-        Statement::Request(_) | Statement::BreakGlass(_) => Some(document.id),
-        Statement::Approval(a) | Statement::Rejection(a) | Statement::Revocation(a) => Some(a.request),
-        Statement::Extension(extension) => Some(extension.request),
-        Statement::Note(_) => None,
-    }
+    document.statement.request().map(|_| document.id).or_else(|| document.statement.about())
 }

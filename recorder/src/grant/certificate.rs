@@ -16,6 +16,8 @@ use super::signature;
 const MAX_PRINCIPALS: usize = 256;
 /// Longest certificate in bytes; one over a large RSA key with many principals has a tenth.
 const MAX_CERTIFICATE: usize = 32 << 10;
+/// The extension by which an authority may name the grant, its ticket or its change.
+pub const GRANT_ID: &str = "grant-id@recorder";
 /// A time that never comes: `always` and `forever` of ssh-keygen -V.
 pub const FOREVER: u64 = u64::MAX;
 

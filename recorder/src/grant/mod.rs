@@ -28,19 +28,19 @@ pub use allowed_signers::{
     Refusal as SignerRefusal,
 };
 pub use book::{Book, Refusal, Verdict, Verified};
-pub use certificate::{Certificate, CertificateError, FOREVER};
+pub use certificate::{Certificate, CertificateError, FOREVER, GRANT_ID};
 pub use clock::{Clock, Observed, Trust};
 pub use correlate::{Overdue, Stretch, coverage, coverage_now, next_change, overdue, timeline};
 pub use document::{
-    Answer, Document, DocumentError, Extension, Incident, MAX_DOCUMENT, NAMESPACE, Nonce, Note, Privilege,
-    Request, Statement, Window,
+    Answer, Certified, Document, DocumentError, Extension, Import, Incident, MAX_DOCUMENT, NAMESPACE, Nonce,
+    Note, Privilege, Request, Statement, Token, Window,
 };
 pub use follow::Follow;
-pub use grade::{Closed, Grant, State};
+pub use grade::{Closed, Grant, State, Voucher};
 pub use key::{KeyError, PublicKey};
 pub use need::{CommandLine, Need, Wanted};
 pub use pattern::{Case, MAX_PATTERN, contains, listed, matches};
-pub use policy::{DEFAULT_MAX_WINDOW, Policy, PolicyError, Rule};
+pub use policy::{DEFAULT_MAX_WINDOW, DEFAULT_TOKEN_MAX, Policy, PolicyError, Rule};
 pub use sshsig::{MAX_SIGNATURE, SignatureError, Signed, certificate_id, verify as verify_signature};
 pub use work::Work;
 

@@ -5,6 +5,7 @@
 
 mod answer;
 mod ask;
+mod certificate;
 mod check;
 mod issue;
 mod list;
@@ -34,6 +35,8 @@ pub(super) enum Command {
     BreakGlass(wish::BreakGlassArgs),
     /// Tie your work to an incident without asking for anything
     Note(note::Args),
+    /// Make a grant of an SSH user certificate
+    ImportCert(certificate::Args),
     /// List the grants of a journal
     List(list::Args),
     /// Print one document, its signature and its signer; or one grant of a journal with its whole story
@@ -51,6 +54,7 @@ pub(super) fn run(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
         Command::Extend(args) => answer::extend(args, io),
         Command::BreakGlass(args) => wish::break_glass(args, io),
         Command::Note(args) => note::run(args, io),
+        Command::ImportCert(args) => certificate::run(args, io),
         Command::List(args) => list::run(args, io),
         Command::Show(args) => show::run(args, io),
         Command::Check(args) => check::run(args, io),

@@ -134,7 +134,7 @@ pub(super) fn check_one(path: &Path, signers: Option<&Signers>) -> Result<Checke
     })
 }
 
-fn read(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
+pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
     open(path, most).map_err(|e| cannot_read(path, &e))
 }
 

@@ -4,6 +4,7 @@ mod book;
 mod correlate;
 mod documents;
 mod laws;
+mod vouchers;
 
 use super::{
     Answer, Book, CommandLine, Document, Extension, Nonce, Note, Policy, Privilege, Request, Statement,
@@ -23,6 +24,7 @@ pub(super) fn request(person: &str, from: u64, until: u64) -> Request {
         privileges: vec![Privilege::Root],
         reason: "disk full".to_owned(),
         incident: None,
+        token: false,
     }
 }
 

@@ -215,11 +215,12 @@ impl Desk {
             let person = self.book.grant(&request).map(|grant| grant.request.person.as_str());
             (request, Bytes::from(person.unwrap_or_default()))
         };
-        match &document.statement {
-            Statement::Request(r) | Statement::BreakGlass(r) => (document.id, Bytes::from(r.person.as_str())),
-            Statement::Approval(a) | Statement::Rejection(a) | Statement::Revocation(a) => of(a.request),
-            Statement::Extension(extension) => of(extension.request),
-            Statement::Note(note) => (Digest::default(), Bytes::from(note.person.as_str())),
+        match (&document.statement, document.statement.about()) {
+            (_, Some(request)) => of(request),
+            (Statement::Note(note), _) => (Digest::default(), Bytes::from(note.person.as_str())),
+            (asked, _) => {
+                (document.id, asked.request().map(|r| Bytes::from(r.person.as_str())).unwrap_or_default())
+            }
         }
     }
 
