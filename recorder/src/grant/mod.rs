@@ -10,6 +10,7 @@ mod correlate;
 mod document;
 mod follow;
 mod grade;
+pub mod import;
 mod key;
 mod need;
 mod parse;
