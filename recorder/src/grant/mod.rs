@@ -21,6 +21,7 @@ mod reader;
 mod render;
 mod signature;
 mod sshsig;
+mod token;
 mod validity;
 mod work;
 
@@ -43,6 +44,7 @@ pub use need::{CommandLine, Need, Wanted};
 pub use pattern::{Case, MAX_PATTERN, contains, listed, matches};
 pub use policy::{DEFAULT_MAX_WINDOW, DEFAULT_TOKEN_MAX, Policy, PolicyError, Rule};
 pub use sshsig::{MAX_SIGNATURE, SignatureError, Signed, certificate_id, verify as verify_signature};
+pub use token::{MAX_TOKEN, TOKEN_PREFIX, TokenParts, TokenRefusal, Tokens, see_token, use_token};
 pub use work::Work;
 
 #[cfg(test)]

@@ -177,6 +177,20 @@ fn told(fault: Fault, key: &PublicKey) -> SignatureError {
     }
 }
 
+/// The text that ssh-keygen writes.
+pub(super) fn armor(raw: &[u8]) -> Vec<u8> {
+    let digits = general_purpose::STANDARD.encode(raw);
+    let mut out = [BEGIN, b"\n"].concat();
+    // Where ssh-keygen breaks its lines.
+    for line in digits.as_bytes().chunks(70) {
+        out.extend_from_slice(line);
+        out.push(b'\n');
+    }
+    out.extend_from_slice(END.trim_ascii());
+    out.push(b'\n');
+    out
+}
+
 pub(super) fn dearmor(armored: &[u8]) -> Result<Vec<u8>, SignatureError> {
     if armored.len() > MAX_SIGNATURE {
         return Err(SignatureError::TooLong { bytes: armored.len(), most: MAX_SIGNATURE });

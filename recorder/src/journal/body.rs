@@ -200,6 +200,7 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
         Body::Coverage(x) => put_serde(out, x),
         Body::Overdue(x) => put_serde(out, x),
         Body::Grant(x) => put_serde(out, x),
+        Body::Token(x) => put_serde(out, x),
         Body::Unknown { bytes, .. } => out.extend_from_slice(bytes),
     }
 }
@@ -238,6 +239,7 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::OVERDUE => Body::Overdue(get_serde(raw)?),
         Kind::COVERAGE => Body::Coverage(get_serde(raw)?),
         Kind::GRANT => Body::Grant(get_serde(raw)?),
+        Kind::TOKEN => Body::Token(get_serde(raw)?),
         kind => Body::Unknown { kind, bytes: raw.to_vec() },
     })
 }
@@ -299,6 +301,10 @@ pub(super) fn interned_len(body: &Body) -> usize {
         Body::Storage(x) => x.operation.len(),
         Body::Coverage(x) => x.person.len() + x.incident.len(),
         Body::Grant(x) => [&x.kind, &x.signer, &x.person, &x.key, &x.text, &x.bytes, &x.signature]
+            .map(Bytes::len)
+            .iter()
+            .sum(),
+        Body::Token(x) => [&x.person, &x.host, &x.signer, &x.key, &x.text, &x.bytes, &x.signature]
             .map(Bytes::len)
             .iter()
             .sum(),

@@ -11,6 +11,7 @@ mod event;
 mod grant;
 mod id;
 mod record;
+mod token;
 
 pub use bytes::Bytes;
 pub use captured::{Act, Captured, Elevated, KernelEvent, TtyAct};
@@ -23,6 +24,7 @@ pub use event::{Caps, Cred, Cut, CutField, Exec, Exit, File, FileOp, Fork, Ids, 
 pub use grant::{Grant, GrantAct};
 pub use id::{BootId, BootNanos, Digest, LogId, Mark, RealNanos, SessionId, StreamNo, TaskId};
 pub use record::{Body, Flags, Kind, Record};
+pub use token::{Token, TokenAct};
 
 mod session;
 pub use session::{Elevation, LoginWitness, SessionEnd, SessionStart, Via};

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Boot, BootNanos, CoverageChange, Cred, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat, Jump, Loss,
-    Overdue, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task, Tty, TtyOp,
+    Overdue, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task, Token, Tty,
+    TtyOp,
 };
 
 macro_rules! kinds {
@@ -85,6 +86,8 @@ kinds! {
     STORAGE = 263, "storage";
     /// A grant's document came, or its state changed.
     GRANT = 264, "grant";
+    /// A token was used, or refused.
+    TOKEN = 266, "token";
 }
 
 impl Kind {
@@ -121,6 +124,7 @@ impl Kind {
                 | Self::SESSION_CLOSED
                 | Self::STORAGE
                 | Self::GRANT
+                | Self::TOKEN
         )
     }
 }
@@ -220,6 +224,7 @@ pub enum Body {
     Coverage(Box<CoverageChange>),
     Overdue(Overdue),
     Grant(Box<Grant>),
+    Token(Box<Token>),
     /// A kind that this version doesn't know, as stored.
     Unknown {
         kind: Kind,
@@ -255,6 +260,7 @@ impl Body {
             Self::Coverage(_) => Kind::COVERAGE,
             Self::Overdue(_) => Kind::OVERDUE,
             Self::Grant(_) => Kind::GRANT,
+            Self::Token(_) => Kind::TOKEN,
             Self::Unknown { kind, .. } => *kind,
         }
     }

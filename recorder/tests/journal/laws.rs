@@ -155,7 +155,23 @@ fn grants_and_coverage_survive_the_codec() {
     };
     let task = TaskId { pid: 9, start: BootNanos::new(1) };
     let overdue = Overdue { task, grant: id, since: BootNanos::new(5), reason: Uncovered::Revoked };
-    let bodies = [Body::Grant(Box::new(grant)), Body::Coverage(Box::new(change)), Body::Overdue(overdue)];
+    let token = Token {
+        act: TokenAct::Refused,
+        token: Digest::new([9; 32]),
+        grant: id,
+        person: Bytes::from("anna"),
+        host: Bytes::from("web-1"),
+        until: RealNanos::new(9),
+        text: Bytes::from("spent"),
+        bytes: Bytes::from("kind = \"token\"\n"),
+        ..Token::default()
+    };
+    let bodies = [
+        Body::Token(Box::new(token)),
+        Body::Grant(Box::new(grant)),
+        Body::Coverage(Box::new(change)),
+        Body::Overdue(overdue),
+    ];
     let mut encoder = Encoder::default();
     for body in bodies.clone() {
         let (boot_ns, flags) = (BootNanos::new(1), Flags::default());

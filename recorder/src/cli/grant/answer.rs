@@ -138,7 +138,7 @@ impl TargetArgs {
 }
 
 /// A file of that name wins over an id.
-fn as_id(path: &Path) -> Option<Digest> {
+pub(super) fn as_id(path: &Path) -> Option<Digest> {
     let text = path.to_str().filter(|text| text.len() == 2 * Digest::LEN)?;
     if path.exists() { None } else { Digest::from_hex(text) }
 }

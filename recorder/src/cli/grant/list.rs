@@ -122,6 +122,7 @@ fn tell(grant: &GrantInfo, out: &mut dyn Write) -> Result<(), Failure> {
     // Documents and what was done under them, on one clock.
     let mut lines: Vec<(RealNanos, u8, String)> =
         grant.told.iter().map(|(time, told)| (*time, rank(told), act(told))).collect();
+    lines.extend(grant.tokens.iter().map(|(time, token)| (*time, COVERS, brief::token(token))));
     for stretch in &grant.stretches {
         let session = stretch.session;
         lines.push((stretch.from, COVERS, format!("covers session {session}")));
@@ -198,6 +199,14 @@ fn json(grant: &GrantInfo) -> Value {
         "states": grant.told.iter().filter(|(_, told)| told.act == GrantAct::State).map(|(time, told)| json!({
             "time": rfc3339(*time),
             "state": text(&told.text),
+        })).collect::<Vec<_>>(),
+        "tokens": grant.tokens.iter().map(|(time, token)| json!({
+            "time": rfc3339(*time),
+            "act": token.act.name(),
+            "id": token.token.to_string(),
+            "person": text(&token.person),
+            "signer": text(&token.signer),
+            "text": text(&token.text),
         })).collect::<Vec<_>>(),
         "stretches": grant.stretches.iter().map(|stretch| json!({
             "session": stretch.session.to_string(),

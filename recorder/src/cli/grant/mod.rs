@@ -14,6 +14,7 @@ mod note;
 mod read;
 pub(super) mod recheck;
 mod show;
+mod token;
 mod wish;
 
 use clap::Subcommand;
@@ -40,6 +41,8 @@ pub(super) enum Command {
     ImportCert(certificate::Args),
     /// Bring in what another system approved
     Import(import::Args),
+    /// Allow one use of a grant on one host; prints the token
+    IssueToken(token::Args),
     /// List the grants of a journal
     List(list::Args),
     /// Print one document, its signature and its signer; or one grant of a journal with its whole story
@@ -59,6 +62,7 @@ pub(super) fn run(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
         Command::Note(args) => note::run(args, io),
         Command::ImportCert(args) => certificate::run(args, io),
         Command::Import(args) => import::run(args, io),
+        Command::IssueToken(args) => token::run(args, io),
         Command::List(args) => list::run(args, io),
         Command::Show(args) => show::run(args, io),
         Command::Check(args) => check::run(args, io),
