@@ -198,6 +198,9 @@ fn h12_whatever_is_no_approval_is_refused_with_its_place() {
 
 #[test]
 fn a_mapping_is_closed() {
+    let page = include_str!("../../../../docs/grants-import.md");
+    let example = page.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(Mapping::parse(example), Mapping::parse(MAPPING));
     for (from, to, told) in [
         ("system", "systems", "unknown field"),
         ("\"/key\"", "\"key\"", "is no JSON pointer"),
