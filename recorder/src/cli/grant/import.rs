@@ -1,6 +1,9 @@
 //! `recorder grant import`: what another system approved, signed by whoever brings it in (docs/grants-import.md).
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Failure, Io,
@@ -110,7 +113,7 @@ impl Args {
     }
 }
 
-fn text(path: &PathBuf) -> Result<String, Failure> {
+fn text(path: &Path) -> Result<String, Failure> {
     let bytes = read::read(path, MAX_FILE)?;
     String::from_utf8(bytes).map_err(|_| Failure::Usage(format!("{}: the text is not UTF-8", path.display())))
 }

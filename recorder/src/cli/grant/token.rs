@@ -40,14 +40,13 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
-    let (request, asked) = match answer::as_id(&args.grant) {
-        Some(id) => (id, None),
-        None => {
-            let document = read::check_one(&args.grant, None)?.document;
-            let person = document.statement.request().map(|request| request.person.clone());
-            let no = || Failure::Usage(format!("{} asks for nothing", args.grant.display()));
-            (document.id, Some(person.ok_or_else(no)?))
-        }
+    let (request, asked) = if let Some(id) = answer::as_id(&args.grant) {
+        (id, None)
+    } else {
+        let document = read::check_one(&args.grant, None)?.document;
+        let person = document.statement.request().map(|request| request.person.clone());
+        let no = || Failure::Usage(format!("{} asks for nothing", args.grant.display()));
+        (document.id, Some(person.ok_or_else(no)?))
     };
     let person = args.person.clone().or(asked);
     let mut missing = Vec::new();

@@ -46,6 +46,13 @@ pub struct Hints {
     pub length: Option<u64>,
 }
 
+impl Hints {
+    /// Our name for somebody.
+    fn ours(&self, name: &str) -> String {
+        self.people.get(name).map_or(name, String::as_str).to_owned()
+    }
+}
+
 /// What the JSON says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -132,9 +139,8 @@ pub fn read(system: &System, bytes: &[u8], hints: &Hints, now: RealNanos) -> Res
         System::Entra => systems::entra(&fields),
         System::Generic(mapping) => mapping.read(&fields, hints, now),
     }?;
-    let ours = |name: &String| hints.people.get(name).unwrap_or(name).clone();
-    found.person = ours(&found.person);
-    found.approvers = found.approvers.iter().map(ours).collect();
+    found.person = hints.ours(&found.person);
+    found.approvers = found.approvers.iter().map(|name| hints.ours(name)).collect();
     found.approvers.dedup();
     found.source = Digest::new(Sha256::digest(bytes).into());
     if found.window.until <= now {

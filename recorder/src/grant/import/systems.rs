@@ -110,8 +110,7 @@ fn pagerduty_incident(incident: &Fields<'_>, hints: &Hints, now: RealNanos) -> R
     for assignment in incident.each("/assignments")? {
         assigned.push(assignment.first(&["/assignee/email", "/assignee/id"])?);
     }
-    let ours = |name: &String| hints.people.get(name).unwrap_or(name).clone();
-    let asked = |name: &&String| hints.person.as_ref().is_none_or(|person| *person == ours(name));
+    let asked = |name: &&String| hints.person.as_ref().is_none_or(|person| *person == hints.ours(name));
     let mut chosen = assigned.iter().filter(asked);
     let (Some(person), None) = (chosen.next(), chosen.next()) else {
         return Err(

@@ -175,13 +175,12 @@ fn h12_whatever_is_no_approval_is_refused_with_its_place() {
     ];
     for (system, text, pointer, to, told) in cases {
         let mut value: Value = serde_json::from_str(text).unwrap();
-        match value.pointer_mut(pointer) {
-            Some(slot) => *slot = to.clone(),
-            None => {
-                let (parent, key) = pointer.rsplit_once('/').unwrap();
-                let parent = value.pointer_mut(parent).unwrap().as_object_mut().unwrap();
-                parent.insert(key.to_owned(), to.clone());
-            }
+        if let Some(slot) = value.pointer_mut(pointer) {
+            *slot = to.clone();
+        } else {
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            let parent = value.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+            parent.insert(key.to_owned(), to.clone());
         }
         let error = reading(system, &value.to_string()).unwrap_err().to_string();
         assert!(error.contains(told), "{pointer} = {to}: {error}");
