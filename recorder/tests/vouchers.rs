@@ -138,6 +138,12 @@ fn h12_an_import_is_signed_by_its_importer_and_shown_as_imported() {
     let (book, verdict) = received(&desk, &path, policy, now());
     assert_eq!((verdict, book.grants().next().unwrap().state(now())), (Verdict::Counts, State::Active));
 
+    // Where no rule takes it, it is a request: another person may answer, the importer not.
+    desk.key("bob", "ed25519", None);
+    made(&desk, &["approve", path.to_str().unwrap(), "--signer", "bob", "--key", "bob"]);
+    let own = ["approve", path.to_str().unwrap(), "--signer", "imp", "--key", "imp"];
+    fails(&grant(&desk, &own), 64, "another person has to");
+
     // Nothing is written for what was not approved.
     value[0]["spec"]["state"] = json!(3);
     desk.put("request.json", value.to_string());

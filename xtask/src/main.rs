@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         Command::LogIn(args) => demo::log_in(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
-        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Fuzz(args) => Ok(fuzz::run(&args)),
         Command::Vm(args) => vm::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

@@ -149,10 +149,7 @@ impl Target {
     }
 
     fn request(&self) -> Option<&Request> {
-        match &self.checked.as_ref()?.document.statement {
-            Statement::Request(request) | Statement::BreakGlass(request) => Some(request),
-            _ => None,
-        }
+        self.checked.as_ref()?.document.statement.request()
     }
 
     /// Nobody should put his name under what nobody asked for.
@@ -166,7 +163,7 @@ impl Target {
     fn must_be(&self, verb: &str, glass_too: bool) -> Result<(), Failure> {
         let Some(checked) = &self.checked else { return Ok(()) };
         match &checked.document.statement {
-            Statement::Request(_) => Ok(()),
+            Statement::Request(_) | Statement::Certificate(_) | Statement::Import(_) => Ok(()),
             Statement::BreakGlass(_) if glass_too => Ok(()),
             other => Err(Failure::Usage(format!(
                 "{} is a {}; nobody can {verb} that",
