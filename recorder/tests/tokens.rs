@@ -262,12 +262,24 @@ fn a_token_that_was_seen_and_never_used_expires() {
     let mut tokens = Tokens::default();
     let (first, second) = (scene.issue("bob", &[]), scene.issue("bob", &[]));
     for token in [&first, &second] {
-        assert_eq!(see_token(&scene.book, &mut tokens, token, scene.now).unwrap().act, TokenAct::Seen);
+        assert_eq!(
+            see_token(&scene.book, &scene.signers, &mut tokens, token, scene.now).unwrap().act,
+            TokenAct::Seen
+        );
     }
     assert!(matches!(
-        see_token(&scene.book, &mut tokens, "rt1.", scene.now),
+        see_token(&scene.book, &scene.signers, &mut tokens, "rt1.", scene.now),
         Err(TokenRefusal::Malformed(_))
     ));
+    for (by, why) in [("eve", "unknown_issuer"), ("alice", "his_own")] {
+        let parts = TokenParts::parse(&first).unwrap();
+        let text = String::from_utf8(parts.document).unwrap();
+        let text = text.replace("signer = \"bob\"", &format!("signer = \"{by}\""));
+        let armored = ssh::sign(&scene.desk.path(by), NAMESPACE, &[], text.as_bytes());
+        let token = TokenParts::new(text.as_bytes(), &armored).unwrap().text();
+        let refused = see_token(&scene.book, &scene.signers, &mut tokens, &token, scene.now).unwrap_err();
+        assert_eq!(refused.name(), why);
+    }
     scene.used(&mut tokens, &first, "alice", 1).unwrap();
     assert!(tokens.expire(scene.now).is_empty());
     let over = tokens.expire(RealNanos::new(scene.now.get() + 3600 * SECOND));

@@ -227,17 +227,25 @@ pub fn use_token(
     (outcome, record)
 }
 
-/// A token that somebody handed in before its use: from now on its end is told if it never is.
+/// A token that somebody handed in before its use: from now on its end is told if it never is. Only what could be used
+/// is remembered, so that nobody fills the memory with texts of his own.
 pub fn see_token(
     book: &Book,
+    signers: &AllowedSigners,
     tokens: &mut Tokens,
     text: &str,
     now: RealNanos,
 ) -> Result<model::Token, TokenRefusal> {
-    let mut record = model::Token { act: TokenAct::Seen, received: now, ..model::Token::default() };
-    let (_, token) = fill(&TokenParts::parse(text)?, &mut record)?;
-    record.person = Bytes::from(token.person.as_str());
-    record.host = Bytes::from(book.host());
+    let (_, token) = TokenParts::parse(text)?.read()?;
+    let mut record = model::Token {
+        act: TokenAct::Seen,
+        person: Bytes::from(token.person.as_str()),
+        host: Bytes::from(book.host()),
+        received: now,
+        ..model::Token::default()
+    };
+    let begun = now.max(token.window.from);
+    judge(book, signers, tokens, text, &token.person, begun, &mut record)?;
     tokens.remember(&record);
     Ok(record)
 }
