@@ -28,7 +28,6 @@ fn said(id: Digest, signer: &str, received: u64, statement: Statement) -> Verifi
         document: Document { id, signer: signer.to_owned(), made, nonce, statement },
         principal: signer.to_owned(),
         key: format!("SHA256:{signer}"),
-        certificate: None,
         received: RealNanos::new(received),
     }
 }

@@ -161,3 +161,48 @@ fn h12_an_import_is_signed_by_its_importer_and_shown_as_imported() {
     let made = documents.filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with("import-"));
     assert_eq!(made.count(), 2, "one document and its signature");
 }
+
+/// An authority that the list trusts with one name must not make its holder somebody else by a key id.
+#[test]
+fn h11_a_key_id_makes_nobody_another_signer() {
+    let desk = Desk::new();
+    for name in ["eve", "eves", "anna"] {
+        desk.key(name, "ed25519", None);
+    }
+    desk.put(
+        "allowed",
+        format!("eve cert-authority {}\nanna {}\n", desk.public("eves"), desk.public("anna")),
+    );
+    ssh::certify(&desk, "eves", "eve", &["-n", "eve,anna", "-V", "-1m:+1h"]);
+    let asked = made(
+        &desk,
+        &[
+            "request",
+            "--signer",
+            "carl",
+            "--key",
+            "anna",
+            "--host",
+            "*",
+            "--for",
+            "1h",
+            "--privilege",
+            "root",
+            "--reason",
+            "x",
+        ],
+    );
+    let yes = made(&desk, &["approve", asked.to_str().unwrap(), "--signer", "eve", "--key", "eve-cert.pub"]);
+    let policy = "[people.anna]\ncertificate_ids = [\"id\"]\n\
+        [[approve]]\napprovers = [\"anna\"]\npersons = [\"*\"]\nprivileges = [\"root\"]\n";
+    let (mut book, _) = received(&desk, &yes, policy, now());
+    let bytes = fs::read(&asked).unwrap();
+    let armored = fs::read(format!("{}.sig", asked.display())).unwrap();
+    let signed = verify_signature(&bytes, &armored).unwrap();
+    book.insert(Verified::new(Document::parse(&bytes).unwrap(), &signed, now()));
+    assert_eq!(book.grants().next().unwrap().state(now()), State::Requested);
+    // Under the name of anna the list does not take it either.
+    let no = made(&desk, &["approve", asked.to_str().unwrap(), "--signer", "anna", "--key", "eve-cert.pub"]);
+    let check = grant(&desk, &["check", "--allowed-signers", "allowed", no.to_str().unwrap()]);
+    assert_eq!(check.status.code(), Some(1), "{}", text(&check.stdout));
+}

@@ -23,8 +23,6 @@ pub struct Verified {
     pub principal: String,
     /// Fingerprint of the key, `SHA256:…`.
     pub key: String,
-    /// Key id of the certificate that it was used with.
-    pub certificate: Option<String>,
     /// Trusted time of receipt.
     pub received: RealNanos,
 }
@@ -32,14 +30,7 @@ pub struct Verified {
 impl Verified {
     /// A document with its good signature, which the list of signers allows the one whom it names.
     pub fn new(document: Document, signed: &Signed, received: RealNanos) -> Self {
-        let certificate = signed.certificate.as_ref().map(|c| c.key_id().to_owned());
-        Self {
-            principal: document.signer.clone(),
-            document,
-            key: signed.key.fingerprint(),
-            certificate,
-            received,
-        }
+        Self { principal: document.signer.clone(), document, key: signed.key.fingerprint(), received }
     }
 }
 
@@ -107,7 +98,6 @@ type Name = (Digest, String, String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Kept {
     document: Arc<Document>,
-    certificate: Option<String>,
     received: RealNanos,
 }
 
@@ -141,7 +131,7 @@ impl Book {
     /// Takes a document, and tells what became of it so far. The same one again changes nothing, unless it turns out to
     /// have been received earlier.
     pub fn insert(&mut self, verified: Verified) -> Verdict {
-        let Verified { document, principal, key, certificate, received } = verified;
+        let Verified { document, principal, key, received } = verified;
         let id = document.id;
         if let Statement::Token(_) = document.statement {
             self.verdicts.insert(id, Verdict::Refused(Refusal::Misplaced));
@@ -153,7 +143,7 @@ impl Book {
             Some(kept) if kept.received <= received => return self.verdict(&id),
             Some(kept) => kept.received = received,
             None => {
-                self.kept.insert(name.clone(), Kept { document: Arc::new(document), certificate, received });
+                self.kept.insert(name.clone(), Kept { document: Arc::new(document), received });
             }
         }
         match request {
@@ -237,7 +227,7 @@ impl Book {
         let (_, principal, key) = name;
         Some(Said {
             document: Arc::clone(&kept.document),
-            person: self.policy.signer(principal, key, kept.certificate.as_deref()).to_owned(),
+            person: self.policy.signer(principal, key).to_owned(),
             key: key.clone(),
             received: kept.received,
             signer_agrees: kept.document.signer == *principal,

@@ -43,7 +43,7 @@ pub use key::{KeyError, PublicKey};
 pub use need::{CommandLine, Need, Wanted};
 pub use pattern::{Case, MAX_PATTERN, contains, listed, matches};
 pub use policy::{DEFAULT_MAX_WINDOW, DEFAULT_TOKEN_MAX, Policy, PolicyError, Rule};
-pub use sshsig::{MAX_SIGNATURE, SignatureError, Signed, certificate_id, verify as verify_signature};
+pub use sshsig::{MAX_SIGNATURE, SignatureError, Signed, verify as verify_signature};
 pub use token::{MAX_TOKEN, TOKEN_PREFIX, TokenParts, TokenRefusal, Tokens, see_token, use_token};
 pub use work::Work;
 

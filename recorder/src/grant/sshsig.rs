@@ -139,14 +139,6 @@ pub(super) fn verify_raw(document: &[u8], raw: &[u8]) -> Result<Signed, Signatur
     Ok(Signed { key, certificate, hash })
 }
 
-/// The key id of the certificate that a signature was made with. Nothing is checked: for signatures that were, when they
-/// were received.
-pub fn certificate_id(armored: &[u8]) -> Option<String> {
-    let raw = dearmor(armored).ok()?;
-    let key = fields(&raw).ok()?.key;
-    Certificate::from_blob(key).ok().map(|certificate| certificate.key_id().to_owned())
-}
-
 fn is_certificate(key: &[u8]) -> bool {
     kind_of(key).is_some_and(|kind| kind.ends_with(CERTIFICATE))
 }

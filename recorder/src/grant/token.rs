@@ -277,9 +277,8 @@ fn judge(
     let (signed, token) = fill(&parts, record)?;
     let signer = record.signer.as_utf8().unwrap_or_default();
     signers.allows(signer, &signed, NAMESPACE, now).map_err(TokenRefusal::UnknownIssuer)?;
-    let certificate_id = signed.certificate.as_ref().map(super::Certificate::key_id);
     let fingerprint = signed.key.fingerprint();
-    let issuer = book.policy().signer(signer, &fingerprint, certificate_id);
+    let issuer = book.policy().signer(signer, &fingerprint);
     let window = token.window;
     if token.person != person {
         return Err(TokenRefusal::WrongPerson);

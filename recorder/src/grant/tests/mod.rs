@@ -45,7 +45,6 @@ fn signed(id: u8, signer: &str, received: u64, statement: Statement) -> Verified
         document: document(id, signer, statement),
         principal: signer.to_owned(),
         key: format!("SHA256:{signer}"),
-        certificate: None,
         received: real(received),
     }
 }

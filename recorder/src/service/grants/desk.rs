@@ -18,7 +18,7 @@ use crate::{
     config::Grants,
     grant::{
         AllowedSigners, Book, Clock, Document, NAMESPACE, Policy, State, Statement, Verdict, Verified,
-        certificate_id, verify_signature,
+        verify_signature,
     },
     model::{Body, BootId, BootNanos, Bytes, ClockPair, Digest, Flags, Grant, GrantAct, RealNanos, Record},
     session::Tracked,
@@ -106,7 +106,6 @@ impl Desk {
                     document,
                     principal: kept.signer.as_utf8().unwrap_or_default().to_owned(),
                     key: kept.key.as_utf8().unwrap_or_default().to_owned(),
-                    certificate: certificate_id(kept.signature.as_slice()),
                     received: kept.received,
                 });
             }
