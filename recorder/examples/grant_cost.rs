@@ -46,6 +46,7 @@ fn filled(persons: u64) -> Result<(Book, u128), PolicyError> {
             privileges: vec![Privilege::Root],
             reason: "disk full".to_owned(),
             incident: None,
+            token: false,
         };
         let answer = Answer { request: name(n, 0), reason: String::new() };
         book.insert(said(name(n, 0), &person, 1, Statement::Request(request)));

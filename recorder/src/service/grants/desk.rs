@@ -243,10 +243,9 @@ impl Desk {
         record.signer = Bytes::from(document.signer.as_str());
         (record.request, record.person) = self.about(&document);
         let signed = verify_signature(&pair.document, &pair.signature).map_err(|e| e.to_string())?;
-        let key = signed.key.fingerprint();
-        record.key = Bytes::from(key.as_str());
-        self.allowed.allows(&document.signer, &signed.key, NAMESPACE, received).map_err(|e| e.to_string())?;
-        Ok(Verified { principal: document.signer.clone(), document, key, received })
+        record.key = Bytes::from(signed.key.fingerprint().as_str());
+        self.allowed.allows(&document.signer, &signed, NAMESPACE, received).map_err(|e| e.to_string())?;
+        Ok(Verified::new(document, &signed, received))
     }
 
     /// The request that a document is about, and whom that is for.
@@ -255,11 +254,12 @@ impl Desk {
             let person = self.book.grant(&request).map(|grant| grant.request.person.as_str());
             (request, Bytes::from(person.unwrap_or_default()))
         };
-        match &document.statement {
-            Statement::Request(r) | Statement::BreakGlass(r) => (document.id, Bytes::from(r.person.as_str())),
-            Statement::Approval(a) | Statement::Rejection(a) | Statement::Revocation(a) => of(a.request),
-            Statement::Extension(extension) => of(extension.request),
-            Statement::Note(note) => (Digest::default(), Bytes::from(note.person.as_str())),
+        match (&document.statement, document.statement.about()) {
+            (_, Some(request)) => of(request),
+            (Statement::Note(note), _) => (Digest::default(), Bytes::from(note.person.as_str())),
+            (asked, _) => {
+                (document.id, asked.request().map(|r| Bytes::from(r.person.as_str())).unwrap_or_default())
+            }
         }
     }
 

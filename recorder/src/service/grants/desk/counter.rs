@@ -163,6 +163,7 @@ mod tests {
             privileges: vec![Privilege::Root],
             reason: "disk".into(),
             incident: None,
+            token: false,
         };
         signed("anna", 1, &Statement::Request(request))
     }
