@@ -41,7 +41,7 @@ pub use document::{
     Answer, Certified, Document, DocumentError, Extension, Import, Incident, MAX_DOCUMENT, NAMESPACE, Nonce,
     Note, Privilege, Request, Statement, Token, Window,
 };
-pub use enforce::{Case as EnforcementCase, Rules as EnforcementRules, Step, View, allowed_now, ends_at};
+pub use enforce::{Case as EnforcementCase, Rules as EnforcementRules, Step, View, allowing_now, ends_at};
 pub use follow::Follow;
 pub use grade::{Closed, Grant, State, Voucher};
 pub use key::{KeyError, PublicKey};

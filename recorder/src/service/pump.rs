@@ -6,7 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{StopFlag, control::PumpEnd, grants::Desk, herald::Herald, host::RunningHost, pulse::Pulse};
+use super::{
+    StopFlag,
+    control::{Opened, PumpEnd},
+    grants::Desk,
+    herald::Herald,
+    host::RunningHost,
+    pulse::Pulse,
+};
 use crate::{
     capture::{Capture, Seeded},
     model::Record,
@@ -116,6 +123,7 @@ pub(super) fn run(
         if (something && writer.send(batch).is_err()) || last {
             return;
         }
+        asked.tokens.into_iter().for_each(Opened::tell);
         if taken > 0 || capture.holds_back() {
             std::thread::sleep(NAP);
         } else {

@@ -6,7 +6,8 @@ use tokio::sync::oneshot;
 
 use crate::{
     model::{
-        Body, BootNanos, Bytes, Coverage, Enforcement, EnforcementAct, Flags, Login, Mark, Record, TaskId,
+        Body, BootNanos, Bytes, Coverage, Digest, Enforcement, EnforcementAct, Flags, Login, Mark, Record,
+        TaskId,
     },
     service::{
         board::Publisher,
@@ -32,6 +33,14 @@ pub(super) enum Order {
     },
     /// A login that PAM told of.
     Login(Box<Login>),
+    /// A token to be used; answered when what it opens is open.
+    Token {
+        text: String,
+        account: String,
+        audit_session: u32,
+        /// `None` in it: no grants are watched here.
+        answer: oneshot::Sender<Option<Result<Digest, String>>>,
+    },
     /// Somebody in that session was told no before he began.
     Denied { mark: Mark, pid: u32, coverage: Coverage, text: String },
 }
@@ -48,8 +57,25 @@ pub(in crate::service) struct PumpEnd {
 pub(in crate::service) struct Done {
     /// Of the log.
     pub(in crate::service) records: Vec<Record>,
+    /// Answers for when what tokens open is open.
+    pub(in crate::service) tokens: Vec<Opened>,
     /// Of sessions, if they are still open.
     pub(in crate::service) denials: Vec<(Mark, Record)>,
+}
+
+/// An answer that waits until the kernel knows.
+#[derive(Debug)]
+pub(in crate::service) struct Opened {
+    answer: oneshot::Sender<Option<Result<Digest, String>>>,
+    used: Option<Result<Digest, String>>,
+}
+
+impl Opened {
+    /// Now.
+    pub(in crate::service) fn tell(self) {
+        // Whoever asked may have gone.
+        let _ = self.answer.send(self.used);
+    }
 }
 
 fn record(now: BootNanos, body: Body) -> Record {
@@ -64,7 +90,7 @@ impl PumpEnd {
     /// Carries out what was asked for; gives the records of it. It has to be called behind the draining of the kernel and
     /// before sessions are judged: a login that was answered is known when its first session is.
     pub(in crate::service) fn carry_out(&self, now: BootNanos, mut desk: Option<&mut Desk>) -> Done {
-        let Done { mut records, mut denials } = Done::default();
+        let Done { mut records, mut tokens, mut denials } = Done::default();
         for order in self.orders.try_iter().take(ORDERS) {
             match order {
                 Order::Add { document, signature, uid, answer } => {
@@ -72,6 +98,15 @@ impl PumpEnd {
                         desk.as_deref_mut().map(|desk| desk.add(document, signature, uid, now, &mut records));
                     // Whoever asked may have gone.
                     let _ = answer.send(added);
+                }
+                Order::Token { text, account, audit_session, answer } => {
+                    let used =
+                        desk.as_deref_mut().map(|desk| desk.use_token(&text, &account, audit_session, now));
+                    let used = used.map(|(record, used)| {
+                        records.push(record);
+                        used
+                    });
+                    tokens.push(Opened { answer, used });
                 }
                 Order::Denied { mark, pid, coverage, text } => {
                     let task =
@@ -89,7 +124,7 @@ impl PumpEnd {
                 }
             }
         }
-        Done { records, denials }
+        Done { records, tokens, denials }
     }
 
     /// Puts up what a round came to.

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 pub(in crate::service) use self::counter::Added;
 use super::{
-    enforce::Enforcer,
+    enforce::{Enforcer, Opened},
     intake::{Intake, Pair},
     memory::{self, Memory},
     watch::Watch,
@@ -23,8 +23,8 @@ use crate::{
     capture::{GateKey, GateWindow},
     config::Config,
     grant::{
-        AllowedSigners, Book, Clock, Document, NAMESPACE, Policy, State, Statement, Verdict, Verified,
-        verify_signature,
+        AllowedSigners, Book, Clock, Document, NAMESPACE, Policy, State, Statement, Tokens, Verdict,
+        Verified, verify_signature,
     },
     model::{
         Body, BootId, BootNanos, Bytes, ClockPair, Digest, Flags, Grant, GrantAct, Kind, RealNanos, Record,
@@ -72,6 +72,10 @@ pub(in crate::service) struct Desk {
     apart: bool,
     /// Something came over the socket by which open sessions are to be judged.
     judge_again: bool,
+    tokens: Tokens,
+    opened: Opened,
+    /// A token has opened something that the kernel has to know at once.
+    open_now: bool,
     /// The book as it was published last, and whether it or the logins are others by now.
     published: Option<Arc<Book>>,
     unpublished: bool,
@@ -116,9 +120,13 @@ impl Desk {
             looked: None,
             apart: false,
             judge_again: false,
+            tokens: Tokens::default(),
+            opened: Opened::new(),
+            open_now: false,
             published: None,
             unpublished: true,
         };
+        memory.tokens.iter().for_each(|token| desk.tokens.remember(token));
         memory.logins.into_iter().for_each(|login| desk.watch.logins.take(login));
         for kept in memory.documents {
             desk.intake.known(kept.bytes.as_slice(), kept.signature.as_slice());
@@ -152,6 +160,8 @@ impl Desk {
                 round.control.push(control(now, record));
             }
             self.changed_states(now, &mut round.control);
+            let over = self.tokens.expire(self.clock.real(now));
+            round.control.extend(over.into_iter().map(|token| record(now, Body::Token(Box::new(token)))));
         }
         round.tracked = self.watch.pass(tracked, &self.book, &self.clock);
         if std::mem::take(&mut self.judge_again) || due {
@@ -171,8 +181,9 @@ impl Desk {
         if due || changed {
             round.tracked.extend(enforcer.round(&self.watch, &self.book, &self.clock, now));
         }
-        if due {
-            round.gates = enforcer.gates(&self.book, &self.watch.logins, &self.clock, now);
+        if due || std::mem::take(&mut self.open_now) {
+            self.opened.retain(|_, until| now < *until);
+            round.gates = enforcer.gates(&self.book, &self.watch.logins, &self.clock, now, &self.opened);
         }
     }
 
@@ -311,7 +322,10 @@ fn listed(list: &List, fault: Option<String>, received: RealNanos) -> Grant {
 }
 
 fn control(now: BootNanos, grant: Grant) -> Record {
-    let body = Body::Grant(Box::new(grant));
+    record(now, Body::Grant(Box::new(grant)))
+}
+
+fn record(now: BootNanos, body: Body) -> Record {
     Record { boot_ns: now, cpu: u16::MAX, flags: Flags::default(), task: None, body }
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::{
-    model::{Body, BootId, ClockPair, Grant, GrantAct, Login, RealNanos},
+    model::{Body, BootId, ClockPair, Grant, GrantAct, Login, RealNanos, Token},
     verify::{self, Options, VerifyError},
 };
 
@@ -13,6 +13,8 @@ use crate::{
 pub(super) struct Memory {
     /// Documents that were received, as they were recorded.
     pub(super) documents: Vec<Grant>,
+    /// What became of tokens.
+    pub(super) tokens: Vec<Token>,
     /// Logins of this boot: their sessions may go on.
     pub(super) logins: Vec<Login>,
     /// First trusted pair of this boot, if the recorder ran in it already.
@@ -40,6 +42,7 @@ pub(super) fn recall(dir: &Path, boot: BootId) -> Result<Memory, VerifyError> {
             Body::Grant(grant) if grant.act == GrantAct::Received => {
                 memory.documents.push(Grant::clone(grant));
             }
+            Body::Token(token) => memory.tokens.push(Token::clone(token)),
             Body::Login(login) if entry.boot == boot => memory.logins.push(Login::clone(login)),
             _ => {}
         }
