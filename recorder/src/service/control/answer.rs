@@ -155,7 +155,7 @@ impl Clerk {
                 Ok(match may::decide(&self.rules, ledger, &ask, clock::boot()) {
                     Decision::Allow(line) => decided("allow", line),
                     Decision::Deny(line, coverage) => {
-                        self.note_denial(peer, coverage, wish);
+                        self.note_denial(peer, coverage, &wish);
                         decided("deny", Some(line))
                     }
                 })
@@ -241,10 +241,10 @@ impl Clerk {
     }
 
     /// Every decision is a record: of the session that sudo's own start has opened. Nobody waits for it.
-    fn note_denial(&self, peer: Peer, coverage: Coverage, wish: String) {
+    fn note_denial(&self, peer: Peer, coverage: Coverage, wish: &str) {
         let pid = peer.pid.unwrap_or_default();
         if let Ok(Some(mark)) = (self.mark_of)(pid)
-            && let Err(error) = self.order(Order::Denied { mark, pid, coverage, text: cut(&wish).to_owned() })
+            && let Err(error) = self.order(Order::Denied { mark, pid, coverage, text: cut(wish).to_owned() })
         {
             tracing::warn!(error, "a denial could not be recorded");
         }

@@ -55,6 +55,15 @@ impl List {
     }
 }
 
+/// What tokens have opened.
+#[derive(Debug, Default)]
+struct Till {
+    tokens: Tokens,
+    opened: Opened,
+    /// The kernel has to know at once.
+    changed: bool,
+}
+
 /// Everything about grants that the daemon knows.
 #[derive(Debug)]
 pub(in crate::service) struct Desk {
@@ -72,10 +81,7 @@ pub(in crate::service) struct Desk {
     apart: bool,
     /// Something came over the socket by which open sessions are to be judged.
     judge_again: bool,
-    tokens: Tokens,
-    opened: Opened,
-    /// A token has opened something that the kernel has to know at once.
-    open_now: bool,
+    till: Till,
     /// The book as it was published last, and whether it or the logins are others by now.
     published: Option<Arc<Book>>,
     unpublished: bool,
@@ -120,13 +126,11 @@ impl Desk {
             looked: None,
             apart: false,
             judge_again: false,
-            tokens: Tokens::default(),
-            opened: Opened::new(),
-            open_now: false,
+            till: Till::default(),
             published: None,
             unpublished: true,
         };
-        memory.tokens.iter().for_each(|token| desk.tokens.remember(token));
+        memory.tokens.iter().for_each(|token| desk.till.tokens.remember(token));
         memory.logins.into_iter().for_each(|login| desk.watch.logins.take(login));
         for kept in memory.documents {
             desk.intake.known(kept.bytes.as_slice(), kept.signature.as_slice());
@@ -160,7 +164,7 @@ impl Desk {
                 round.control.push(control(now, record));
             }
             self.changed_states(now, &mut round.control);
-            let over = self.tokens.expire(self.clock.real(now));
+            let over = self.till.tokens.expire(self.clock.real(now));
             round.control.extend(over.into_iter().map(|token| record(now, Body::Token(Box::new(token)))));
         }
         round.tracked = self.watch.pass(tracked, &self.book, &self.clock);
@@ -174,16 +178,16 @@ impl Desk {
     fn enforce(&mut self, now: BootNanos, due: bool, round: &mut Round) {
         let Some(enforcer) = &mut self.enforcer else { return };
         for (tty, done) in self.watch.refused() {
-            enforcer.tell_refused(&done, &tty);
+            Enforcer::tell_refused(&done, &tty);
         }
         let is_change = |item: &Tracked| matches!(item, Tracked::Event { record, .. } if record.body.kind() == Kind::COVERAGE);
         let changed = round.tracked.iter().any(is_change);
         if due || changed {
             round.tracked.extend(enforcer.round(&self.watch, &self.book, &self.clock, now));
         }
-        if due || std::mem::take(&mut self.open_now) {
-            self.opened.retain(|_, until| now < *until);
-            round.gates = enforcer.gates(&self.book, &self.watch.logins, &self.clock, now, &self.opened);
+        if due || std::mem::take(&mut self.till.changed) {
+            self.till.opened.retain(|_, until| now < *until);
+            round.gates = enforcer.gates(&self.book, &self.watch.logins, &self.clock, now, &self.till.opened);
         }
     }
 

@@ -108,7 +108,7 @@ impl Enforcer {
     }
 
     /// Tells the person what the kernel refused.
-    pub(super) fn tell_refused(&self, done: &Enforcement, tty: &str) {
+    pub(super) fn tell_refused(done: &Enforcement, tty: &str) {
         let (what, why) = (done.text.escaped(), done.coverage.reason().map_or("too late", why));
         let advice =
             "`recorder grant request` asks for access, `recorder grant break-glass` is for emergencies";

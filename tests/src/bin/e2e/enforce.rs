@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use recorder_tests::{
     account::Sudo,
     journal::{Events, text},
@@ -62,7 +62,7 @@ pub(crate) fn elevation_is_refused(stage: &mut Stage) -> Result<()> {
 pub(crate) fn grants_are_enforced(stage: &mut Stage) -> Result<()> {
     let anna = stage.account("anna", Sudo::Free)?;
     let office = Office::open(stage, &anna)?;
-    office.configure(stage, "enforcement = \"enforce\"\ngrace = \"4s\"\n")?;
+    Office::configure(stage, "enforcement = \"enforce\"\ngrace = \"4s\"\n")?;
     let running = stage.record()?;
     let mut shell = stage.shell(&anna)?;
 

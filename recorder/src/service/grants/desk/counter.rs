@@ -87,11 +87,11 @@ impl Desk {
         let person = self.watch.logins.person(self.book.policy(), account, audit_session).map(str::to_owned);
         let person = person.unwrap_or_default();
         let real = self.clock.real(now);
-        let (used, token) = use_token(&self.book, &self.allowed, &mut self.tokens, text, &person, real);
+        let (used, token) = use_token(&self.book, &self.allowed, &mut self.till.tokens, text, &person, real);
         if let Ok(grant) = &used {
             let until = BootNanos::new(now.get().saturating_add(OPEN_NS));
-            self.opened.insert((person, *grant), until);
-            self.open_now = true;
+            self.till.opened.insert((person, *grant), until);
+            self.till.changed = true;
         }
         (record(now, Body::Token(Box::new(token))), used.map_err(|why| why.to_string()))
     }
@@ -233,15 +233,16 @@ mod tests {
         let text = crate::grant::TokenParts::new(&bytes, &signature).unwrap().text();
         let users = HashMap::new();
         let open = |desk: &Desk, now| {
-            enforce::window(&desk.book, &desk.clock, "anna", BootNanos::new(now), &users, &desk.opened).all
+            enforce::window(&desk.book, &desk.clock, "anna", BootNanos::new(now), &users, &desk.till.opened)
+                .all
         };
         assert_eq!(open(&desk, 10), None, "the grant alone opens nothing");
         let (_, used) = desk.use_token(&text, "oncall1", 4, BootNanos::new(10));
-        assert!(used.is_err() && !desk.open_now, "nobody's login");
+        assert!(used.is_err() && !desk.till.changed, "nobody's login");
         let (record, used) = desk.use_token(&text, "oncall1", 3, BootNanos::new(10));
         assert_eq!(used, Ok(request.0.id));
         assert!(matches!(&record.body, Body::Token(token) if token.act == crate::model::TokenAct::Used));
-        assert!(desk.open_now);
+        assert!(desk.till.changed);
         assert_eq!(open(&desk, 10), Some(BootNanos::new(10 + OPEN_NS)));
         let (_, again) = desk.use_token(&text, "oncall1", 3, BootNanos::new(20));
         assert!(again.unwrap_err().contains("used before"));
