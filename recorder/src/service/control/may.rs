@@ -67,7 +67,7 @@ pub(super) fn decide(rules: &Rules, ledger: Option<&Ledger>, ask: &Ask<'_>, now:
     let line = match coverage {
         Coverage::Uncovered { reason } => explain(rules, ask, person, reason),
         Coverage::Covered { grant } | Coverage::BreakGlass { grant } => {
-            let takes = ledger.and_then(|ledger| ledger.book.grant(&grant)).is_some_and(|grant| grant.token);
+            let takes = takes_token(ledger, ask, person, grant, now);
             match ask.token {
                 Some(Ok(_)) => return Decision::Allow(None),
                 None if !takes => return Decision::Allow(None),
@@ -84,6 +84,23 @@ pub(super) fn decide(rules: &Rules, ledger: Option<&Ledger>, ask: &Ask<'_>, now:
         EnforcementKey::Enforce => Decision::Deny(line, coverage),
         _ => Decision::Allow(Some(line)),
     }
+}
+
+/// True if this grant takes a token for each use, and no other one that takes none would do.
+fn takes_token(
+    ledger: Option<&Ledger>,
+    ask: &Ask<'_>,
+    person: Option<&str>,
+    grant: Digest,
+    now: BootNanos,
+) -> bool {
+    let (Some(ledger), Some(person)) = (ledger, person) else { return false };
+    let fits = |grant: &grant::Grant| {
+        let allows = |wanted: &Wanted| grant.request.privileges.iter().any(|p| p.allows(wanted));
+        !grant.token && ask.wanted.as_ref().is_none_or(allows)
+    };
+    ledger.book.grant(&grant).is_some_and(|grant| grant.token)
+        && !grant::allowing_now(&ledger.book, person, ledger.clock.real(now)).any(fits)
 }
 
 /// One line: what is missing, and how to ask for it.

@@ -23,8 +23,8 @@ use crate::{
     capture::{GateKey, GateWindow},
     config::Config,
     grant::{
-        AllowedSigners, Book, Clock, Document, NAMESPACE, Policy, State, Statement, Tokens, Verdict,
-        Verified, verify_signature,
+        AllowedSigners, Book, Clock, Document, NAMESPACE, Policy, Statement, Tokens, Verdict, Verified,
+        verify_signature,
     },
     model::{
         Body, BootId, BootNanos, Bytes, ClockPair, Digest, Flags, Grant, GrantAct, Kind, RealNanos, Record,
@@ -73,7 +73,8 @@ pub(in crate::service) struct Desk {
     allowed: AllowedSigners,
     book: Book,
     clock: Clock,
-    states: BTreeMap<Digest, State>,
+    /// The last state of each grant that is on record, in words.
+    states: BTreeMap<Digest, String>,
     watch: Watch,
     enforcer: Option<Enforcer>,
     looked: Option<BootNanos>,
@@ -112,6 +113,7 @@ impl Desk {
             return Ok(None);
         }
         let memory = memory::recall(&settings.journal_dir, boot)?;
+        let anchor = anchor(&memory, now);
         let list = |path: &Path, act| List { path: path.to_path_buf(), act, digest: None };
         let mut desk = Self {
             intake: Intake::new(&config.dir),
@@ -119,8 +121,8 @@ impl Desk {
             signers: list(&config.allowed_signers, GrantAct::Signers),
             allowed: AllowedSigners::default(),
             book: Book::new(Policy::default(), host),
-            clock: Clock::new(anchor(&memory, now)),
-            states: BTreeMap::new(),
+            clock: Clock::new(anchor),
+            states: memory.states,
             watch: Watch::default(),
             enforcer,
             looked: None,
@@ -281,17 +283,18 @@ impl Desk {
     fn changed_states(&mut self, now: BootNanos, out: &mut Vec<Record>) {
         let real = self.clock.real(now);
         for grant in self.book.grants() {
-            let state = grant.state(real);
-            if self.states.insert(grant.id, state) == Some(state) {
+            let state = grant.state(real).to_string();
+            if self.states.get(&grant.id) == Some(&state) {
                 continue;
             }
+            self.states.insert(grant.id, state.clone());
             let record = Grant {
                 act: GrantAct::State,
                 document: grant.id,
                 request: grant.id,
                 person: Bytes::from(grant.request.person.as_str()),
                 received: real,
-                text: Bytes::from(state.to_string().as_str()),
+                text: Bytes::from(state.as_str()),
                 ..Grant::default()
             };
             out.push(control(now, record));
