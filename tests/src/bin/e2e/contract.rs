@@ -161,7 +161,8 @@ pub(crate) fn kernel_log_when_asked(stage: &mut Stage) -> Result<()> {
     let oncall = stage.account("oncall", Sudo::Free)?;
     let config = fs::read_to_string(&stage.site.config)?;
     for asked in [true, false] {
-        fs::write(&stage.site.config, format!("{config}kernel_log = {asked}\n"))?;
+        let text = config.replacen("[capture]\n", &format!("[capture]\nkernel_log = {asked}\n"), 1);
+        fs::write(&stage.site.config, text)?;
         let running = stage.record()?;
         stage.elevated(&oncall, &[&stage.workload(), "noop", "log"])?.finish(stage.limit(20))?;
         let (status, said) = running.terminate(stage.limit(60))?;
