@@ -14,7 +14,7 @@ use crate::truth::sha256;
 
 /// The person who works as `oncall1` and asks. She signs with the key that she logs in with.
 pub const ANNA: &str = "anna@example.com";
-/// The person who works as `oncall2` and approves. He signs with another key than the one he logs in with.
+/// The person who works as `oncall2` and approves what she asks for. He signs with another key than the one he logs in with.
 pub const BERT: &str = "bert@example.com";
 
 /// People with keys, and the lists that the machine decides by.
@@ -61,7 +61,7 @@ impl Office {
             office.policy(),
             format!(
                 "break_glass = [\"{ANNA}\"]\n[people.\"{ANNA}\"]\naccounts = [\"oncall1\"]\n[people.\"{BERT}\"]\naccounts = [\"oncall2\"]\n\
-                 [[approve]]\napprovers = [\"{BERT}\"]\npersons = [\"*\"]\nprivileges = [\"root\"]\n"
+                 [[approve]]\napprovers = [\"{ANNA}\", \"{BERT}\"]\npersons = [\"*\"]\nprivileges = [\"root\"]\n"
             ),
         )?;
         Ok(office)
@@ -117,6 +117,11 @@ impl Office {
 
     /// Anna asks for root on every machine and Bert approves: both documents, undelivered. `more` are words of the request.
     pub fn grant(&self, window: &str, more: &[&str]) -> Result<[Document; 2]> {
+        self.grant_to(ANNA, window, more)
+    }
+
+    /// One of the two asks and the other approves.
+    pub fn grant_to(&self, who: &str, window: &str, more: &[&str]) -> Result<[Document; 2]> {
         let words = [
             "request",
             "--host",
@@ -128,8 +133,9 @@ impl Office {
             "--for",
             window,
         ];
-        let request = self.write(ANNA, &[&words[..], more].concat())?;
-        let approval = self.write(BERT, &["approve", &request.path.display().to_string()])?;
+        let request = self.write(who, &[&words[..], more].concat())?;
+        let other = if who == ANNA { BERT } else { ANNA };
+        let approval = self.write(other, &["approve", &request.path.display().to_string()])?;
         Ok([request, approval])
     }
 }

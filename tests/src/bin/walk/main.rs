@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
+mod enforced;
+mod inquest;
 mod lifecycle;
 mod observed;
 
@@ -60,10 +62,12 @@ struct Args {
 
 type Run = fn(&Walk) -> Result<()>;
 
-/// A new walk is a file beside this one and a line here; what it is made of is in `recorder_tests::walk`. One of enforcement
-/// starts with `walk.service("enforcement = \"enforce\"\ngrace = \"5s\"\n")`.
-const WALKS: &[(&str, Run)] =
-    &[("service-lifecycle", lifecycle::service_lifecycle), ("grants-observed", observed::grants_observed)];
+/// A new walk is a file beside this one and a line here; what it is made of is in `recorder_tests::walk`.
+const WALKS: &[(&str, Run)] = &[
+    ("service-lifecycle", lifecycle::service_lifecycle),
+    ("grants-observed", observed::grants_observed),
+    ("grants-enforced", enforced::grants_enforced),
+];
 
 /// What a walk goes on.
 pub(crate) struct Walk<'m> {
