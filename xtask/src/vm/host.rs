@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{PATIENCE, follow, kernels, script};
-use crate::{build::Binaries, sh};
+use crate::{
+    build::{self, Binaries},
+    sh,
+};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -59,7 +62,8 @@ pub(super) fn walk(
     command
 }
 
-/// What is laid over the machine's root: the recorder where its package would put it, and the suites.
+/// What is laid over the machine's root: the recorder where its package would put it, what
+/// PAM and sudo may load, and the suites.
 pub(super) fn files(binaries: &Binaries) -> Result<PathBuf> {
     let root = sh::root().join("target/vm/host");
     let dist = sh::root().join("recorder/dist");
@@ -75,6 +79,11 @@ pub(super) fn files(binaries: &Binaries) -> Result<PathBuf> {
         (&binaries.workload, "usr/lib/recorder/recorder-workload"),
     ] {
         let _ = sh::succeeds(Command::new("strip").arg(put(from, to)?));
+    }
+    // Who wants them asked installs them there.
+    for library in build::login()? {
+        let name = library.file_name().context("a library without a name")?;
+        put(&library, &format!("usr/lib/recorder/{}", name.display()))?;
     }
     put(&dist.join("recorder.service"), "etc/systemd/system/recorder.service")?;
     put(&dist.join("recorder.toml"), "etc/recorder/recorder.toml")?;

@@ -68,7 +68,8 @@ pub(crate) fn grants_enforced(walk: &Walk) -> Result<()> {
     let before = shell.mark();
     become_root(walk, &mut shell, "short")?;
     let [tmux, nohup, setsid] = LEFT;
-    shell.type_line(&format!("tmux -L walk new-session -d nohup {tmux} {LONG}"))?;
+    // nohup would close the terminal that tmux watches.
+    shell.type_line(&format!("tmux -L walk new-session -d \"trap '' HUP; exec {tmux} {LONG}\""))?;
     shell.type_line(&format!("nohup {nohup} {LONG} {AWAY} & setsid {setsid} {LONG} {AWAY} &"))?;
     running(walk, &LEFT, &LEFT)?;
     walk.step("as root he left things behind");

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
+mod asked;
 mod enforced;
 mod inquest;
 mod lifecycle;
@@ -67,6 +68,7 @@ const WALKS: &[(&str, Run)] = &[
     ("service-lifecycle", lifecycle::service_lifecycle),
     ("grants-observed", observed::grants_observed),
     ("grants-enforced", enforced::grants_enforced),
+    ("logins-asked", asked::logins_asked),
 ];
 
 /// What a walk goes on.
