@@ -7,8 +7,9 @@ use recorder_common::{
 
 use crate::{
     emit::Event,
+    gate,
     kernel::{self, Place, TaskPtr, off},
-    gate, scope, tty,
+    scope, tty,
 };
 
 /// `sched_process_exec(task, old_pid, bprm)`: the new image is in place, its arguments lie on its fresh stack.

@@ -6,7 +6,9 @@ use aya_ebpf::{
     macros::{btf_map, map},
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use recorder_common::{Allow, CpuCounters, Gate, Offsets, SCRATCH, SCRATCH_SLOTS, Settings, State, TaskMark, TtyState};
+use recorder_common::{
+    Allow, CpuCounters, Gate, Offsets, SCRATCH, SCRATCH_SLOTS, Settings, State, TaskMark, TtyState,
+};
 
 /// Filled by the loader from BTF; frozen, so the verifier sees constants.
 #[unsafe(no_mangle)]

@@ -11,7 +11,7 @@ mod ssh;
 
 use jiff::tz::TimeZone;
 use recorder::{
-    grant::{AllowedSigners, NAMESPACE, PublicKey, SignerRefusal},
+    grant::{AllowedSigners, NAMESPACE, Signed, SignerRefusal, verify_signature},
     model::RealNanos,
 };
 
@@ -30,7 +30,7 @@ const NOW: &str = "20261121023100Z";
 struct Bench {
     desk: Desk,
     signature: std::path::PathBuf,
-    key: PublicKey,
+    signed: Signed,
 }
 
 impl Bench {
@@ -46,8 +46,8 @@ impl Bench {
         desk.key("e", "ecdsa", Some(384));
         desk.key("r", "rsa", Some(2048));
         let signature = desk.put("m.sig", ssh::sign(&desk.path(name), NAMESPACE, &[], b"message"));
-        let key = PublicKey::from_openssh(&desk.public(name)).unwrap();
-        Self { desk, signature, key }
+        let signed = verify_signature(b"message", &std::fs::read(&signature).unwrap()).unwrap();
+        Self { desk, signature, signed }
     }
 
     fn fill(&self, list: &str) -> String {
@@ -64,7 +64,7 @@ impl Bench {
         let path = self.desk.put("allowed", &text);
         let (theirs, said) = ssh::verify(&path, principal, &self.signature, time, zone, b"message");
         let signers = AllowedSigners::parse(text.as_bytes(), &TimeZone::get(zone).unwrap()).unwrap();
-        let ours = signers.allows(principal, &self.key, NAMESPACE, moment(time));
+        let ours = signers.allows(principal, &self.signed, NAMESPACE, moment(time));
         assert_eq!(
             ours.is_ok(),
             theirs,
@@ -81,6 +81,7 @@ fn word(verdict: &Result<usize, SignerRefusal>) -> String {
         Err(SignerRefusal::UnknownSigner) => "signer".into(),
         Err(SignerRefusal::UnknownKey) => "key".into(),
         Err(SignerRefusal::Authority { .. }) => "authority".into(),
+        Err(SignerRefusal::Certificate { .. }) => "certificate".into(),
         Err(SignerRefusal::Namespace { .. }) => "namespace".into(),
         Err(SignerRefusal::Early { .. }) => "early".into(),
         Err(SignerRefusal::Late { .. }) => "late".into(),
@@ -245,7 +246,7 @@ fn times_without_z_are_local_as_ssh_keygen_has_it() {
             let signers =
                 AllowedSigners::parse(bench.fill(&list).as_bytes(), &TimeZone::get(zone).unwrap()).unwrap();
             let long_ago = RealNanos::new(1);
-            let refusal = signers.allows("alice", &bench.key, NAMESPACE, long_ago);
+            let refusal = signers.allows("alice", &bench.signed, NAMESPACE, long_ago);
             let Err(SignerRefusal::Early { from, .. }) = refusal else {
                 panic!("{list} {zone}: {refusal:?}")
             };

@@ -13,12 +13,12 @@ mod ssh;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use recorder::grant::{Document, KeyError, NAMESPACE, SignatureError, verify_signature};
-use ssh::Desk;
+use ssh::{Desk, grant, made, text};
 
 const KINDS: [(&str, &str, Option<u32>); 5] = [
     ("ed", "ed25519", None),
@@ -27,25 +27,6 @@ const KINDS: [(&str, &str, Option<u32>); 5] = [
     ("p521", "ecdsa", Some(521)),
     ("rsa", "rsa", Some(3072)),
 ];
-
-/// Runs `recorder grant …` without the caller's environment having a say.
-fn grant(desk: &Desk, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_recorder"));
-    command.arg("grant").args(args).current_dir(desk.path("")).stdin(Stdio::null());
-    command.env_remove("RECORDER_SIGNER").env_remove("RECORDER_KEY").env_remove("SSH_AUTH_SOCK");
-    command.output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// The path that a command which made a document printed.
-fn made(desk: &Desk, args: &[&str]) -> PathBuf {
-    let output = grant(desk, args);
-    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
-    desk.path(text(&output.stdout).trim())
-}
 
 fn beside(path: &Path) -> PathBuf {
     PathBuf::from(format!("{}.sig", path.display()))
@@ -108,7 +89,7 @@ fn h6_we_believe_what_ssh_keygen_signs_and_nothing_that_was_changed() {
 }
 
 #[test]
-fn other_namespaces_weak_keys_and_certificates_have_their_own_refusals() {
+fn other_namespaces_and_weak_keys_have_their_own_refusals_and_certificates_their_authority() {
     let desk = Desk::new();
     let key = desk.key("k", "ed25519", None);
     let other = ssh::sign(&key, "file", &[], b"x");
@@ -123,17 +104,24 @@ fn other_namespaces_weak_keys_and_certificates_have_their_own_refusals() {
     certify.args(["-q", "-I", "id", "-n", "alice", "-s"]).arg(authority).arg(desk.path("k.pub"));
     assert!(certify.status().unwrap().success());
     let signed = ssh::sign(&desk.path("k-cert.pub"), NAMESPACE, &[], b"x");
-    let refused = verify_signature(b"x", &signed).unwrap_err();
-    assert!(matches!(refused, SignatureError::CertificateSignature { .. }), "{refused}");
+    let good = verify_signature(b"x", &signed).unwrap();
+    assert_eq!(
+        (good.key.to_string(), good.certificate.unwrap().authority().to_string()),
+        (desk.public("k"), desk.public("ca"))
+    );
 
-    // It is made, with a warning, and told apart from a bad one.
+    // A line with the plain key is not for the certificate, one with its authority is.
     let args = ["note", "--signer", "alice", "--incident", "jira:OPS-1", "--key", "k-cert.pub"];
     let path = made(&desk, &args);
-    let shown = grant(&desk, &["show", path.to_str().unwrap()]);
-    assert_eq!(
-        (shown.status.code(), text(&shown.stdout).contains("UNCHECKED: signed with a certificate")),
-        (Some(1), true)
-    );
+    for (line, code, told) in [
+        (format!("alice {}\n", desk.public("k")), 1, "no line for this signer with this key"),
+        (format!("alice cert-authority {}\n", desk.public("ca")), 0, "id (alice) no. 0 by SHA256:"),
+    ] {
+        desk.put("allowed", line);
+        let shown = grant(&desk, &["show", "--allowed-signers", "allowed", path.to_str().unwrap()]);
+        let said = text(&shown.stdout);
+        assert_eq!((shown.status.code(), said.contains(told)), (Some(code), true), "{said}");
+    }
 }
 
 /// A real ssh-agent that ends with the test.

@@ -7,6 +7,7 @@ mod build;
 mod build_ebpf;
 mod check;
 mod demo;
+mod fuzz;
 mod missing;
 mod outcome;
 mod packages;
@@ -49,6 +50,8 @@ enum Command {
     Check(check::Args),
     /// Run the suites
     Test(test::Args),
+    /// Mutated input for the parsers of grants
+    Fuzz(fuzz::Args),
     /// Stock kernels under emulation
     Vm(vm::Args),
     /// Measure and write docs/benchmarks.md
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::LogIn(args) => demo::log_in(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => Ok(fuzz::run(&args)),
         Command::Vm(args) => vm::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

@@ -52,7 +52,7 @@ impl GateWindow {
 
 /// The kernel's maps of gates, and what was written into them.
 pub(super) struct Gates {
-    gates: BpfHashMap<MapData, u64, [u8; 24]>,
+    windows: BpfHashMap<MapData, u64, [u8; 24]>,
     allowed: BpfHashMap<MapData, [u8; 24], u64>,
     written: HashMap<GateKey, GateWindow>,
 }
@@ -74,10 +74,10 @@ fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
 
 impl Gates {
     pub(super) fn new(
-        gates: BpfHashMap<MapData, u64, [u8; 24]>,
+        windows: BpfHashMap<MapData, u64, [u8; 24]>,
         allowed: BpfHashMap<MapData, [u8; 24], u64>,
     ) -> Self {
-        Self { gates, allowed, written: HashMap::new() }
+        Self { windows, allowed, written: HashMap::new() }
     }
 
     /// Makes the maps say exactly this. What is gone goes before others come: a full map refuses rather than allows.
@@ -99,7 +99,7 @@ impl Gates {
     fn shut(&mut self, key: GateKey, wanted: Option<&GateWindow>) -> Result<(), MapError> {
         let Some(written) = self.written.remove(&key) else { return Ok(()) };
         if wanted.is_none() {
-            gone(self.gates.remove(&key.number()))?;
+            gone(self.windows.remove(&key.number()))?;
         }
         for limit in written.some.keys().filter(|limit| wanted.is_none_or(|w| !w.some.contains_key(limit))) {
             gone(self.allowed.remove(&allow(key, *limit)))?;
@@ -117,7 +117,7 @@ impl Gates {
         let gate = Gate { from: 0, until, all: u64::from(all > 0) };
         let mut bytes = [0; 24];
         bytes.copy_from_slice(gate.as_bytes());
-        self.gates.insert(key.number(), bytes, 0)?;
+        self.windows.insert(key.number(), bytes, 0)?;
         self.written.insert(key, window.clone());
         Ok(())
     }

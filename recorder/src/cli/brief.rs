@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::model::{
     Body, Bytes, CoverageChange, Cred, Digest, Enforcement, EnforcementAct, Exec, Exit, File, FileOp, Grant,
-    Jump, Login, Loss, Overdue, Record, SessionId, Tty, TtyOp,
+    Jump, Login, Loss, Overdue, Record, SessionId, Token, Tty, TtyOp,
 };
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.
@@ -50,6 +50,7 @@ pub(crate) fn body(record: &Record) -> String {
         Body::Enforcement(e) => enforcement(e),
         Body::Grant(g) => grant(g),
         Body::Login(l) => login(l),
+        Body::Token(t) => token(t),
         Body::Storage(s) => format!("{}: errno {}", s.operation.escaped(), s.errno),
         Body::Unknown { kind, bytes } => format!("kind {}, {} bytes", kind.code(), bytes.len()),
     }
@@ -83,6 +84,7 @@ pub(crate) fn enforcement(enforcement: &Enforcement) -> String {
         EnforcementAct::Killed => format!("process {pid} ended: {text} ({why})"),
         EnforcementAct::HungUp => format!("{count} processes told to end ({why})"),
         EnforcementAct::Told => format!("told: {text}"),
+        EnforcementAct::Denied => format!("denied before it began: {text} ({why})"),
         EnforcementAct::Relented => "a grant came in time".to_owned(),
         EnforcementAct::Unknown(code) => format!("act {code} ({why})"),
     }
@@ -109,6 +111,23 @@ pub(crate) fn grant(grant: &Grant) -> String {
     }
     if !grant.text.is_empty() {
         let _ = write!(text, ": {}", grant.text.escaped());
+    }
+    text
+}
+
+/// What happened to a token.
+pub(crate) fn token(token: &Token) -> String {
+    let mut text = format!("{} token {}", token.act.name(), digest(token.token));
+    if token.grant != Digest::default() {
+        let _ = write!(text, " for grant {}", digest(token.grant));
+    }
+    for (what, bytes) in [("by", &token.person), ("on", &token.host), ("issued by", &token.signer)] {
+        if !bytes.is_empty() {
+            let _ = write!(text, " {what} {}", bytes.escaped());
+        }
+    }
+    if !token.text.is_empty() {
+        let _ = write!(text, ": {}", token.text.escaped());
     }
     text
 }

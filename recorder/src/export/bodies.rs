@@ -9,7 +9,7 @@ use super::json::{Shown, auid, put_bytes, put_list, put_opt, rfc3339};
 use crate::model::{
     Body, Boot, Caps, ClockPair, CoverageChange, Cred, Cut, Elevation, Enforcement, Exec, Exit, File, FileOp,
     Grant, Heartbeat, Ids, Jump, Login, LoginWitness, Loss, Overdue, SessionClosed, SessionEnd, SessionStart,
-    StorageFault, TaskId, Tty, Uncovered,
+    StorageFault, TaskId, Token, Tty, Uncovered,
 };
 
 /// What was cut in a record, wherever its kind keeps that.
@@ -47,6 +47,7 @@ pub(super) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Er
         Body::Enforcement(b) => map.serialize_entry("enforcement", &Obj(&**b)),
         Body::Grant(b) => map.serialize_entry("grant_change", &Obj(&**b)),
         Body::Login(b) => map.serialize_entry("login", &Obj(&**b)),
+        Body::Token(b) => map.serialize_entry("token_use", &Obj(&**b)),
         Body::Unknown { kind, bytes } => {
             map.serialize_entry("unknown", &Obj(&(kind.code(), bytes.as_slice())))
         }
@@ -135,6 +136,23 @@ impl Fields for Grant {
         put_bytes(map, "person", "person_b64", &self.person)?;
         put_bytes(map, "key", "key_b64", &self.key)?;
         map.serialize_entry("received", &rfc3339(self.received))?;
+        put_bytes(map, "text", "text_b64", &self.text)?;
+        put_bytes(map, "bytes", "bytes_b64", &self.bytes)?;
+        put_bytes(map, "signature", "signature_b64", &self.signature)
+    }
+}
+
+impl Fields for Token {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("act", self.act.name())?;
+        map.serialize_entry("token", &Shown(self.token))?;
+        map.serialize_entry("grant", &Shown(self.grant))?;
+        put_bytes(map, "person", "person_b64", &self.person)?;
+        put_bytes(map, "host", "host_b64", &self.host)?;
+        put_bytes(map, "signer", "signer_b64", &self.signer)?;
+        put_bytes(map, "key", "key_b64", &self.key)?;
+        map.serialize_entry("received", &rfc3339(self.received))?;
+        map.serialize_entry("until", &rfc3339(self.until))?;
         put_bytes(map, "text", "text_b64", &self.text)?;
         put_bytes(map, "bytes", "bytes_b64", &self.bytes)?;
         put_bytes(map, "signature", "signature_b64", &self.signature)

@@ -1,14 +1,16 @@
 //! Lists of signers in OpenSSH's format (ssh-keygen(1), ALLOWED SIGNERS): who may sign with which key, for what, when.
 //!
 //! ssh-keygen is the law: the reading follows sshsig.c of V_9_2_P1 step by step, and recorder/tests/allowed_signers.rs
-//! holds the verdicts against the real program. Only plain keys are judged; a certificate's signature never gets here.
+//! holds the verdicts against the real program. Stricter in one thing: a certificate with a critical option signs nothing.
 
 use base64::{Engine as _, engine::general_purpose};
 use jiff::tz::TimeZone;
 
+use super::certificate::{Certificate, CertificateError, FOREVER};
 use super::key::{self, PublicKey};
 use super::principals;
 use super::render::rfc3339;
+use super::sshsig::Signed;
 use super::validity;
 use crate::model::RealNanos;
 
@@ -26,9 +28,18 @@ pub struct AllowedSigners {
 struct Line {
     number: usize,
     principals: Vec<u8>,
-    /// None for a key that can't sign here: a certificate, or a kind that is weak or unknown.
-    key: Option<PublicKey>,
+    key: Listed,
     options: Options,
+}
+
+/// What a line allows.
+#[derive(Clone, Debug)]
+enum Listed {
+    Key(PublicKey),
+    /// The wire form of one certificate.
+    Certificate(Vec<u8>),
+    /// A kind that is weak or unknown and signs nothing here.
+    Other,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -78,6 +89,14 @@ pub enum Refusal {
         /// Which line.
         line: usize,
     },
+    /// The line knows the authority, but what it certified is not this.
+    #[error("line {line} has the certificate's authority, but {why}")]
+    Certificate {
+        /// Which line.
+        line: usize,
+        /// What is wrong with the certificate.
+        why: CertificateRefusal,
+    },
     /// The key is for something else.
     #[error("line {line} does not allow this key in the namespace of grants")]
     Namespace {
@@ -100,6 +119,29 @@ pub enum Refusal {
         /// The last second.
         until: RealNanos,
     },
+}
+
+/// Why a certificate by a known authority does not let its holder sign as somebody.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum CertificateRefusal {
+    /// What an option demands can't be checked on a document.
+    #[error("its critical option {0:?} says that it is not for signing documents")]
+    CriticalOption(String),
+    /// A host's.
+    #[error("it is a host's")]
+    Host,
+    /// For anybody, which here is nobody.
+    #[error("it names no principal")]
+    NoPrincipal,
+    /// For others.
+    #[error("this signer is none of its principals")]
+    OtherPrincipal,
+    /// Before its time.
+    #[error("it is valid from {} on", rfc3339(*.0))]
+    Early(RealNanos),
+    /// After its time.
+    #[error("it was valid until {}", rfc3339(*.0))]
+    Late(RealNanos),
 }
 
 impl AllowedSigners {
@@ -129,13 +171,13 @@ impl AllowedSigners {
         self.lines.is_empty()
     }
 
-    /// May this key sign for this person, in this namespace, at this time? Gives the number of the line that says so.
+    /// May this person have signed so, in this namespace, at this time? Gives the number of the line that says so.
     ///
     /// Times are compared in whole seconds, as ssh-keygen does.
     pub fn allows(
         &self,
         signer: &str,
-        key: &PublicKey,
+        signed: &Signed,
         namespace: &str,
         at: RealNanos,
     ) -> Result<usize, Refusal> {
@@ -143,7 +185,7 @@ impl AllowedSigners {
         let mut closest = Refusal::UnknownSigner;
         for line in self.lines.iter().filter(|line| principals::in_list(signer.as_bytes(), &line.principals))
         {
-            match line.allows(key, namespace, second) {
+            match line.allows(signer, signed, namespace, second) {
                 Ok(()) => return Ok(line.number),
                 Err(refusal) if refusal > closest => closest = refusal,
                 Err(_) => {}
@@ -155,16 +197,14 @@ impl AllowedSigners {
 
 const NANOS: u64 = 1_000_000_000;
 
+fn time(seconds: u64) -> RealNanos {
+    RealNanos::new(seconds.saturating_mul(NANOS))
+}
+
 impl Line {
-    fn allows(&self, key: &PublicKey, namespace: &str, second: u64) -> Result<(), Refusal> {
+    fn allows(&self, signer: &str, signed: &Signed, namespace: &str, second: u64) -> Result<(), Refusal> {
         let line = self.number;
-        let time = |seconds: u64| RealNanos::new(seconds.saturating_mul(NANOS));
-        if self.key.as_ref() != Some(key) {
-            return Err(Refusal::UnknownKey);
-        }
-        if self.options.authority {
-            return Err(Refusal::Authority { line });
-        }
+        self.knows(signer, signed, second)?;
         if let Some(list) = &self.options.namespaces
             && !principals::in_list(namespace.as_bytes(), list)
         {
@@ -180,6 +220,55 @@ impl Line {
         {
             return Err(Refusal::Late { line, until: time(before) });
         }
+        Ok(())
+    }
+
+    /// Is this the line's key, its certificate, or a certificate by its authority?
+    fn knows(&self, signer: &str, signed: &Signed, second: u64) -> Result<(), Refusal> {
+        let line = self.number;
+        let no = |why| Err(Refusal::Certificate { line, why });
+        match (&self.key, &signed.certificate) {
+            (Listed::Key(key), None) if *key == signed.key => {
+                if self.options.authority {
+                    Err(Refusal::Authority { line })
+                } else {
+                    Ok(())
+                }
+            }
+            (Listed::Key(key), Some(by)) if self.options.authority && key == by.authority() => {
+                certified(by, signer, second).or_else(no)
+            }
+            // Who lists a certificate itself has looked at it; ssh-keygen asks no more either.
+            (Listed::Certificate(blob), Some(by)) if !self.options.authority && blob == by.blob() => {
+                usable(by).or_else(no)
+            }
+            _ => Err(Refusal::UnknownKey),
+        }
+    }
+}
+
+/// PROTOCOL.certkeys: who doesn't know a critical option must refuse. Those that are known are about logins.
+fn usable(certificate: &Certificate) -> Result<(), CertificateRefusal> {
+    match certificate.critical_options().next() {
+        Some(name) => Err(CertificateRefusal::CriticalOption(name.to_owned())),
+        None => Ok(()),
+    }
+}
+
+/// What sshkey_cert_check_authority asks (sshkey.c, V_9_2_P1).
+fn certified(certificate: &Certificate, signer: &str, second: u64) -> Result<(), CertificateRefusal> {
+    usable(certificate)?;
+    if !certificate.is_for_user() {
+        Err(CertificateRefusal::Host)
+    } else if second < certificate.valid_after() {
+        Err(CertificateRefusal::Early(time(certificate.valid_after())))
+    } else if certificate.valid_before() != FOREVER && second >= certificate.valid_before() {
+        Err(CertificateRefusal::Late(time(certificate.valid_before())))
+    } else if certificate.principals().is_empty() {
+        Err(CertificateRefusal::NoPrincipal)
+    } else if !certificate.principals().iter().any(|name| name == signer) {
+        Err(CertificateRefusal::OtherPrincipal)
+    } else {
         Ok(())
     }
 }
@@ -225,13 +314,12 @@ fn first_token(line: &[u8]) -> Result<(Vec<u8>, &[u8]), &'static str> {
     Ok(([head, quoted].concat(), skip(rest.get(1..).unwrap_or_default(), BLANKS)))
 }
 
-/// The key at the start of the text (sshkey.c, sshkey_read): None if there is none, Some(None) for one that can't sign here.
-#[expect(clippy::option_option, reason = "no key, a key of another kind and a key are three things")]
-fn read_key(text: &[u8]) -> Option<Option<PublicKey>> {
+/// The key at the start of the text (sshkey.c, sshkey_read).
+fn read_key(text: &[u8]) -> Option<Listed> {
     let blank = |b: &u8| matches!(b, b' ' | b'\t');
     let (kind, rest) = text.split_at_checked(text.iter().position(blank)?)?;
     let kind = std::str::from_utf8(kind).ok()?;
-    let (family, signs) = family(kind)?;
+    let (family, certifies) = family(kind)?;
     let rest = skip(rest, b" \t");
     let digits = rest.split(|b| blank(b)).next()?;
     let digits: Vec<u8> = digits.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
@@ -239,18 +327,24 @@ fn read_key(text: &[u8]) -> Option<Option<PublicKey>> {
     if key::kind_of(&blob)? != family {
         return None;
     }
-    if !signs {
-        return Some(None);
-    }
-    match PublicKey::from_blob(&blob) {
-        Ok(key) => Some(Some(key)),
-        // Too weak or too large for us, while OpenSSH knows it: it is a key, and nobody's here.
-        Err(key::KeyError::Weak { .. } | key::KeyError::Unsupported { .. }) => Some(None),
+    // Too weak or too large for us, while OpenSSH knows it: it is a key, and nobody's here.
+    let found = if certifies {
+        match Certificate::from_blob(&blob) {
+            Ok(_) => Ok(Listed::Certificate(blob)),
+            Err(CertificateError::Key(error)) => Err(error),
+            Err(_) => return None,
+        }
+    } else {
+        PublicKey::from_blob(&blob).map(Listed::Key)
+    };
+    match found {
+        Ok(listed) => Some(listed),
+        Err(key::KeyError::Weak { .. } | key::KeyError::Unsupported { .. }) => Some(Listed::Other),
         Err(key::KeyError::Damaged | key::KeyError::Certificate { .. }) => None,
     }
 }
 
-/// The type inside the key for a type in front of it, and whether such a key can sign documents here.
+/// The type inside the key for a type in front of it, and whether it is a certificate's.
 fn family(kind: &str) -> Option<(&str, bool)> {
     let plain = match kind {
         // Names of algorithms that OpenSSH takes for the key's.
@@ -261,19 +355,19 @@ fn family(kind: &str) -> Option<(&str, bool)> {
         | "ecdsa-sha2-nistp521"
         | "ssh-rsa"
         | "sk-ssh-ed25519@openssh.com"
-        | "sk-ecdsa-sha2-nistp256@openssh.com" => kind,
-        "ssh-dss"
-        | "ssh-dss-cert-v01@openssh.com"
+        | "sk-ecdsa-sha2-nistp256@openssh.com"
+        | "ssh-dss" => kind,
+        "ssh-dss-cert-v01@openssh.com"
         | "ssh-rsa-cert-v01@openssh.com"
         | "ssh-ed25519-cert-v01@openssh.com"
         | "ecdsa-sha2-nistp256-cert-v01@openssh.com"
         | "ecdsa-sha2-nistp384-cert-v01@openssh.com"
         | "ecdsa-sha2-nistp521-cert-v01@openssh.com"
         | "sk-ssh-ed25519-cert-v01@openssh.com"
-        | "sk-ecdsa-sha2-nistp256-cert-v01@openssh.com" => return Some((kind, false)),
+        | "sk-ecdsa-sha2-nistp256-cert-v01@openssh.com" => return Some((kind, true)),
         _ => return None,
     };
-    Some((plain, true))
+    Some((plain, false))
 }
 
 /// Options end at the first blank outside of quotes (authfile.c, sshkey_advance_past_options).

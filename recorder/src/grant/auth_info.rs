@@ -21,12 +21,12 @@ pub struct AuthInfo {
     /// Fingerprint of the first public key, `SHA256:…`; of a certificate that of the key in it, as ssh-keygen has it.
     pub key: Option<String>,
     /// What was signed about that key.
-    pub certificate: Option<Certified>,
+    pub certificate: Option<LoginCertificate>,
 }
 
 /// A certificate's names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certified {
+pub struct LoginCertificate {
     /// Its key id.
     pub id: String,
     /// Its serial number.
@@ -69,7 +69,7 @@ impl AuthInfo {
         } else if let Ok(certificate) = Certificate::from_bytes(&blob) {
             let name = |key: &ssh_key::public::KeyData| key.fingerprint(HashAlg::Sha256).to_string();
             self.key = Some(name(certificate.public_key()));
-            self.certificate = Some(Certified {
+            self.certificate = Some(LoginCertificate {
                 id: certificate.key_id().to_owned(),
                 serial: certificate.serial(),
                 authority: name(certificate.signature_key()),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Document, Grant, Note, Policy, Statement,
+    Document, Grant, Note, Policy, Signed, Statement,
     grade::{Said, grade},
 };
 use crate::model::{Digest, RealNanos};
@@ -25,6 +25,13 @@ pub struct Verified {
     pub key: String,
     /// Trusted time of receipt.
     pub received: RealNanos,
+}
+
+impl Verified {
+    /// A document with its good signature, which the list of signers allows the one whom it names.
+    pub fn new(document: Document, signed: &Signed, received: RealNanos) -> Self {
+        Self { principal: document.signer.clone(), document, key: signed.key.fingerprint(), received }
+    }
 }
 
 /// Why a document is not followed.
@@ -60,6 +67,12 @@ pub enum Refusal {
     /// This person, or this key, approved already.
     #[error("this person or key approved already")]
     Repeated,
+    /// The certificate says another name.
+    #[error("the certificate is another person's")]
+    OtherPerson,
+    /// A token is shown when it is used.
+    #[error("a token is used, not filed")]
+    Misplaced,
     /// It would not make the window longer.
     #[error("the extension makes nothing longer")]
     NotLonger,
@@ -134,6 +147,10 @@ impl Book {
     pub fn insert(&mut self, verified: Verified) -> Verdict {
         let Verified { document, principal, key, received } = verified;
         let id = document.id;
+        if let Statement::Token(_) = document.statement {
+            self.verdicts.insert(id, Verdict::Refused(Refusal::Misplaced));
+            return self.verdict(&id);
+        }
         let request = about(&document);
         let name = (id, principal, key);
         match self.kept.get_mut(&name) {
@@ -287,10 +304,5 @@ impl Book {
 
 /// The request that a document is, or is about.
 fn about(document: &Document) -> Option<Digest> {
-    match &document.statement {
-        Statement::Request(_) | Statement::BreakGlass(_) => Some(document.id),
-        Statement::Approval(a) | Statement::Rejection(a) | Statement::Revocation(a) => Some(a.request),
-        Statement::Extension(extension) => Some(extension.request),
-        Statement::Note(_) => None,
-    }
+    document.statement.request().map(|_| document.id).or_else(|| document.statement.about())
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::certificate::Certificate;
 use crate::model::{Digest, RealNanos};
 
 /// The SSHSIG namespace that every document is signed in.
@@ -92,6 +93,45 @@ pub struct Request {
     pub reason: String,
     /// For which incident.
     pub incident: Option<Incident>,
+    /// Each use takes a token, even if no rule asks for one.
+    pub token: bool,
+}
+
+/// An SSH user certificate that somebody brings in as a wish. Its window is the certificate's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certified {
+    /// What is wished.
+    pub request: Request,
+    /// The certificate.
+    pub certificate: Certificate,
+}
+
+/// What another system allowed, as whoever brings it in says. The approvers signed nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// What is wished.
+    pub request: Request,
+    /// Which system, such as `teleport`.
+    pub system: String,
+    /// Its name there.
+    pub external_id: String,
+    /// Who approved it there.
+    pub approvers: Vec<String>,
+    /// SHA-256 of what the system gave out.
+    pub source: Digest,
+}
+
+/// A permission to use a grant once, on one host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The grant: SHA-256 of the request's bytes.
+    pub request: Digest,
+    /// Who may use it.
+    pub person: String,
+    /// The host's exact name.
+    pub host: String,
+    /// When.
+    pub window: Window,
 }
 
 /// What somebody says about a request.
@@ -142,6 +182,12 @@ pub enum Statement {
     BreakGlass(Request),
     /// Work belongs to an incident.
     Note(Note),
+    /// A certificate authority said who may log in.
+    Certificate(Box<Certified>),
+    /// Another system allowed it.
+    Import(Box<Import>),
+    /// One use of a grant.
+    Token(Token),
 }
 
 impl Statement {
@@ -155,6 +201,39 @@ impl Statement {
             Self::Extension(_) => "extension",
             Self::BreakGlass(_) => "break_glass",
             Self::Note(_) => "note",
+            Self::Certificate(_) => "certificate",
+            Self::Import(_) => "import",
+            Self::Token(_) => "token",
+        }
+    }
+
+    /// What is wished, if this can become a grant.
+    pub const fn request(&self) -> Option<&Request> {
+        match self {
+            Self::Request(request) | Self::BreakGlass(request) => Some(request),
+            Self::Certificate(certified) => Some(&certified.request),
+            Self::Import(import) => Some(&import.request),
+            _ => None,
+        }
+    }
+
+    /// The request that this is about, if it is about another document.
+    pub const fn about(&self) -> Option<Digest> {
+        match self {
+            Self::Approval(a) | Self::Rejection(a) | Self::Revocation(a) => Some(a.request),
+            Self::Extension(extension) => Some(extension.request),
+            Self::Token(token) => Some(token.request),
+            _ => None,
+        }
+    }
+
+    /// What its signer says in his own words; perhaps nothing.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Approval(a) | Self::Rejection(a) | Self::Revocation(a) => &a.reason,
+            Self::Extension(extension) => &extension.reason,
+            Self::Note(note) => &note.text,
+            _ => self.request().map_or("", |request| &request.reason),
         }
     }
 }

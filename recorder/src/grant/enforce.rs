@@ -1,6 +1,6 @@
 //! What follows from coverage: nothing, words, or an end. Pure: what was decided before and the time are arguments.
 
-use super::{Book, Clock, Privilege};
+use super::{Book, Clock, Grant};
 use crate::model::{BootNanos, Coverage, Digest, RealNanos, Uncovered};
 
 /// How much follows.
@@ -96,16 +96,11 @@ impl Case {
     }
 }
 
-/// What a person may on this host now, by what was received up to now, and until when.
-pub fn allowed_now<'a>(
-    book: &'a Book,
-    person: &str,
-    now: RealNanos,
-) -> impl Iterator<Item = (&'a Privilege, RealNanos)> {
+/// The grants by which a person may something on this host now, by what was received up to now.
+pub fn allowing_now<'a>(book: &'a Book, person: &str, now: RealNanos) -> impl Iterator<Item = &'a Grant> {
     book.grants_of(person)
         .filter(move |grant| grant.here && !grant.is_closed_at(now))
         .filter(move |grant| grant.start().is_some_and(|start| start <= now) && now < grant.until)
-        .flat_map(|grant| grant.request.privileges.iter().map(|privilege| (privilege, grant.until)))
 }
 
 /// When the grant with that id ends, on the boot clock.

@@ -91,8 +91,30 @@ pub struct Grant {
     pub approvals: Vec<String>,
     /// How many that rule needs; 0 for break glass.
     pub needed: usize,
+    /// Who allowed it without signing anything here, if somebody did.
+    pub voucher: Option<Voucher>,
+    /// Each use takes a token.
+    pub token: bool,
     /// Why it can't become a grant.
     pub refused: Option<Refusal>,
+}
+
+/// Who allowed a grant elsewhere, as far as the policy counts that. It is no approval by a signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Voucher {
+    /// The certificate authority with this fingerprint.
+    Authority(String),
+    /// Another system, as its importer says.
+    System {
+        /// Which.
+        system: String,
+        /// The grant's name there.
+        external_id: String,
+        /// Who approved it there.
+        approvers: Vec<String>,
+        /// Who brought it in.
+        importer: String,
+    },
 }
 
 impl Grant {
@@ -153,11 +175,15 @@ pub(super) fn grade(
     let at = faults.iter().position(Option::is_none).unwrap_or(0);
     let (first, refused) = (*asked.get(at)?, *faults.get(at)?);
     let (request, break_glass) = request_of(&first.document)?;
+    let good = asked.iter().zip(&faults).filter(|(_, fault)| fault.is_none()).map(|(said, _)| *said);
+    let vouched = good.clone().find_map(|said| Some((said.received, vouch(policy, host, said)?)));
+    let opened = break_glass.then_some(first.received).filter(|_| refused.is_none());
     let mut grading = Grading {
         first,
         rules: policy.rules_for(host, request).map(Tally::new).collect(),
         latest: request.window.from.get().saturating_add(policy.max_window_ns()),
         seen: Vec::new(),
+        free: break_glass || vouched.as_ref().is_some_and(|(_, (_, token))| !token),
         grant: Grant {
             id: first.document.id,
             request: Arc::new(request.clone()),
@@ -165,10 +191,12 @@ pub(super) fn grade(
             here: listed(&request.hosts, host, Case::Ignore),
             received: first.received,
             until: request.window.until,
-            opened: (break_glass && refused.is_none()).then_some(first.received),
+            opened: opened.or(vouched.as_ref().map(|(at, _)| *at)),
             closed: None,
             approvals: Vec::new(),
             needed: 0,
+            token: request.token,
+            voucher: vouched.map(|(_, (voucher, _))| voucher),
             refused,
         },
     };
@@ -185,9 +213,24 @@ pub(super) fn grade(
 }
 
 fn request_of(document: &Document) -> Option<(&Request, bool)> {
-    match &document.statement {
-        Statement::Request(request) => Some((request, false)),
-        Statement::BreakGlass(request) => Some((request, true)),
+    let request = document.statement.request()?;
+    Some((request, matches!(document.statement, Statement::BreakGlass(_))))
+}
+
+/// Whether somebody outside allowed it in a way that the policy counts, and whether each use then takes a token.
+fn vouch(policy: &Policy, host: &str, said: &Said) -> Option<(Voucher, bool)> {
+    match &said.document.statement {
+        Statement::Certificate(certified) => {
+            let authority = certified.certificate.authority().fingerprint();
+            let token = policy.authority_allows(&authority, host, &certified.request)?;
+            Some((Voucher::Authority(authority), token))
+        }
+        Statement::Import(import) => {
+            let token = policy.import_allows(&said.person, host, import)?;
+            let (system, external_id) = (import.system.clone(), import.external_id.clone());
+            let (approvers, importer) = (import.approvers.clone(), said.person.clone());
+            Some((Voucher::System { system, external_id, approvers, importer }, token))
+        }
         _ => None,
     }
 }
@@ -219,7 +262,12 @@ fn fault(policy: &Policy, host: &str, said: &Said) -> Option<Refusal> {
         Some(Refusal::NotHisOwn)
     } else if break_glass && !policy.may_break_glass(&request.person) {
         Some(Refusal::NotAllowed)
-    } else if !break_glass && policy.rules_for(host, request).next().is_none() {
+    } else if !policy.is_for_person(&said.document.statement) {
+        Some(Refusal::OtherPerson)
+    } else if !break_glass
+        && policy.rules_for(host, request).next().is_none()
+        && vouch(policy, host, said).is_none()
+    {
         Some(Refusal::NoRule)
     } else {
         None
@@ -249,6 +297,8 @@ struct Grading<'a> {
     latest: u64,
     /// Persons and keys that approved already: neither makes a second approver.
     seen: Vec<(&'a str, &'a str)>,
+    /// Something that allows it asks for no token: one rule that holds is enough.
+    free: bool,
     grant: Grant,
 }
 
@@ -266,7 +316,9 @@ impl<'a> Grading<'a> {
         match &said.document.statement {
             Statement::Approval(_) => self.approve(at, said),
             Statement::Extension(extension) => self.extend(at, said, extension.until),
-            Statement::Rejection(_) => self.close(at, said, self.grant.opened.is_some()),
+            Statement::Rejection(_) => {
+                self.close(at, said, self.grant.opened.is_some_and(|opened| opened <= at))
+            }
             Statement::Revocation(_) => self.close(at, said, true),
             _ => Err(Refusal::NotAllowed),
         }
@@ -299,9 +351,11 @@ impl<'a> Grading<'a> {
         for tally in self.rules.iter_mut().filter(|tally| tally.rule.approves(&said.person)) {
             tally.persons.push(&said.person);
         }
-        if self.grant.opened.is_none() && self.rules.iter().any(|tally| tally.missing() == 0) {
+        let mut enough = self.rules.iter().filter(|tally| tally.missing() == 0).peekable();
+        if enough.peek().is_some() && self.grant.opened.is_none_or(|opened| at < opened) {
             self.grant.opened = Some(at);
         }
+        self.free |= enough.any(|tally| !tally.rule.token);
         Ok(())
     }
 
@@ -331,11 +385,13 @@ impl<'a> Grading<'a> {
 
     fn finish(mut self) -> Grant {
         if !self.grant.break_glass
+            && self.grant.voucher.is_none()
             && let Some(nearest) = self.rules.iter().min_by_key(|tally| tally.missing())
         {
             self.grant.approvals = nearest.persons.iter().map(|p| (*p).to_owned()).collect();
             self.grant.needed = nearest.rule.count;
         }
+        self.grant.token |= self.grant.opened.is_some() && !self.free;
         self.grant
     }
 }

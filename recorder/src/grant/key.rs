@@ -69,6 +69,10 @@ impl PublicKey {
             return Err(KeyError::Unsupported { kind });
         }
         let inner = ssh_key::PublicKey::from_bytes(blob).map_err(|_| KeyError::Damaged)?;
+        // The crate takes some lengths that are wrong: one key would have many names.
+        if inner.to_bytes().map_err(|_| KeyError::Damaged)? != blob {
+            return Err(KeyError::Damaged);
+        }
         if let Some(rsa) = inner.key_data().rsa() {
             rsa_size(rsa.n.as_positive_bytes().ok_or(KeyError::Damaged)?)?;
         }
@@ -142,5 +146,23 @@ fn rsa_size(modulus: &[u8]) -> Result<(), KeyError> {
         ..2048 => Err(KeyError::Weak { why: format!("rsa with {bits} bits, less than 2048") }),
         2048..=4096 => Ok(()),
         _ => Err(KeyError::Unsupported { kind: format!("rsa with {bits} bits, more than 4096") }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_one_name() {
+        let mut blob = [&[0, 0, 0, 11][..], b"ssh-ed25519", &[0, 0, 0, 32], &[0xd7; 32]].concat();
+        assert!(PublicKey::from_blob(&blob).is_ok());
+        for at in 15..19 {
+            blob[at] ^= 1;
+            assert!(PublicKey::from_blob(&blob).is_err(), "byte {at}");
+            blob[at] ^= 1;
+        }
+        blob.push(0);
+        assert!(PublicKey::from_blob(&blob).is_err());
     }
 }

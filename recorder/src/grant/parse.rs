@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use super::certificate::{Certificate, FOREVER};
 use super::document::{
-    Answer, Document, DocumentError, Extension, Incident, MAX_DOCUMENT, Nonce, Note, Privilege, Request,
-    Statement, Window,
+    Answer, Certified, Document, DocumentError, Extension, Import, Incident, MAX_DOCUMENT, Nonce, Note,
+    Privilege, Request, Statement, Token, Window,
 };
 use crate::model::{Digest, RealNanos};
 
@@ -56,6 +57,32 @@ struct RawRequest {
     privileges: Vec<String>,
     reason: String,
     incident: Option<RawIncident>,
+    #[serde(default)]
+    token: bool,
+}
+
+/// No window: it is the certificate's.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCertificate {
+    person: String,
+    hosts: Vec<String>,
+    privileges: Vec<String>,
+    reason: String,
+    incident: Option<RawIncident>,
+    #[serde(default)]
+    token: bool,
+    certificate: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawToken {
+    request: String,
+    person: String,
+    host: String,
+    from: String,
+    until: String,
 }
 
 #[derive(Deserialize)]
@@ -107,20 +134,21 @@ fn statement(kind: &str, signer: &str, table: toml::Table) -> Result<Statement, 
             Statement::BreakGlass(request)
         }
         "note" => Statement::Note(note(body(table)?)?),
+        "certificate" => Statement::Certificate(Box::new(certified(body(table)?)?)),
+        "import" => Statement::Import(Box::new(import(table)?)),
+        "token" => Statement::Token(token(body(table)?)?),
         _ => {
             return fault(
                 "kind",
-                "expected request, approval, rejection, revocation, extension, break_glass or note",
+                "expected request, approval, rejection, revocation, extension, break_glass, note, certificate, \
+                 import or token",
             );
         }
     })
 }
 
 fn request(raw: RawRequest) -> Result<Request, DocumentError> {
-    let window = Window { from: time("from", &raw.from)?, until: time("until", &raw.until)? };
-    if window.from >= window.until {
-        return fault("until", "has to be later than from");
-    }
+    let window = window(&raw.from, &raw.until)?;
     Ok(Request {
         person: name("person", raw.person)?,
         hosts: hosts(raw.hosts)?,
@@ -128,6 +156,78 @@ fn request(raw: RawRequest) -> Result<Request, DocumentError> {
         privileges: privileges(&raw.privileges)?,
         reason: needed("reason", raw.reason)?,
         incident: raw.incident.map(incident).transpose()?,
+        token: raw.token,
+    })
+}
+
+fn window(from: &str, until: &str) -> Result<Window, DocumentError> {
+    let window = Window { from: time("from", from)?, until: time("until", until)? };
+    if window.from < window.until { Ok(window) } else { fault("until", "has to be later than from") }
+}
+
+fn certified(raw: RawCertificate) -> Result<Certified, DocumentError> {
+    // The form that is written, and no other: no comment, no other blanks.
+    let certificate = Certificate::from_openssh(&raw.certificate)
+        .map_err(|e| DocumentError::Value { key: "certificate", why: e.to_string() })?;
+    if certificate.to_string() != raw.certificate {
+        return fault("certificate", "has to be TYPE, a blank and base64");
+    }
+    if !certificate.is_for_user() {
+        return fault("certificate", "is a host's");
+    }
+    // These say how one logs in, which sshd has seen to; others may say what one may do there.
+    let login = ["source-address", "verify-required"];
+    if let Some(name) = certificate.critical_options().find(|name| !login.contains(name)) {
+        return fault("certificate", &format!("its critical option {name:?} is more than a grant can keep"));
+    }
+    let seconds = |seconds: u64| RealNanos::new(seconds.saturating_mul(1_000_000_000));
+    let window =
+        Window { from: seconds(certificate.valid_after()), until: seconds(certificate.valid_before()) };
+    if certificate.valid_before() == FOREVER || window.from >= window.until {
+        return fault("certificate", "has no end, or ends before it begins");
+    }
+    let request = Request {
+        person: name("person", raw.person)?,
+        hosts: hosts(raw.hosts)?,
+        window,
+        privileges: privileges(&raw.privileges)?,
+        reason: needed("reason", raw.reason)?,
+        incident: raw.incident.map(incident).transpose()?,
+        token: raw.token,
+    };
+    Ok(Certified { request, certificate })
+}
+
+fn import(mut table: toml::Table) -> Result<Import, DocumentError> {
+    let system = word("system", take(&mut table, "system")?)?;
+    let external_id = limited("external_id", take(&mut table, "external_id")?, MAX_NAME)?;
+    if external_id.trim().is_empty() {
+        return fault("external_id", "is empty");
+    }
+    let source = digest("source", &take(&mut table, "source")?)?;
+    let approvers = match table.remove("approvers") {
+        Some(toml::Value::Array(names)) if names.len() <= MAX_LIST => names,
+        Some(_) => return fault("approvers", &format!("has to be a list of at most {MAX_LIST} names")),
+        None => return fault("approvers", "is missing"),
+    };
+    let approvers = approvers.into_iter().map(|value| match value {
+        toml::Value::String(text) => name("approvers", text),
+        _ => fault("approvers", "has to be a list of names"),
+    });
+    let approvers = approvers.collect::<Result<_, _>>()?;
+    Ok(Import { request: request(body(table)?)?, system, external_id, approvers, source })
+}
+
+fn token(raw: RawToken) -> Result<Token, DocumentError> {
+    let known = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    if raw.host.is_empty() || raw.host.len() > MAX_HOST || !raw.host.chars().all(known) {
+        return fault("host", "has to be the name of one host: letters, digits, `.`, `-`, `_`");
+    }
+    Ok(Token {
+        request: digest("request", &raw.request)?,
+        person: name("person", raw.person)?,
+        host: raw.host,
+        window: window(&raw.from, &raw.until)?,
     })
 }
 
@@ -153,11 +253,8 @@ fn note(raw: RawNote) -> Result<Note, DocumentError> {
 }
 
 fn incident(raw: RawIncident) -> Result<Incident, DocumentError> {
-    let system = limited("incident.system", raw.system, MAX_NAME)?;
+    let system = word("incident.system", raw.system)?;
     let id = limited("incident.id", raw.id, MAX_NAME)?;
-    if system.is_empty() || system.contains(':') || system.contains(char::is_whitespace) {
-        return fault("incident.system", "has to be one word without a colon");
-    }
     if id.trim().is_empty() {
         return fault("incident.id", "is empty");
     }
@@ -168,6 +265,15 @@ fn incident(raw: RawIncident) -> Result<Incident, DocumentError> {
         return fault("incident.url", "has to begin with https:// or http:// and hold no blank");
     }
     Ok(Incident { system, id, url })
+}
+
+/// The name of a system.
+fn word(key: &'static str, text: String) -> Result<String, DocumentError> {
+    let text = limited(key, text, MAX_NAME)?;
+    if text.is_empty() || text.contains(':') || text.contains(char::is_whitespace) {
+        return fault(key, "has to be one word without a colon");
+    }
+    Ok(text)
 }
 
 fn hosts(patterns: Vec<String>) -> Result<Vec<String>, DocumentError> {

@@ -10,12 +10,15 @@ use std::{
 };
 
 use super::{
-    Privilege, Request,
+    Import, Privilege, Request, Statement,
     pattern::{Case, contains, listed},
 };
 
 /// The longest window where the policy names none.
 pub const DEFAULT_MAX_WINDOW: Duration = Duration::from_hours(8);
+
+/// The longest window of a token where the policy names none.
+pub const DEFAULT_TOKEN_MAX: Duration = Duration::from_mins(15);
 
 /// Why a text is no policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +54,32 @@ pub struct Rule {
     pub privileges: Vec<Privilege>,
     /// How many different approvers it takes, at least 1.
     pub count: usize,
+    /// Each use of what was approved under it takes a token.
+    pub token: bool,
+}
+
+/// Whose certificates are approvals; the rule's approvers mean nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CertificateRule {
+    /// Fingerprints of the authorities' keys.
+    pub(super) authorities: Vec<String>,
+    pub(super) rule: Rule,
+}
+
+/// Which approvals of other systems count here. The rule's approvers are the importers; its count may be 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ImportRule {
+    /// Patterns of systems.
+    pub(super) systems: Vec<String>,
+    pub(super) rule: Rule,
+}
+
+/// Who may issue tokens beside those who approved a grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TokenRule {
+    pub(super) issuers: Vec<String>,
+    pub(super) persons: Vec<String>,
+    pub(super) hosts: Vec<String>,
 }
 
 /// Who is who: accounts and keys of persons.
@@ -66,6 +95,10 @@ pub(super) struct People {
 pub struct Policy {
     pub(super) people: People,
     pub(super) rules: Vec<Rule>,
+    pub(super) certificates: Vec<CertificateRule>,
+    pub(super) imports: Vec<ImportRule>,
+    pub(super) tokens: Vec<TokenRule>,
+    pub(super) token_max: Duration,
     pub(super) max_window: Duration,
     pub(super) break_glass: Vec<String>,
 }
@@ -75,6 +108,10 @@ impl Default for Policy {
         Self {
             people: People::default(),
             rules: Vec::new(),
+            certificates: Vec::new(),
+            imports: Vec::new(),
+            tokens: Vec::new(),
+            token_max: DEFAULT_TOKEN_MAX,
             max_window: DEFAULT_MAX_WINDOW,
             break_glass: Vec::new(),
         }
@@ -105,7 +142,8 @@ impl Policy {
     }
 
     /// Which person a signature is of: the one the key belongs to here, else the principal that the list of signers
-    /// gives. So a second name in that list makes no second person.
+    /// gives. So a second name in that list makes no second person. A certificate's key id says nothing here: the list may
+    /// trust an authority with one principal, and key ids are its own to choose.
     pub fn signer<'a>(&'a self, principal: &'a str, key: &str) -> &'a str {
         self.people.keys.get(key).map_or(principal, String::as_str)
     }
@@ -113,6 +151,53 @@ impl Policy {
     /// The rules under which a request may be approved on a host, in the file's order.
     pub fn rules_for<'a>(&'a self, host: &'a str, request: &'a Request) -> impl Iterator<Item = &'a Rule> {
         self.rules.iter().filter(move |rule| rule.fits(host, request))
+    }
+
+    /// Whether a certificate by this authority is an approval of the request, and whether each use then takes a token.
+    pub(super) fn authority_allows(&self, authority: &str, host: &str, request: &Request) -> Option<bool> {
+        let known = |rule: &&CertificateRule| rule.authorities.iter().any(|known| known == authority);
+        let rules = self.certificates.iter().filter(known).map(|rule| &rule.rule);
+        rules.filter(|rule| rule.fits(host, request)).map(|rule| rule.token).min()
+    }
+
+    /// Whether what this importer brings in is approved, and whether each use then takes a token. Nobody imports for
+    /// himself, and nobody approved his own.
+    pub(super) fn import_allows(&self, importer: &str, host: &str, import: &Import) -> Option<bool> {
+        let person = import.request.person.as_str();
+        let others = import.approvers.iter().filter(|name| *name != person).collect::<BTreeSet<_>>().len();
+        let fits = |found: &&ImportRule| {
+            found.rule.approves(importer)
+                && listed(&found.systems, &import.system, Case::Exact)
+                && others >= found.rule.count
+                && found.rule.fits(host, &import.request)
+        };
+        let rules = self.imports.iter().filter(|_| importer != person).filter(fits);
+        rules.map(|found| found.rule.token).min()
+    }
+
+    /// Whether a certificate is its person's: by its key id if that is somebody's here, else by its principals. What is no
+    /// certificate is for whom it says.
+    pub(super) fn is_for_person(&self, statement: &Statement) -> bool {
+        let Statement::Certificate(found) = statement else { return true };
+        let person = &found.request.person;
+        match self.people.certificate_ids.get(found.certificate.key_id()) {
+            Some(owner) => owner == person,
+            None => found.certificate.principals().contains(person),
+        }
+    }
+
+    /// True if a rule lets this person issue tokens for that one here.
+    pub(super) fn may_issue_token(&self, issuer: &str, person: &str, host: &str) -> bool {
+        self.tokens.iter().any(|rule| {
+            listed(&rule.issuers, issuer, Case::Exact)
+                && listed(&rule.persons, person, Case::Exact)
+                && listed(&rule.hosts, host, Case::Ignore)
+        })
+    }
+
+    /// The longest window of a token, in nanoseconds.
+    pub fn token_max_ns(&self) -> u64 {
+        u64::try_from(self.token_max.as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// True if the person may allow himself something in an emergency.

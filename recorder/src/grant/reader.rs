@@ -24,10 +24,21 @@ impl<'a> Reader<'a> {
         Ok(u32::from_be_bytes(*taken))
     }
 
+    pub(super) fn u64(&mut self) -> Result<u64, Short> {
+        let (taken, rest) = self.0.split_first_chunk::<8>().ok_or(Short)?;
+        self.0 = rest;
+        Ok(u64::from_be_bytes(*taken))
+    }
+
     /// A length in four bytes and as many bytes.
     pub(super) fn string(&mut self) -> Result<&'a [u8], Short> {
         let len = usize::try_from(self.u32()?).map_err(|_| Short)?;
         self.take(len)
+    }
+
+    /// Bytes that are left.
+    pub(super) const fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) const fn is_empty(&self) -> bool {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::document::{Document, DocumentError, Incident, Nonce, Request, Statement};
+use super::document::{Document, DocumentError, Incident, Nonce, Request, Statement, Window};
 use crate::model::RealNanos;
 
 impl Document {
@@ -30,7 +30,26 @@ fn render(signer: &str, made: RealNanos, nonce: Nonce, statement: &Statement) ->
     out.text("made", &rfc3339(made));
     out.text("nonce", &nonce.to_string());
     match statement {
-        Statement::Request(request) | Statement::BreakGlass(request) => write_request(&mut out, request),
+        Statement::Request(request) | Statement::BreakGlass(request) => {
+            write_request(&mut out, request, Some(request.window));
+        }
+        Statement::Certificate(certified) => {
+            out.text("certificate", &certified.certificate.to_string());
+            write_request(&mut out, &certified.request, None);
+        }
+        Statement::Import(import) => {
+            out.text("system", &import.system);
+            out.text("external_id", &import.external_id);
+            out.list("approvers", import.approvers.iter().map(String::as_str));
+            out.text("source", &import.source.to_string());
+            write_request(&mut out, &import.request, Some(import.request.window));
+        }
+        Statement::Token(token) => {
+            out.text("request", &token.request.to_string());
+            out.text("person", &token.person);
+            out.text("host", &token.host);
+            write_window(&mut out, token.window);
+        }
         Statement::Approval(answer) | Statement::Rejection(answer) | Statement::Revocation(answer) => {
             out.text("request", &answer.request.to_string());
             out.text_unless_empty("reason", &answer.reason);
@@ -49,17 +68,27 @@ fn render(signer: &str, made: RealNanos, nonce: Nonce, statement: &Statement) ->
     out.0
 }
 
-fn write_request(out: &mut Out, request: &Request) {
+/// Without a window where it follows from something else.
+fn write_request(out: &mut Out, request: &Request, window: Option<Window>) {
     out.text("person", &request.person);
     out.list("hosts", request.hosts.iter().map(String::as_str));
-    out.text("from", &rfc3339(request.window.from));
-    out.text("until", &rfc3339(request.window.until));
+    if let Some(window) = window {
+        write_window(out, window);
+    }
     let privileges: Vec<String> = request.privileges.iter().map(ToString::to_string).collect();
     out.list("privileges", privileges.iter().map(String::as_str));
     out.text("reason", &request.reason);
+    if request.token {
+        out.raw("token", "true");
+    }
     if let Some(incident) = &request.incident {
         write_incident(out, incident);
     }
+}
+
+fn write_window(out: &mut Out, window: Window) {
+    out.text("from", &rfc3339(window.from));
+    out.text("until", &rfc3339(window.until));
 }
 
 /// A table, so it has to come last.

@@ -4,11 +4,13 @@
 //! signed), and RSA keys of 2048 bits or more.
 
 use base64::{Engine as _, engine::general_purpose};
-use ssh_key::{Algorithm, HashAlg, Signature, SshSig, public::KeyData};
+use ssh_key::{HashAlg, SshSig};
 
+use super::certificate::{Certificate, CertificateError};
 use super::document::NAMESPACE;
-use super::key::{KeyError, PublicKey};
+use super::key::{CERTIFICATE, KeyError, PublicKey, kind_of};
 use super::reader::{Reader, Short};
+use super::signature::{self, Fault, lossy};
 
 /// Longest signature file in bytes; the longest honest one (a certificate over a large RSA key) has about a tenth.
 pub const MAX_SIGNATURE: usize = 64 << 10;
@@ -21,6 +23,8 @@ const END: &[u8] = b"\n-----END SSH SIGNATURE-----";
 pub struct Signed {
     /// The key that signed. Whether it may is for the list of signers.
     pub key: PublicKey,
+    /// The certificate that the key was used with; then the list has to know its authority.
+    pub certificate: Option<Certificate>,
     /// `sha256` or `sha512`: how the document was hashed before it was signed.
     pub hash: &'static str,
 }
@@ -57,12 +61,9 @@ pub enum SignatureError {
         /// Found, as far as it is text.
         found: String,
     },
-    /// Made with a certificate: ssh-keygen -Y verify can judge it, this can't.
-    #[error("signed with a certificate ({kind}); only ssh-keygen can check it")]
-    CertificateSignature {
-        /// Its type.
-        kind: String,
-    },
+    /// Made with a certificate that proves nothing.
+    #[error("{0}")]
+    Certificate(CertificateError),
     /// A key that proves nothing or can't be used.
     #[error("{0}")]
     Key(KeyError),
@@ -87,17 +88,63 @@ impl From<Short> for SignatureError {
 
 impl From<KeyError> for SignatureError {
     fn from(error: KeyError) -> Self {
-        match error {
-            KeyError::Certificate { kind } => Self::CertificateSignature { kind },
-            other => Self::Key(other),
-        }
+        Self::Key(error)
     }
+}
+
+impl From<CertificateError> for SignatureError {
+    fn from(error: CertificateError) -> Self {
+        Self::Certificate(error)
+    }
+}
+
+/// The fields of a signature, none of them judged.
+struct Fields<'a> {
+    key: &'a [u8],
+    namespace: &'a [u8],
+    reserved: &'a [u8],
+    hash: &'a [u8],
+    signature: &'a [u8],
 }
 
 /// Checks that `armored` is a signature over exactly `document` in the namespace of grants.
 pub fn verify(document: &[u8], armored: &[u8]) -> Result<Signed, SignatureError> {
-    let raw = dearmor(armored)?;
-    let mut reader = Reader::new(&raw);
+    verify_raw(document, &dearmor(armored)?)
+}
+
+/// As [`verify`], without the armor.
+pub(super) fn verify_raw(document: &[u8], raw: &[u8]) -> Result<Signed, SignatureError> {
+    let fields = fields(raw)?;
+    if fields.namespace != NAMESPACE.as_bytes() {
+        return Err(SignatureError::Namespace { found: lossy(fields.namespace) });
+    }
+    if !fields.reserved.is_empty() {
+        return Err(SignatureError::Damaged("the reserved field is not empty"));
+    }
+    let (hash, hash_alg) = match fields.hash {
+        b"sha256" => ("sha256", HashAlg::Sha256),
+        b"sha512" => ("sha512", HashAlg::Sha512),
+        _ => return Err(SignatureError::Hash { found: lossy(fields.hash) }),
+    };
+    let certificate =
+        if is_certificate(fields.key) { Some(Certificate::from_blob(fields.key)?) } else { None };
+    let key = match &certificate {
+        Some(certificate) => certificate.key().clone(),
+        None => PublicKey::from_blob(fields.key)?,
+    };
+    let signed = SshSig::signed_data(NAMESPACE, hash_alg, document).map_err(|_| SignatureError::Mismatch)?;
+    signature::parse(&key, fields.signature)
+        .and_then(|signature| signature::check(&key, &signed, &signature))
+        .map_err(|fault| told(fault, &key))?;
+    Ok(Signed { key, certificate, hash })
+}
+
+fn is_certificate(key: &[u8]) -> bool {
+    kind_of(key).is_some_and(|kind| kind.ends_with(CERTIFICATE))
+}
+
+fn fields(raw: &[u8]) -> Result<Fields<'_>, SignatureError> {
+    let mut reader = Reader::new(raw);
     if reader.take(6)? != b"SSHSIG" {
         return Err(SignatureError::Damaged("it does not begin with SSHSIG"));
     }
@@ -110,24 +157,33 @@ pub fn verify(document: &[u8], armored: &[u8]) -> Result<Signed, SignatureError>
     if !reader.is_empty() {
         return Err(SignatureError::Damaged("bytes behind its end"));
     }
-    if namespace != NAMESPACE.as_bytes() {
-        return Err(SignatureError::Namespace { found: lossy(namespace) });
-    }
-    if !reserved.is_empty() {
-        return Err(SignatureError::Damaged("the reserved field is not empty"));
-    }
-    let (hash, hash_alg) = match hash {
-        b"sha256" => ("sha256", HashAlg::Sha256),
-        b"sha512" => ("sha512", HashAlg::Sha512),
-        _ => return Err(SignatureError::Hash { found: lossy(hash) }),
-    };
-    let key = PublicKey::from_blob(key)?;
-    let signature = parse_signature(&key, signature)?;
-    check(document, &key, hash_alg, signature)?;
-    Ok(Signed { key, hash })
+    Ok(Fields { key, namespace, reserved, hash, signature })
 }
 
-fn dearmor(armored: &[u8]) -> Result<Vec<u8>, SignatureError> {
+fn told(fault: Fault, key: &PublicKey) -> SignatureError {
+    match fault {
+        Fault::Damaged(why) => SignatureError::Damaged(why),
+        Fault::Algorithm(algorithm) => SignatureError::Algorithm { key: key.kind().to_owned(), algorithm },
+        Fault::Mismatch => SignatureError::Mismatch,
+        Fault::Key(error) => SignatureError::Key(error),
+    }
+}
+
+/// The text that ssh-keygen writes.
+pub(super) fn armor(raw: &[u8]) -> Vec<u8> {
+    let digits = general_purpose::STANDARD.encode(raw);
+    let mut out = [BEGIN, b"\n"].concat();
+    // Where ssh-keygen breaks its lines.
+    for line in digits.as_bytes().chunks(70) {
+        out.extend_from_slice(line);
+        out.push(b'\n');
+    }
+    out.extend_from_slice(END.trim_ascii());
+    out.push(b'\n');
+    out
+}
+
+pub(super) fn dearmor(armored: &[u8]) -> Result<Vec<u8>, SignatureError> {
     if armored.len() > MAX_SIGNATURE {
         return Err(SignatureError::TooLong { bytes: armored.len(), most: MAX_SIGNATURE });
     }
@@ -146,52 +202,4 @@ fn dearmor(armored: &[u8]) -> Result<Vec<u8>, SignatureError> {
     }
     let digits: Vec<u8> = body.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
     general_purpose::STANDARD.decode(digits).map_err(|_| SignatureError::Armor("the body is no base64"))
-}
-
-fn parse_signature(key: &PublicKey, blob: &[u8]) -> Result<Signature, SignatureError> {
-    let mut reader = Reader::new(blob);
-    let (algorithm, raw) = (reader.string()?, reader.string()?);
-    // A security key adds its flags and its counter.
-    let is_security_key = key.kind().starts_with("sk-");
-    let trailer = if is_security_key { reader.take(5)? } else { &[] };
-    if !reader.is_empty() {
-        return Err(SignatureError::Damaged("bytes behind the signature proper"));
-    }
-    let fits = match key.inner().key_data() {
-        KeyData::Rsa(_) => matches!(algorithm, b"rsa-sha2-256" | b"rsa-sha2-512"),
-        _ => algorithm == key.kind().as_bytes(),
-    };
-    let refused = || SignatureError::Algorithm { key: key.kind().to_owned(), algorithm: lossy(algorithm) };
-    if !fits {
-        return Err(refused());
-    }
-    let algorithm =
-        std::str::from_utf8(algorithm).ok().and_then(|name| Algorithm::new(name).ok()).ok_or_else(refused)?;
-    let data = [raw, trailer].concat();
-    Signature::new(algorithm, data)
-        .map_err(|_| SignatureError::Damaged("the signature proper has a wrong form"))
-}
-
-fn check(
-    document: &[u8],
-    key: &PublicKey,
-    hash: HashAlg,
-    signature: Signature,
-) -> Result<(), SignatureError> {
-    if let Some(raw) = key.inner().key_data().ed25519() {
-        // The crate takes weak keys, under which one signature fits many documents.
-        let signed = SshSig::signed_data(NAMESPACE, hash, document).map_err(|_| SignatureError::Mismatch)?;
-        let key = ed25519_dalek::VerifyingKey::from_bytes(&raw.0)
-            .map_err(|_| SignatureError::Key(KeyError::Damaged))?;
-        let signature = ed25519_dalek::Signature::from_slice(signature.as_bytes())
-            .map_err(|_| SignatureError::Damaged("the signature proper has a wrong form"))?;
-        return key.verify_strict(&signed, &signature).map_err(|_| SignatureError::Mismatch);
-    }
-    let whole = SshSig::new(key.inner().key_data().clone(), NAMESPACE, hash, signature)
-        .map_err(|_| SignatureError::Damaged("it has a wrong form"))?;
-    key.inner().verify(NAMESPACE, document, &whole).map_err(|_| SignatureError::Mismatch)
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes.get(..64.min(bytes.len())).unwrap_or_default()).into_owned()
 }

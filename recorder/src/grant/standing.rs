@@ -30,6 +30,8 @@ pub struct Standing {
     offers: Vec<Offer>,
     /// Choices by the number of the need.
     known: HashMap<u64, Choice>,
+    /// Something began or ended since the last call of `renewed`.
+    renewed: bool,
 }
 
 impl Standing {
@@ -62,10 +64,17 @@ impl Standing {
         chosen(worst.unwrap_or_else(any))
     }
 
+    /// Once for every time that a document or a border may have changed what single processes have, whatever the session
+    /// as a whole has.
+    pub fn renewed(&mut self) -> bool {
+        std::mem::take(&mut self.renewed)
+    }
+
     fn begin(&mut self, book: &Book, person: &str, clock: &Clock, now: BootNanos) {
         let until = next_change(book, person, clock, now).unwrap_or(BootNanos::new(u64::MAX));
         self.valid = Some((book.generation(), now, until));
         self.known.clear();
+        self.renewed = true;
         let real = clock.real(now);
         let offer = |grant: &super::Grant| {
             let choice = judge(grant, None, real)?;

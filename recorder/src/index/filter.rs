@@ -50,6 +50,7 @@ fn is_of_grant(entry: &Entry, known: &Known, wanted: &str) -> bool {
     let covering = known.coverage(entry).and_then(|change| change.coverage.grant());
     let about = match &entry.record.body {
         Body::Grant(grant) => Some(grant.request),
+        Body::Token(token) => Some(token.grant),
         _ => None,
     };
     covering.into_iter().chain(about).any(|id| id.to_string().starts_with(wanted))

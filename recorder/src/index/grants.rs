@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::model::{Body, Bytes, Coverage, Digest, Grant, GrantAct, RealNanos, SessionId};
+use crate::model::{Body, Bytes, Coverage, Digest, Grant, GrantAct, RealNanos, SessionId, Token};
 use crate::verify::{Entry, Verified};
 
 /// A request (or a broken glass) and everything about it, in journal order.
@@ -16,6 +16,8 @@ pub struct GrantInfo {
     pub told: Vec<(RealNanos, Grant)>,
     /// Its newest state.
     pub state: Bytes,
+    /// Tokens for it that were used or refused, with the time of the record.
+    pub tokens: Vec<(RealNanos, Token)>,
     /// Stretches of sessions that it covered.
     pub stretches: Vec<Stretch>,
 }
@@ -47,6 +49,9 @@ impl Grants {
     pub fn see(&mut self, entry: &Verified<Entry>) {
         match (&entry.record.body, entry.session) {
             (Body::Grant(grant), _) => self.told(entry.time, grant),
+            (Body::Token(token), _) if token.grant != Digest::default() => {
+                self.of(token.grant).tokens.push((entry.time, Token::clone(token)));
+            }
             (Body::Coverage(change), Some(session)) => {
                 self.close(session, entry.time);
                 if let Coverage::Covered { grant } | Coverage::BreakGlass { grant } = change.coverage {

@@ -202,6 +202,7 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
         Body::Enforcement(x) => put_serde(out, x),
         Body::Grant(x) => put_serde(out, x),
         Body::Login(x) => put_serde(out, x),
+        Body::Token(x) => put_serde(out, x),
         Body::Unknown { bytes, .. } => out.extend_from_slice(bytes),
     }
 }
@@ -242,6 +243,7 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::COVERAGE => Body::Coverage(get_serde(raw)?),
         Kind::GRANT => Body::Grant(get_serde(raw)?),
         Kind::LOGIN => Body::Login(get_serde(raw)?),
+        Kind::TOKEN => Body::Token(get_serde(raw)?),
         kind => Body::Unknown { kind, bytes: raw.to_vec() },
     })
 }
@@ -320,6 +322,10 @@ pub(super) fn interned_len(body: &Body) -> usize {
         .map(Bytes::len)
         .iter()
         .sum(),
+        Body::Token(x) => [&x.person, &x.host, &x.signer, &x.key, &x.text, &x.bytes, &x.signature]
+            .map(Bytes::len)
+            .iter()
+            .sum(),
         Body::Unknown { bytes, .. } => bytes.len(),
         _ => 0,
     }

@@ -19,6 +19,8 @@ pub enum EnforcementAct {
     Told,
     /// A grant came in time: nothing more follows from the last `HungUp`.
     Relented,
+    /// PAM or sudo asked before, and were told no; `text` is what was wanted.
+    Denied,
     /// A newer recorder's word.
     Unknown(u16),
 }
@@ -33,6 +35,7 @@ impl EnforcementAct {
             Self::HungUp => 4,
             Self::Told => 5,
             Self::Relented => 6,
+            Self::Denied => 7,
             Self::Unknown(n) => n,
         }
     }
@@ -46,13 +49,14 @@ impl EnforcementAct {
             4 => Self::HungUp,
             5 => Self::Told,
             6 => Self::Relented,
+            7 => Self::Denied,
             n => Self::Unknown(n),
         }
     }
 
     /// True for what was done against somebody's will.
     pub const fn is_force(self) -> bool {
-        matches!(self, Self::Refused | Self::Stopped | Self::Killed | Self::HungUp)
+        matches!(self, Self::Refused | Self::Stopped | Self::Killed | Self::HungUp | Self::Denied)
     }
 
     /// Name in JSON.
@@ -64,6 +68,7 @@ impl EnforcementAct {
             Self::HungUp => "hung_up",
             Self::Told => "told",
             Self::Relented => "relented",
+            Self::Denied => "denied",
             Self::Unknown(_) => "unknown",
         }
     }

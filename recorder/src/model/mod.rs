@@ -13,6 +13,7 @@ mod grant;
 mod id;
 mod login;
 mod record;
+mod token;
 
 pub use bytes::Bytes;
 pub use captured::{Act, Captured, Elevated, KernelEvent, TtyAct};
@@ -27,6 +28,7 @@ pub use grant::{Grant, GrantAct};
 pub use id::{BootId, BootNanos, Digest, LogId, Mark, RealNanos, SessionId, StreamNo, TaskId};
 pub use login::Login;
 pub use record::{Body, Flags, Kind, Record};
+pub use token::{Token, TokenAct};
 
 mod session;
 pub use session::{Elevation, LoginWitness, SessionEnd, SessionStart, Via};

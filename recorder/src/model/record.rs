@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Boot, BootNanos, CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat,
     Jump, Login, Loss, Overdue, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault,
-    Task, Tty, TtyOp,
+    Task, Token, Tty, TtyOp,
 };
 
 macro_rules! kinds {
@@ -90,6 +90,8 @@ kinds! {
     GRANT = 264, "grant";
     /// Somebody logged in.
     LOGIN = 265, "login";
+    /// A token was used, or refused.
+    TOKEN = 266, "token";
 }
 
 impl Kind {
@@ -128,6 +130,7 @@ impl Kind {
                 | Self::STORAGE
                 | Self::GRANT
                 | Self::LOGIN
+                | Self::TOKEN
         )
     }
 }
@@ -229,6 +232,7 @@ pub enum Body {
     Enforcement(Box<Enforcement>),
     Grant(Box<Grant>),
     Login(Box<Login>),
+    Token(Box<Token>),
     /// A kind that this version doesn't know, as stored.
     Unknown {
         kind: Kind,
@@ -266,6 +270,7 @@ impl Body {
             Self::Enforcement(_) => Kind::ENFORCEMENT,
             Self::Grant(_) => Kind::GRANT,
             Self::Login(_) => Kind::LOGIN,
+            Self::Token(_) => Kind::TOKEN,
             Self::Unknown { kind, .. } => *kind,
         }
     }

@@ -6,7 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{StopFlag, control::PumpEnd, grants::Desk, herald::Herald, host::RunningHost, pulse::Pulse};
+use super::{
+    StopFlag,
+    control::{Opened, PumpEnd},
+    grants::Desk,
+    herald::Herald,
+    host::RunningHost,
+    pulse::Pulse,
+};
 use crate::{
     capture::{Capture, Seeded},
     model::Record,
@@ -71,6 +78,11 @@ pub(super) fn run(
         for item in captured.drain(..) {
             tracker.step(now.boot, item, &mut host, &mut batch.tracked);
         }
+        for (mark, record) in asked.denials {
+            if tracker.is_open(mark) {
+                batch.tracked.push(Tracked::Event { mark, record });
+            }
+        }
         if reconciled.elapsed() >= RECONCILE && tracker.open_sessions() > 0 {
             reconciled = Instant::now();
             for (mark, task) in tracker.believed_alive() {
@@ -101,7 +113,7 @@ pub(super) fn run(
         if let Some(herald) = &mut herald {
             herald.pass(&batch.tracked);
         }
-        batch.control.splice(0..0, asked);
+        batch.control.splice(0..0, asked.records);
         control.publish(&batch.tracked, desk.as_mut());
         let hooks = capture.hooks().len();
         let beats = pulse.due(now, tracker.open_sessions(), capture.counts(), &settings.journal_dir, hooks);
@@ -111,6 +123,7 @@ pub(super) fn run(
         if (something && writer.send(batch).is_err()) || last {
             return;
         }
+        asked.tokens.into_iter().for_each(Opened::tell);
         if taken > 0 || capture.holds_back() {
             std::thread::sleep(NAP);
         } else {

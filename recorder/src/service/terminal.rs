@@ -66,7 +66,7 @@ mod tests {
         let rows: Vec<String> = screen.screen().rows(0, 40).collect();
         assert_eq!(
             rows.iter().map(String::as_str).take(3).collect::<Vec<_>>(),
-            [" the grant ends in 5 minutes", "two", "three"]
+            [" the grant ends in 5 minutes ", "two", "three"]
         );
         assert_eq!(screen.screen().cursor_position(), before);
         screen.process(&framed(&"long ".repeat(40), Some(40)));

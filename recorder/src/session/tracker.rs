@@ -101,6 +101,11 @@ impl Tracker {
         self.sessions.len()
     }
 
+    /// True if the session is open.
+    pub fn is_open(&self, mark: Mark) -> bool {
+        self.sessions.contains_key(&mark)
+    }
+
     /// Takes one item.
     pub fn step(&mut self, now: BootNanos, input: Captured, host: &mut impl Host, out: &mut Vec<Tracked>) {
         match input {

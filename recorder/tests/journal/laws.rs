@@ -182,7 +182,19 @@ fn grants_and_coverage_survive_the_codec() {
         count: 3,
         text: Bytes::from("/usr/bin/bash"),
     };
+    let token = Token {
+        act: TokenAct::Refused,
+        token: Digest::new([9; 32]),
+        grant: id,
+        person: Bytes::from("anna"),
+        host: Bytes::from("web-1"),
+        until: RealNanos::new(9),
+        text: Bytes::from("spent"),
+        bytes: Bytes::from("kind = \"token\"\n"),
+        ..Token::default()
+    };
     let bodies = [
+        Body::Token(Box::new(token)),
         Body::Grant(Box::new(grant)),
         Body::Coverage(Box::new(change)),
         Body::Overdue(overdue),

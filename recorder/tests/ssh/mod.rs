@@ -87,3 +87,33 @@ fn fed(command: &mut Command, input: &[u8]) -> Output {
     let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
 }
+
+/// Has an authority certify a key; gives the line of `NAME-cert.pub`.
+pub(crate) fn certify(desk: &Desk, authority: &str, name: &str, options: &[&str]) -> String {
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-I", "id", "-s"]).arg(desk.path(authority)).args(options);
+    // Times without a zone are local.
+    command.env("TZ", "UTC").arg(desk.path(&format!("{name}.pub")));
+    assert!(command.status().unwrap().success(), "{options:?}");
+    fs::read_to_string(desk.path(&format!("{name}-cert.pub"))).unwrap()
+}
+
+/// Runs `recorder grant …` without the caller's environment having a say.
+pub(crate) fn grant(desk: &Desk, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_recorder"));
+    command.arg("grant").args(args).current_dir(desk.path("")).stdin(Stdio::null());
+    command.env_remove("RECORDER_SIGNER").env_remove("RECORDER_KEY").env_remove("SSH_AUTH_SOCK");
+    command.output().unwrap()
+}
+
+/// What a program said.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The path that a command which made a document printed.
+pub(crate) fn made(desk: &Desk, args: &[&str]) -> PathBuf {
+    let output = grant(desk, args);
+    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+    desk.path(text(&output.stdout).trim())
+}

@@ -138,7 +138,7 @@ impl TargetArgs {
 }
 
 /// A file of that name wins over an id.
-fn as_id(path: &Path) -> Option<Digest> {
+pub(super) fn as_id(path: &Path) -> Option<Digest> {
     let text = path.to_str().filter(|text| text.len() == 2 * Digest::LEN)?;
     if path.exists() { None } else { Digest::from_hex(text) }
 }
@@ -149,10 +149,7 @@ impl Target {
     }
 
     fn request(&self) -> Option<&Request> {
-        match &self.checked.as_ref()?.document.statement {
-            Statement::Request(request) | Statement::BreakGlass(request) => Some(request),
-            _ => None,
-        }
+        self.checked.as_ref()?.document.statement.request()
     }
 
     /// Nobody should put his name under what nobody asked for.
@@ -166,7 +163,7 @@ impl Target {
     fn must_be(&self, verb: &str, glass_too: bool) -> Result<(), Failure> {
         let Some(checked) = &self.checked else { return Ok(()) };
         match &checked.document.statement {
-            Statement::Request(_) => Ok(()),
+            Statement::Request(_) | Statement::Certificate(_) | Statement::Import(_) => Ok(()),
             Statement::BreakGlass(_) if glass_too => Ok(()),
             other => Err(Failure::Usage(format!(
                 "{} is a {}; nobody can {verb} that",

@@ -53,7 +53,7 @@ pub(super) fn request(
     };
     let from = issue::now();
     let window = Window { from, until: RealNanos::new(from.get().saturating_add(length)) };
-    let request = Request { person, hosts, window, privileges, reason, incident };
+    let request = Request { person, hosts, window, privileges, reason, incident, token: false };
     Ok((Maker { signer, key, out: given.out.clone() }, request))
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use super::{Failure, Io};
 use crate::{
-    grant::{Document, Incident, NAMESPACE, Nonce, SignatureError, Statement, verify_signature},
+    grant::{Document, Incident, NAMESPACE, Nonce, Statement, verify_signature},
     model::RealNanos,
     sys::clock,
 };
@@ -97,21 +97,34 @@ pub(super) fn now() -> RealNanos {
     RealNanos::new(nanos - nanos % 1_000_000_000)
 }
 
-/// Writes, signs, checks and stores; prints the document's path, and on a terminal what to do with it.
-pub(super) fn issue(maker: &Maker, statement: &Statement, io: &mut Io<'_>) -> Result<u8, Failure> {
+/// A document that was written, signed and checked.
+pub(super) struct Made {
+    pub(super) document: Document,
+    pub(super) bytes: Vec<u8>,
+    pub(super) signature: Vec<u8>,
+    /// The key, for people.
+    by: String,
+}
+
+/// Writes, signs and checks.
+pub(super) fn make(maker: &Maker, statement: &Statement) -> Result<Made, Failure> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(|e| Failure::Missing(format!("no random bytes: {e}")))?;
     let (document, bytes) = Document::write(&maker.signer, now(), Nonce::new(nonce), statement)
         .map_err(|e| Failure::Usage(e.to_string()))?;
     let signature = sign(&maker.key, &bytes)?;
-    let by = match verify_signature(&bytes, &signature) {
-        Ok(signed) => format!("{} {}", signed.key.kind(), signed.key.fingerprint()),
-        Err(SignatureError::CertificateSignature { kind }) => {
-            io.warn("signed with a certificate: `recorder grant show` and `check` can't check this signature, ssh-keygen can");
-            kind
+    match verify_signature(&bytes, &signature) {
+        Ok(signed) => {
+            let by = format!("{} {}", signed.key.kind(), signed.key.fingerprint());
+            Ok(Made { document, bytes, signature, by })
         }
-        Err(error) => return Err(Failure::Io(format!("{} can't sign grants: {error}", maker.key.display()))),
-    };
+        Err(error) => Err(Failure::Io(format!("{} can't sign grants: {error}", maker.key.display()))),
+    }
+}
+
+/// Makes and stores; prints the document's path, and on a terminal what to do with it.
+pub(super) fn issue(maker: &Maker, statement: &Statement, io: &mut Io<'_>) -> Result<u8, Failure> {
+    let Made { document, bytes, signature, by } = make(maker, statement)?;
     let digits = document.id.to_string();
     let name = format!("{}-{}.toml", document.statement.kind(), digits.get(..12).unwrap_or_default());
     let path = store(&maker.out, &name, &bytes, &signature)?;

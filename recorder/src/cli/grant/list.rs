@@ -82,13 +82,15 @@ fn read(dir: &Path, io: &mut Io<'_>) -> Result<(Report, Vec<GrantInfo>), Failure
     Ok((source.report, grants.finish()))
 }
 
+/// What was said first; `None` if it is not in the journal.
+fn first(grant: &GrantInfo) -> Option<Statement> {
+    let document = Document::parse(grant.request.as_ref()?.bytes.as_slice()).ok()?;
+    Some(document.statement)
+}
+
 /// What was asked for; `None` if the request itself is not in the journal.
 fn asked(grant: &GrantInfo) -> Option<Request> {
-    let document = Document::parse(grant.request.as_ref()?.bytes.as_slice()).ok()?;
-    match document.statement {
-        Statement::Request(request) | Statement::BreakGlass(request) => Some(request),
-        _ => None,
-    }
+    first(grant)?.request().cloned()
 }
 
 fn row(grant: &GrantInfo) -> Vec<String> {
@@ -112,14 +114,15 @@ fn row(grant: &GrantInfo) -> Vec<String> {
 
 fn tell(grant: &GrantInfo, out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(out, "grant {}, {}", grant.id, grant.state.escaped())?;
-    if let Some(request) = asked(grant) {
-        for (key, value) in show::request_lines(&request).iter().filter(|(_, value)| !value.is_empty()) {
+    if let Some(statement) = first(grant) {
+        for (key, value) in show::statement_lines(&statement).iter().filter(|(_, value)| !value.is_empty()) {
             writeln!(out, "  {key:<11} {value}")?;
         }
     }
     // Documents and what was done under them, on one clock.
     let mut lines: Vec<(RealNanos, u8, String)> =
         grant.told.iter().map(|(time, told)| (*time, rank(told), act(told))).collect();
+    lines.extend(grant.tokens.iter().map(|(time, token)| (*time, COVERS, brief::token(token))));
     for stretch in &grant.stretches {
         let session = stretch.session;
         lines.push((stretch.from, COVERS, format!("covers session {session}")));
@@ -150,25 +153,19 @@ fn rank(told: &Grant) -> u8 {
 
 /// What a document or state says, its signer's own words behind it.
 fn act(told: &Grant) -> String {
-    let words = Document::parse(told.bytes.as_slice()).ok().and_then(|document| match document.statement {
-        Statement::Request(request) | Statement::BreakGlass(request) => Some(request.reason),
-        Statement::Approval(answer) | Statement::Rejection(answer) | Statement::Revocation(answer) => {
-            Some(answer.reason)
-        }
-        Statement::Extension(extension) => Some(extension.reason),
-        Statement::Note(_) => None,
-    });
+    let document = Document::parse(told.bytes.as_slice()).ok();
+    let words = document.as_ref().map(|document| document.statement.words());
     match (told.act, words.filter(|words| !words.is_empty())) {
         (GrantAct::State, _) => format!("is {}", told.text.escaped()),
-        (_, Some(words)) => format!("{} (\"{}\")", brief::grant(told), show::safe(&words)),
+        (_, Some(words)) => format!("{} (\"{}\")", brief::grant(told), show::safe(words)),
         _ => brief::grant(told),
     }
 }
 
 fn json(grant: &GrantInfo) -> Value {
     let text = |bytes: &Bytes| bytes.as_utf8().map_or_else(|| bytes.escaped(), str::to_owned);
-    let request = asked(grant);
-    let request = request.as_ref();
+    let first = first(grant);
+    let request = first.as_ref().and_then(Statement::request);
     json!({
         "v": 1,
         "id": grant.id.to_string(),
@@ -179,6 +176,15 @@ fn json(grant: &GrantInfo) -> Value {
         "until": request.map(|r| rfc3339(r.window.until)),
         "privileges": request.map(|r| r.privileges.iter().map(ToString::to_string).collect::<Vec<_>>()),
         "reason": request.map(|r| &r.reason),
+        "token": request.map(|r| r.token),
+        "certificate": first.as_ref().and_then(|statement| match statement {
+            Statement::Certificate(certified) => Some(show::certificate_json(&certified.certificate)),
+            _ => None,
+        }),
+        "import": first.as_ref().and_then(|statement| match statement {
+            Statement::Import(import) => Some(show::import_json(import)),
+            _ => None,
+        }),
         "incident": request.and_then(|r| r.incident.as_ref()).map(show::incident_json),
         "documents": grant.told.iter().filter(|(_, told)| told.act != GrantAct::State).map(|(time, told)| json!({
             "time": rfc3339(*time),
@@ -193,6 +199,14 @@ fn json(grant: &GrantInfo) -> Value {
         "states": grant.told.iter().filter(|(_, told)| told.act == GrantAct::State).map(|(time, told)| json!({
             "time": rfc3339(*time),
             "state": text(&told.text),
+        })).collect::<Vec<_>>(),
+        "tokens": grant.tokens.iter().map(|(time, token)| json!({
+            "time": rfc3339(*time),
+            "act": token.act.name(),
+            "id": token.token.to_string(),
+            "person": text(&token.person),
+            "signer": text(&token.signer),
+            "text": text(&token.text),
         })).collect::<Vec<_>>(),
         "stretches": grant.stretches.iter().map(|stretch| json!({
             "session": stretch.session.to_string(),

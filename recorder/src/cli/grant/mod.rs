@@ -6,13 +6,16 @@
 mod add;
 mod answer;
 mod ask;
+mod certificate;
 mod check;
+mod import;
 mod issue;
 mod list;
 mod note;
 mod read;
 pub(super) mod recheck;
 mod show;
+mod token;
 mod wish;
 
 use clap::Subcommand;
@@ -37,6 +40,12 @@ pub(super) enum Command {
     Note(note::Args),
     /// Hand signed documents to the running recorder
     Add(add::Args),
+    /// Make a grant of an SSH user certificate
+    ImportCert(certificate::Args),
+    /// Bring in what another system approved
+    Import(import::Args),
+    /// Allow one use of a grant on one host; prints the token
+    IssueToken(token::Args),
     /// List the grants of a journal
     List(list::Args),
     /// Print one document, its signature and its signer; or one grant of a journal with its whole story
@@ -55,6 +64,9 @@ pub(super) fn run(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
         Command::BreakGlass(args) => wish::break_glass(args, io),
         Command::Note(args) => note::run(args, io),
         Command::Add(args) => add::run(args, io),
+        Command::ImportCert(args) => certificate::run(args, io),
+        Command::Import(args) => import::run(args, io),
+        Command::IssueToken(args) => token::run(args, io),
         Command::List(args) => list::run(args, io),
         Command::Show(args) => show::run(args, io),
         Command::Check(args) => check::run(args, io),

@@ -9,7 +9,7 @@ use super::{Failure, Io, read};
 use crate::{
     export::json::Shown,
     grant::{AllowedSigners, Document, NAMESPACE, verify_signature},
-    model::{Body, Digest, Grant, GrantAct},
+    model::{Body, Bytes, Digest, GrantAct, RealNanos, TokenAct},
     verify::{Entry, Verified, VerifyError},
 };
 
@@ -43,30 +43,53 @@ pub(in crate::cli) fn run(
     let mut found = Recheck::default();
     for entry in entries {
         let entry = entry?;
-        let Body::Grant(grant) = &entry.record.body else { continue };
-        if grant.act == GrantAct::Received {
-            found.checked += 1;
-            match check(grant, &signers) {
-                Ok(()) => found.good += 1,
-                Err(why) => found.bad.push(Bad {
-                    document: Shown(grant.document),
-                    signer: grant.signer.escaped(),
-                    why,
-                }),
+        let kept = match &entry.record.body {
+            Body::Grant(grant) if grant.act == GrantAct::Received => Kept {
+                id: grant.document,
+                signer: &grant.signer,
+                bytes: &grant.bytes,
+                signature: &grant.signature,
+                received: grant.received,
+            },
+            Body::Token(token) if token.act == TokenAct::Used => Kept {
+                id: token.token,
+                signer: &token.signer,
+                bytes: &token.bytes,
+                signature: &token.signature,
+                received: token.received,
+            },
+            _ => continue,
+        };
+        found.checked += 1;
+        match kept.check(&signers) {
+            Ok(()) => found.good += 1,
+            Err(why) => {
+                found.bad.push(Bad { document: Shown(kept.id), signer: kept.signer.escaped(), why });
             }
         }
     }
     Ok(found)
 }
 
-/// The same questions as on receipt, at the time of receipt.
-fn check(grant: &Grant, signers: &AllowedSigners) -> Result<(), String> {
-    let document = Document::parse(grant.bytes.as_slice()).map_err(|e| e.to_string())?;
-    if document.id != grant.document || document.signer.as_bytes() != grant.signer.as_slice() {
-        return Err("the record names another document or signer than the bytes say".to_owned());
+/// A document that the host took for good: a grant's, or a token that was used.
+struct Kept<'a> {
+    id: Digest,
+    signer: &'a Bytes,
+    bytes: &'a Bytes,
+    signature: &'a Bytes,
+    received: RealNanos,
+}
+
+impl Kept<'_> {
+    /// The same questions as on receipt, at the time of receipt.
+    fn check(&self, signers: &AllowedSigners) -> Result<(), String> {
+        let document = Document::parse(self.bytes.as_slice()).map_err(|e| e.to_string())?;
+        if document.id != self.id || document.signer.as_bytes() != self.signer.as_slice() {
+            return Err("the record names another document or signer than the bytes say".to_owned());
+        }
+        let signed =
+            verify_signature(self.bytes.as_slice(), self.signature.as_slice()).map_err(|e| e.to_string())?;
+        signers.allows(&document.signer, &signed, NAMESPACE, self.received).map_err(|e| e.to_string())?;
+        Ok(())
     }
-    let signed =
-        verify_signature(grant.bytes.as_slice(), grant.signature.as_slice()).map_err(|e| e.to_string())?;
-    signers.allows(&document.signer, &signed.key, NAMESPACE, grant.received).map_err(|e| e.to_string())?;
-    Ok(())
 }

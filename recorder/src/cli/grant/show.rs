@@ -15,7 +15,7 @@ use crate::{
     cli::args::{Format, FormatArgs, JournalArgs},
     cli::table,
     export::{json::rfc3339, write_line, write_pretty},
-    grant::{Incident, Request, SignatureError, Statement},
+    grant::{Certificate, FOREVER, GRANT_ID, Import, Incident, Request, Statement},
     model::{Bytes, RealNanos},
 };
 
@@ -63,8 +63,37 @@ pub(super) fn write_people(
 ) -> io::Result<()> {
     let document = &checked.document;
     let mut lines = vec![("signer", safe(&document.signer)), ("made", time(document.made))];
-    match &document.statement {
+    lines.extend(statement_lines(&document.statement));
+    lines.extend(signature_lines(checked, signers));
+    writeln!(out, "{} {}", document.statement.kind(), document.id)?;
+    for (key, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+        writeln!(out, "  {key:<11} {value}")?;
+    }
+    Ok(())
+}
+
+/// What a document says, apart from who says it.
+pub(super) fn statement_lines(statement: &Statement) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    match statement {
         Statement::Request(request) | Statement::BreakGlass(request) => lines.extend(request_lines(request)),
+        Statement::Certificate(certified) => {
+            lines.push(("certified", certificate_line(&certified.certificate)));
+            let id = certified.certificate.extension(GRANT_ID).map(safe).unwrap_or_default();
+            lines.push(("grant id", id));
+            lines.extend(request_lines(&certified.request));
+        }
+        Statement::Import(import) => {
+            lines.extend(import_lines(import));
+            lines.extend(request_lines(&import.request));
+        }
+        Statement::Token(token) => {
+            lines.push(("request", token.request.to_string()));
+            lines.push(("person", safe(&token.person)));
+            lines.push(("host", safe(&token.host)));
+            lines.push(("from", time(token.window.from)));
+            lines.push(("until", time(token.window.until)));
+        }
         Statement::Approval(answer) | Statement::Rejection(answer) | Statement::Revocation(answer) => {
             lines.push(("request", answer.request.to_string()));
             lines.push(("reason", safe(&answer.reason)));
@@ -80,15 +109,10 @@ pub(super) fn write_people(
             lines.push(("incident", incident(&note.incident)));
         }
     }
-    lines.extend(signature_lines(checked, signers));
-    writeln!(out, "{} {}", document.statement.kind(), document.id)?;
-    for (key, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
-        writeln!(out, "  {key:<11} {value}")?;
-    }
-    Ok(())
+    lines
 }
 
-pub(super) fn request_lines(request: &Request) -> Vec<(&'static str, String)> {
+fn request_lines(request: &Request) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     let length = request.window.until.get().saturating_sub(request.window.from.get());
     lines.push(("person", safe(&request.person)));
@@ -99,6 +123,9 @@ pub(super) fn request_lines(request: &Request) -> Vec<(&'static str, String)> {
         lines.push(("privilege", safe(&privilege.to_string())));
     }
     lines.push(("reason", safe(&request.reason)));
+    if request.token {
+        lines.push(("token", "needed for each use".to_owned()));
+    }
     lines.extend(request.incident.as_ref().map(|found| ("incident", incident(found))));
     lines
 }
@@ -109,12 +136,14 @@ fn signature_lines(checked: &Checked, signers: Option<&Signers>) -> Vec<(&'stati
         match &checked.signature {
             Signature::Good(signed) => format!("good, {} {}", signed.key.kind(), signed.key.fingerprint()),
             Signature::Missing => "MISSING".to_owned(),
-            Signature::Bad(error @ SignatureError::CertificateSignature { .. }) => {
-                format!("UNCHECKED: {}", safe(&error.to_string()))
-            }
             Signature::Bad(error) => format!("BAD: {}", safe(&error.to_string())),
         },
     )];
+    if let Signature::Good(signed) = &checked.signature
+        && let Some(by) = &signed.certificate
+    {
+        lines.push(("certificate", certificate_line(by)));
+    }
     let asked = signers.map(|s| format!("{} at {}", safe(&s.path.display().to_string()), time(s.at)));
     lines.push((
         "signer key",
@@ -126,6 +155,13 @@ fn signature_lines(checked: &Checked, signers: Option<&Signers>) -> Vec<(&'stati
         },
     ));
     lines
+}
+
+/// What an authority says about a key, in one line.
+pub(super) fn certificate_line(certificate: &Certificate) -> String {
+    let principals = safe(&certificate.principals().join(", "));
+    let (id, authority) = (safe(certificate.key_id()), certificate.authority().fingerprint());
+    format!("{id} ({principals}) no. {} by {authority}", certificate.serial())
 }
 
 /// The shape of docs/grants.md; every key is always there, null where it doesn't apply.
@@ -140,7 +176,7 @@ pub(super) fn json(checked: &Checked, signers: Option<&Signers>) -> Value {
         "made": rfc3339(document.made),
         "nonce": document.nonce.to_string(),
         "request": null, "person": null, "hosts": null, "from": null, "until": null, "privileges": null,
-        "reason": null, "text": null, "incident": null,
+        "reason": null, "text": null, "incident": null, "token": null, "certificate": null, "import": null,
         "signature": signature_json(checked),
         "allowed": allowed_json(checked, signers),
         "good": checked.fault().is_none(),
@@ -155,14 +191,23 @@ pub(super) fn json(checked: &Checked, signers: Option<&Signers>) -> Value {
 
 fn said(statement: &Statement) -> Vec<(&'static str, Value)> {
     match statement {
-        Statement::Request(request) | Statement::BreakGlass(request) => vec![
-            ("person", json!(request.person)),
-            ("hosts", json!(request.hosts)),
-            ("from", json!(rfc3339(request.window.from))),
-            ("until", json!(rfc3339(request.window.until))),
-            ("privileges", request.privileges.iter().map(ToString::to_string).collect()),
-            ("reason", json!(request.reason)),
-            ("incident", request.incident.as_ref().map_or(Value::Null, incident_json)),
+        Statement::Request(request) | Statement::BreakGlass(request) => request_json(request),
+        Statement::Certificate(certified) => {
+            let mut said = request_json(&certified.request);
+            said.push(("certificate", certificate_json(&certified.certificate)));
+            said
+        }
+        Statement::Import(import) => {
+            let mut said = request_json(&import.request);
+            said.push(("import", import_json(import)));
+            said
+        }
+        Statement::Token(token) => vec![
+            ("request", json!(token.request.to_string())),
+            ("person", json!(token.person)),
+            ("hosts", json!([token.host])),
+            ("from", json!(rfc3339(token.window.from))),
+            ("until", json!(rfc3339(token.window.until))),
         ],
         Statement::Approval(answer) | Statement::Rejection(answer) | Statement::Revocation(answer) => {
             vec![("request", json!(answer.request.to_string())), ("reason", json!(answer.reason))]
@@ -180,8 +225,45 @@ fn said(statement: &Statement) -> Vec<(&'static str, Value)> {
     }
 }
 
+fn request_json(request: &Request) -> Vec<(&'static str, Value)> {
+    vec![
+        ("person", json!(request.person)),
+        ("hosts", json!(request.hosts)),
+        ("from", json!(rfc3339(request.window.from))),
+        ("until", json!(rfc3339(request.window.until))),
+        ("privileges", request.privileges.iter().map(ToString::to_string).collect()),
+        ("reason", json!(request.reason)),
+        ("incident", request.incident.as_ref().map_or(Value::Null, incident_json)),
+        ("token", json!(request.token)),
+    ]
+}
+
+pub(super) fn import_json(import: &Import) -> Value {
+    json!({
+        "system": import.system,
+        "external_id": import.external_id,
+        "approvers": import.approvers,
+        "source": import.source.to_string(),
+    })
+}
+
+/// Said so that nobody takes the approvers for people who signed.
+pub(super) fn import_lines(import: &Import) -> Vec<(&'static str, String)> {
+    let by = if import.approvers.is_empty() {
+        "nobody named".to_owned()
+    } else {
+        safe(&import.approvers.join(", "))
+    };
+    vec![
+        ("imported", safe(&format!("from {} {}", import.system, import.external_id))),
+        ("approved", format!("there, without a signature, by {by}")),
+        ("source", import.source.to_string()),
+    ]
+}
+
 fn signature_json(checked: &Checked) -> Value {
-    let mut value = json!({"state": "missing", "key": null, "fingerprint": null, "hash": null, "why": null});
+    let mut value = json!({"state": "missing", "key": null, "fingerprint": null, "hash": null, "why": null,
+        "certificate": null});
     let mut put = |key: &str, field: String| {
         if let Some(slot) = value.get_mut(key) {
             *slot = Value::String(field);
@@ -190,8 +272,7 @@ fn signature_json(checked: &Checked) -> Value {
     match &checked.signature {
         Signature::Missing => {}
         Signature::Bad(error) => {
-            let certificate = matches!(error, SignatureError::CertificateSignature { .. });
-            put("state", if certificate { "certificate" } else { "bad" }.to_owned());
+            put("state", "bad".to_owned());
             put("why", error.to_string());
         }
         Signature::Good(signed) => {
@@ -199,9 +280,29 @@ fn signature_json(checked: &Checked) -> Value {
             put("key", signed.key.to_string());
             put("fingerprint", signed.key.fingerprint());
             put("hash", signed.hash.to_owned());
+            if let (Some(certificate), Some(slot)) = (&signed.certificate, value.get_mut("certificate")) {
+                *slot = certificate_json(certificate);
+            }
         }
     }
     value
+}
+
+pub(super) fn certificate_json(certificate: &Certificate) -> Value {
+    let (after, before) = (certificate.valid_after(), certificate.valid_before());
+    let time = |seconds| rfc3339(seconds_since_1970(seconds));
+    json!({
+        "key_id": certificate.key_id(),
+        "serial": certificate.serial(),
+        "authority": certificate.authority().fingerprint(),
+        "principals": certificate.principals(),
+        "valid_after": (after != 0).then(|| time(after)),
+        "valid_before": (before != FOREVER).then(|| time(before)),
+    })
+}
+
+fn seconds_since_1970(seconds: u64) -> RealNanos {
+    RealNanos::new(seconds.saturating_mul(1_000_000_000))
 }
 
 fn allowed_json(checked: &Checked, signers: Option<&Signers>) -> Value {

@@ -28,6 +28,7 @@ fn hostile(dir: &Path) -> std::path::PathBuf {
         privileges: vec![Privilege::User("postgres".into()), Privilege::Command("rm \u{200b}*".into())],
         reason: "look\\n  signature   good".into(),
         incident: None,
+        token: false,
     };
     let (_, bytes) = Document::write("eve", MADE, Nonce::new([7; 16]), &Statement::Request(request)).unwrap();
     let path = dir.join("request.toml");

@@ -38,6 +38,9 @@ pub(super) struct WishArgs {
     reason: Option<String>,
     #[command(flatten)]
     incident: IncidentArgs,
+    /// Each use takes a token
+    #[arg(long)]
+    token: bool,
 }
 
 /// Arguments of `recorder grant request`.
@@ -134,6 +137,7 @@ impl WishArgs {
             privileges: self.privileges.clone(),
             reason: self.reason.clone().unwrap_or_default(),
             incident: self.incident.incident(),
+            token: self.token,
         }
     }
 }

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use toml::{Table, Value};
 
-use super::{DEFAULT_MAX_WINDOW, People, Policy, PolicyError, Rule};
+use super::{
+    CertificateRule, DEFAULT_MAX_WINDOW, DEFAULT_TOKEN_MAX, ImportRule, People, Policy, PolicyError, Rule,
+    TokenRule,
+};
 use crate::{
     config,
     grant::{Privilege, pattern::MAX_PATTERN},
@@ -13,6 +16,8 @@ use crate::{
 /// A grant of more than a month is a standing right: that belongs into sudoers.
 const LONGEST_WINDOW: Duration = Duration::from_hours(31 * 24);
 const MAX_COUNT: i64 = 16;
+/// A token is for what somebody does now.
+const LONGEST_TOKEN: Duration = Duration::from_hours(24);
 
 pub(super) fn parse(text: &str) -> Result<Policy, PolicyError> {
     let table: Table = toml::from_str(text).map_err(|e| PolicyError::Syntax {
@@ -40,33 +45,124 @@ impl Reader {
     }
 
     fn policy(&mut self, table: &Table) -> Policy {
-        self.closed("", table, &["people", "approve", "max_window", "break_glass"]);
+        self.closed(
+            "",
+            table,
+            &[
+                "people",
+                "approve",
+                "certificate",
+                "import",
+                "token",
+                "max_window",
+                "token_max",
+                "break_glass",
+            ],
+        );
         let people = self.people(table.get("people"));
-        let rules = match table.get("approve") {
-            None => Vec::new(),
-            Some(Value::Array(rules)) => {
-                rules.iter().enumerate().map(|(n, rule)| self.rule(&format!("approve[{n}]"), rule)).collect()
-            }
-            Some(_) => {
-                self.fault("approve", "must be tables, [[approve]]");
-                Vec::new()
-            }
-        };
         Policy {
             people,
-            rules,
-            max_window: self.max_window(table.get("max_window")),
+            rules: self.tables(table, "approve", |r, at, table| r.rule(at, table, Some("approvers"), &[], 1)),
+            certificates: self.tables(table, "certificate", Self::certificate),
+            imports: self.tables(table, "import", |r, at, table| ImportRule {
+                systems: r.needed(at, "systems", table),
+                rule: r.rule(at, table, Some("importers"), &["systems"], 0),
+            }),
+            tokens: self.tables(table, "token", Self::token),
+            max_window: self.span(
+                table,
+                "max_window",
+                Duration::from_mins(1)..=LONGEST_WINDOW,
+                DEFAULT_MAX_WINDOW,
+            ),
+            token_max: self.span(
+                table,
+                "token_max",
+                Duration::from_secs(1)..=LONGEST_TOKEN,
+                DEFAULT_TOKEN_MAX,
+            ),
             break_glass: self.patterns("break_glass", table.get("break_glass")).unwrap_or_default(),
         }
     }
 
-    fn max_window(&mut self, value: Option<&Value>) -> Duration {
-        let Some(value) = value else { return DEFAULT_MAX_WINDOW };
+    fn span(
+        &mut self,
+        table: &Table,
+        key: &str,
+        range: std::ops::RangeInclusive<Duration>,
+        default: Duration,
+    ) -> Duration {
+        let Some(value) = table.get(key) else { return default };
         let found = value.as_str().and_then(config::duration);
-        found.filter(|d| (Duration::from_mins(1)..=LONGEST_WINDOW).contains(d)).unwrap_or_else(|| {
-            self.fault("max_window", "no duration between \"1m\" and \"31d\", such as \"8h\"");
-            DEFAULT_MAX_WINDOW
+        found.filter(|d| range.contains(d)).unwrap_or_else(|| {
+            let (least, most) = (range.start().as_secs(), range.end().as_secs());
+            self.fault(key, format!("no duration between \"{least}s\" and \"{most}s\", such as \"15m\""));
+            default
         })
+    }
+
+    /// `[[KEY]]`, each read by `read`.
+    fn tables<T>(
+        &mut self,
+        table: &Table,
+        key: &str,
+        mut read: impl FnMut(&mut Self, &str, &Table) -> T,
+    ) -> Vec<T> {
+        let empty = Table::new();
+        match table.get(key) {
+            None => Vec::new(),
+            Some(Value::Array(rules)) => rules
+                .iter()
+                .enumerate()
+                .map(|(n, rule)| {
+                    let at = format!("{key}[{n}]");
+                    let rule = rule.as_table().unwrap_or_else(|| {
+                        self.fault(&at, "must be a table");
+                        &empty
+                    });
+                    read(self, &at, rule)
+                })
+                .collect(),
+            Some(_) => {
+                self.fault(key, format!("must be tables, [[{key}]]"));
+                Vec::new()
+            }
+        }
+    }
+
+    fn certificate(&mut self, at: &str, table: &Table) -> CertificateRule {
+        let authorities_at = format!("{at}.authorities");
+        let authorities = self.texts(&authorities_at, table.get("authorities")).unwrap_or_else(|| {
+            self.fault(&authorities_at, "is missing");
+            Vec::new()
+        });
+        for key in authorities.iter().filter(|key| !is_fingerprint(key)) {
+            self.no_fingerprint(&authorities_at, key);
+        }
+        CertificateRule { authorities, rule: self.rule(at, table, None, &["authorities"], 1) }
+    }
+
+    fn token(&mut self, at: &str, table: &Table) -> TokenRule {
+        self.closed(&format!("{at}."), table, &["issuers", "persons", "hosts"]);
+        let hosts_at = format!("{at}.hosts");
+        TokenRule {
+            issuers: self.needed(at, "issuers", table),
+            persons: self.needed(at, "persons", table),
+            hosts: self.patterns(&hosts_at, table.get("hosts")).unwrap_or_else(|| vec!["*".to_owned()]),
+        }
+    }
+
+    /// A list of patterns that has to be there.
+    fn needed(&mut self, at: &str, key: &str, table: &Table) -> Vec<String> {
+        let at = format!("{at}.{key}");
+        self.patterns(&at, table.get(key)).unwrap_or_else(|| {
+            self.fault(&at, "is missing");
+            Vec::new()
+        })
+    }
+
+    fn no_fingerprint(&mut self, at: &str, key: &str) {
+        self.fault(at, format!("{key:?} is no fingerprint such as ssh-keygen -l prints, \"SHA256:…\""));
     }
 
     fn people(&mut self, value: Option<&Value>) -> People {
@@ -92,10 +188,7 @@ impl Reader {
             let keys_at = format!("{at}.keys");
             for key in self.texts(&keys_at, person.get("keys")).unwrap_or_default() {
                 if !is_fingerprint(&key) {
-                    self.fault(
-                        &keys_at,
-                        format!("{key:?} is no fingerprint such as ssh-keygen -l prints, \"SHA256:…\""),
-                    );
+                    self.no_fingerprint(&keys_at, &key);
                 }
                 self.own(&keys_at, &mut people.keys, key, name);
             }
@@ -115,36 +208,32 @@ impl Reader {
         }
     }
 
-    fn rule(&mut self, at: &str, value: &Value) -> Rule {
-        let empty = Table::new();
-        let table = value.as_table().unwrap_or_else(|| {
-            self.fault(at, "must be a table");
-            &empty
-        });
-        let known = ["approvers", "persons", "hosts", "incidents", "privileges", "count"];
+    /// A rule. `who` is the key of those who may say so, `more` are keys that others read, `least` is the smallest count.
+    fn rule(&mut self, at: &str, table: &Table, who: Option<&str>, more: &[&str], least: i64) -> Rule {
+        let mut known = vec!["persons", "hosts", "incidents", "privileges", "token"];
+        known.extend(who.iter().chain(who.map(|_| &"count")).chain(more));
         self.closed(&format!("{at}."), table, &known);
-        let mut list = |key: &str, default: Option<&[&str]>| {
-            let at = format!("{at}.{key}");
-            self.patterns(&at, table.get(key)).unwrap_or_else(|| {
-                let Some(default) = default else {
-                    self.fault(&at, "is missing");
-                    return Vec::new();
-                };
-                default.iter().map(|p| (*p).to_owned()).collect()
-            })
-        };
-        let (approvers, persons) = (list("approvers", None), list("persons", None));
-        let (hosts, incidents) = (list("hosts", Some(&["*"])), list("incidents", Some(&[])));
+        let approvers = who.map(|who| self.needed(at, who, table)).unwrap_or_default();
+        let persons = self.needed(at, "persons", table);
+        let mut list = |key: &str| self.patterns(&format!("{at}.{key}"), table.get(key));
+        let hosts = list("hosts").unwrap_or_else(|| vec!["*".to_owned()]);
+        let incidents = list("incidents").unwrap_or_default();
         let privileges = self.privileges(&format!("{at}.privileges"), table.get("privileges"));
-        let count = match table.get("count").map(Value::as_integer) {
+        let count = match table.get("count").filter(|_| who.is_some()).map(Value::as_integer) {
             None => 1,
-            Some(Some(n)) if (1..=MAX_COUNT).contains(&n) => usize::try_from(n).unwrap_or(1),
+            Some(Some(n)) if (least..=MAX_COUNT).contains(&n) => usize::try_from(n).unwrap_or(1),
             Some(_) => {
-                self.fault(&format!("{at}.count"), format!("no number from 1 to {MAX_COUNT}"));
+                self.fault(&format!("{at}.count"), format!("no number from {least} to {MAX_COUNT}"));
                 1
             }
         };
-        Rule { approvers, persons, hosts, incidents, privileges, count }
+        let token = table.get("token").is_some_and(|value| {
+            value.as_bool().unwrap_or_else(|| {
+                self.fault(&format!("{at}.token"), "is true or false");
+                false
+            })
+        });
+        Rule { approvers, persons, hosts, incidents, privileges, count, token }
     }
 
     fn privileges(&mut self, at: &str, value: Option<&Value>) -> Vec<Privilege> {
@@ -213,6 +302,7 @@ mod tests {
         let example = page.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
         let policy = parse(example).unwrap();
         assert_eq!(policy.rules.len(), 2);
+        assert_eq!((policy.certificates.len(), policy.imports.len(), policy.tokens.len()), (1, 1, 1));
         assert_eq!(policy.max_window, Duration::from_hours(8));
         assert_eq!(policy.person_of("oncall", None, None), None);
         assert!(policy.may_break_glass("anna") && !policy.may_break_glass("intern.carl"));
@@ -223,7 +313,10 @@ mod tests {
         let text = "max_window = \"0s\"\nbreak_glas = []\nbreak_glass = [\"!x\"]\n\
             [people.anna]\nkeys = [\"SHA256:short\"]\naccount = [\"a\"]\ncertificate_ids = [\"c\"]\n\
             [people.bert]\ncertificate_ids = [\"c\"]\n\
-            [[approve]]\napprovers = [1]\nhosts = [\"\"]\nprivileges = [\"wheel\"]\ncount = 0\n";
+            [[approve]]\napprovers = [1]\nhosts = [\"\"]\nprivileges = [\"wheel\"]\ncount = 0\n\
+            [[certificate]]\nauthorities = [\"SHA256:no\"]\napprovers = [\"a\"]\npersons = [\"*\"]\ncount = 2\n\
+            [[import]]\nimporters = [\"i\"]\npersons = [\"*\"]\nprivileges = [\"root\"]\ncount = -1\ntoken = 1\n\
+            [[token]]\nissuers = [\"i\"]\nprivileges = []\n";
         let PolicyError::Faults { faults } = parse(text).unwrap_err() else { panic!("no faults") };
         for key in [
             "max_window: no duration",
@@ -237,6 +330,15 @@ mod tests {
             "approve[0].hosts: a text has",
             "approve[0].privileges: \"wheel\"",
             "approve[0].count: no number",
+            "certificate[0].authorities: \"SHA256:no\"",
+            "certificate[0].approvers: no such key",
+            "certificate[0].count: no such key",
+            "certificate[0].privileges: is missing",
+            "import[0].systems: is missing",
+            "import[0].count: no number from 0",
+            "import[0].token: is true or false",
+            "token[0].persons: is missing",
+            "token[0].privileges: no such key",
         ] {
             assert!(faults.iter().any(|f| f.starts_with(key)), "{key} is not in {faults:#?}");
         }

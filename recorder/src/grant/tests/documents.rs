@@ -22,6 +22,7 @@ fn sample() -> Request {
             id: "PD-4711".into(),
             url: Some("https://example.com/i/4711".into()),
         }),
+        token: false,
     }
 }
 
@@ -55,6 +56,34 @@ fn documents_have_one_form() {
             incident: Incident { system: "jira".into(), id: "OPS-1".into(), url: None },
             text: "looked at the disks".into()
         }))
+    );
+    assert_snapshot!(
+        "import",
+        written(&Statement::Import(Box::new(Import {
+            request: Request { token: true, ..sample() },
+            system: "teleport".into(),
+            external_id: "0190fa2c".into(),
+            approvers: vec!["bob@example.com".into()],
+            source: request,
+        })))
+    );
+    assert_snapshot!(
+        "token",
+        written(&Statement::Token(Token {
+            request,
+            person: "alice@example.com".into(),
+            host: "web-1".into(),
+            window: Window { from: MADE, until: RealNanos::new(MADE.get() + 900_000_000_000) },
+        }))
+    );
+    let certificate = Certificate::from_openssh(include_str!("anna-cert.pub")).unwrap();
+    let seconds = |seconds: u64| RealNanos::new(seconds * 1_000_000_000);
+    let window =
+        Window { from: seconds(certificate.valid_after()), until: seconds(certificate.valid_before()) };
+    let request = Request { window, ..sample() };
+    assert_snapshot!(
+        "certificate",
+        written(&Statement::Certificate(Box::new(Certified { request, certificate })))
     );
 }
 
@@ -184,7 +213,7 @@ fn request() -> impl Strategy<Value = Request> {
             hosts.push(first);
             let from = from.get().min(u64::MAX - length);
             let window = Window { from: RealNanos::new(from), until: RealNanos::new(from + length) };
-            Request { person, hosts, window, privileges, reason, incident }
+            Request { person, hosts, window, privileges, reason, incident, token: false }
         })
 }
 

@@ -4,6 +4,7 @@ mod book;
 mod correlate;
 mod documents;
 mod laws;
+mod vouchers;
 
 use super::{
     Answer, Book, CommandLine, Document, Extension, Nonce, Note, Policy, Privilege, Request, Statement,
@@ -23,6 +24,7 @@ pub(super) fn request(person: &str, from: u64, until: u64) -> Request {
         privileges: vec![Privilege::Root],
         reason: "disk full".to_owned(),
         incident: None,
+        token: false,
     }
 }
 
@@ -83,16 +85,30 @@ fn asked(id: u8, person: &str, received: u64, from: u64, until: u64) -> Verified
     signed(id, person, received, Statement::Request(request(person, from, until)))
 }
 
+/// What another system approved, brought in by `imp`.
+fn brought(id: u8, person: &str, received: u64, from: u64, until: u64) -> Verified {
+    let import = super::Import {
+        request: request(person, from, until),
+        system: "teleport".to_owned(),
+        external_id: "0b3c".to_owned(),
+        approvers: vec!["somebody".to_owned()],
+        source: Digest::new([9; 32]),
+    };
+    signed(id, "imp", received, Statement::Import(Box::new(import)))
+}
+
 fn glass(id: u8, person: &str, received: u64, from: u64, until: u64) -> Verified {
     signed(id, person, received, Statement::BreakGlass(request(person, from, until)))
 }
 
-/// Leads approve for everybody; `two-*` need two of them; the longest window is a minute.
+/// Leads approve for everybody; `two-*` need two of them; `imp` imports, but not for bert; the longest window is a minute.
 fn policy() -> Policy {
     Policy::parse(
         "max_window = \"1m\"\nbreak_glass = [\"*\", \"!bert\"]\n\
          [[approve]]\napprovers = [\"lead*\", \"anna\"]\npersons = [\"*\", \"!two-*\"]\nprivileges = [\"root\"]\n\
-         [[approve]]\napprovers = [\"lead*\"]\npersons = [\"two-*\"]\nprivileges = [\"root\"]\ncount = 2\n",
+         [[approve]]\napprovers = [\"lead*\"]\npersons = [\"two-*\"]\nprivileges = [\"root\"]\ncount = 2\n\
+         [[import]]\nimporters = [\"imp\"]\nsystems = [\"teleport\"]\npersons = [\"*\", \"!bert\"]\n\
+         privileges = [\"root\"]\n",
     )
     .unwrap()
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     grant::AuthInfo,
-    model::{Bytes, Login},
+    model::{Bytes, Coverage, Digest, Login},
     service::board::{Board, Snapshot},
     sys::clock,
 };
@@ -127,20 +127,37 @@ impl Clerk {
                 })
                 .await
             }
-            Question::May { account, target, argv, audit_session, .. } => {
+            Question::May { account, target, argv, audit_session, token, .. } => {
                 root_only(peer)?;
                 let snapshot = self.ready().await?;
                 let target = target.as_deref();
+                let wish = argv
+                    .as_ref()
+                    .map_or_else(|| format!("as {}", target.unwrap_or("root")), |argv| argv.join(" "));
                 let ask = Ask {
                     account: &account,
                     audit_session: audit_session.unwrap_or(u32::MAX),
+                    token: None,
                     target,
                     wanted: argv.map(|argv| may::wanted(target.unwrap_or("root"), &argv)),
                 };
                 let ledger = snapshot.ledger.as_deref();
+                let token = match token {
+                    Some(text) => Some(self.use_token(text, &account, ask.audit_session).await?),
+                    None => None,
+                };
+                let ask = Ask {
+                    token: token
+                        .as_ref()
+                        .map(|used| used.as_ref().map(|grant| *grant).map_err(String::as_str)),
+                    ..ask
+                };
                 Ok(match may::decide(&self.rules, ledger, &ask, clock::boot()) {
                     Decision::Allow(line) => decided("allow", line),
-                    Decision::Deny(line) => decided("deny", Some(line)),
+                    Decision::Deny(line, coverage) => {
+                        self.note_denial(peer, coverage, &wish);
+                        decided("deny", Some(line))
+                    }
                 })
             }
         }
@@ -206,6 +223,31 @@ impl Clerk {
             "state": added.state,
         });
         Ok(Reply { word: if added.received { "allow" } else { "deny" }, lines: vec![line], fields })
+    }
+
+    /// Answered when the kernel knows what the token opens.
+    async fn use_token(
+        &self,
+        text: String,
+        account: &str,
+        audit_session: u32,
+    ) -> Result<Result<Digest, String>, String> {
+        let (sender, receiver) = oneshot::channel();
+        self.order(Order::Token { text, account: account.to_owned(), audit_session, answer: sender })?;
+        let used = timeout(PUMP_WAIT, receiver).await.ok().and_then(Result::ok);
+        let used =
+            used.ok_or("the recorder is busy or ends; whether the token was used is in the journal")?;
+        Ok(used.unwrap_or_else(|| Err("no grants are watched on this host".to_owned())))
+    }
+
+    /// Every decision is a record: of the session that sudo's own start has opened. Nobody waits for it.
+    fn note_denial(&self, peer: Peer, coverage: Coverage, wish: &str) {
+        let pid = peer.pid.unwrap_or_default();
+        if let Ok(Some(mark)) = (self.mark_of)(pid)
+            && let Err(error) = self.order(Order::Denied { mark, pid, coverage, text: cut(wish).to_owned() })
+        {
+            tracing::warn!(error, "a denial could not be recorded");
+        }
     }
 
     /// Answered from the board: a login does not wait for the pump, which reads the order before it judges what begins

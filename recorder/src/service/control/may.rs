@@ -4,7 +4,7 @@
 use crate::{
     config::EnforcementKey,
     grant::{self, CommandLine, Wanted},
-    model::{BootNanos, Bytes, Coverage, Exec, Uncovered},
+    model::{BootNanos, Bytes, Coverage, Digest, Exec, Uncovered},
     service::board::Ledger,
     sys::process,
 };
@@ -25,6 +25,8 @@ pub(super) struct Ask<'a> {
     /// Who logged in.
     pub(super) account: &'a str,
     pub(super) audit_session: u32,
+    /// The grant of a token that was used for this, or why it was not; `None`: there was none.
+    pub(super) token: Option<Result<Digest, &'a str>>,
     /// As whom; root if nothing is said.
     pub(super) target: Option<&'a str>,
     /// What as that user; `None`: any grant of his for this host and time will do.
@@ -35,7 +37,7 @@ pub(super) struct Ask<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     Allow(Option<String>),
-    Deny(String),
+    Deny(String, Coverage),
 }
 
 /// What a command line as a user needs. Without the program's whole path no pattern of commands can be said to match.
@@ -62,12 +64,43 @@ pub(super) fn decide(rules: &Rules, ledger: Option<&Ledger>, ask: &Ask<'_>, now:
     let coverage = ledger.map_or(Coverage::Uncovered { reason: Uncovered::Unattributed }, |ledger| {
         grant::coverage(&ledger.book, person, ask.wanted.iter(), ledger.clock.real(now))
     });
-    let Some(reason) = coverage.reason() else { return Decision::Allow(None) };
-    let line = explain(rules, ask, person, reason);
+    let line = match coverage {
+        Coverage::Uncovered { reason } => explain(rules, ask, person, reason),
+        Coverage::Covered { grant } | Coverage::BreakGlass { grant } => {
+            let takes = takes_token(ledger, ask, person, grant, now);
+            match ask.token {
+                Some(Ok(_)) => return Decision::Allow(None),
+                None if !takes => return Decision::Allow(None),
+                // What a token is for is said by it alone; one that is no good is told, even where none is needed.
+                Some(Err(why)) if !takes => return Decision::Allow(Some(format!("recorder: {why}"))),
+                Some(Err(why)) => format!("recorder: your grant takes a token for each use: {why}"),
+                None => {
+                    "recorder: your grant takes a token for each use: RECORDER_TOKEN=... sudo ...".to_owned()
+                }
+            }
+        }
+    };
     match rules.enforcement {
-        EnforcementKey::Enforce => Decision::Deny(line),
+        EnforcementKey::Enforce => Decision::Deny(line, coverage),
         _ => Decision::Allow(Some(line)),
     }
+}
+
+/// True if this grant takes a token for each use, and no other one that takes none would do.
+fn takes_token(
+    ledger: Option<&Ledger>,
+    ask: &Ask<'_>,
+    person: Option<&str>,
+    grant: Digest,
+    now: BootNanos,
+) -> bool {
+    let (Some(ledger), Some(person)) = (ledger, person) else { return false };
+    let fits = |grant: &grant::Grant| {
+        let allows = |wanted: &Wanted| grant.request.privileges.iter().any(|p| p.allows(wanted));
+        !grant.token && ask.wanted.as_ref().is_none_or(allows)
+    };
+    ledger.book.grant(&grant).is_some_and(|grant| grant.token)
+        && !grant::allowing_now(&ledger.book, person, ledger.clock.real(now)).any(fits)
 }
 
 /// One line: what is missing, and how to ask for it.
@@ -168,12 +201,12 @@ mod tests {
     fn ask<'a>(account: &'a str, target: &'a str, argv: Option<&[&str]>) -> Ask<'a> {
         let words = argv.map(|argv| argv.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
         let wanted = words.map(|words| super::wanted(target, &words));
-        Ask { account, audit_session: 7, target: Some(target), wanted }
+        Ask { account, audit_session: 7, token: None, target: Some(target), wanted }
     }
 
     fn denied(ledger: &Ledger, ask: &Ask<'_>, at: u64) -> Option<String> {
         match decide(&rules(EnforcementKey::Enforce), Some(ledger), ask, BootNanos::new(at)) {
-            Decision::Deny(line) => Some(line),
+            Decision::Deny(line, _) => Some(line),
             Decision::Allow(None) => None,
             Decision::Allow(Some(line)) => panic!("enforcement allows silently: {line}"),
         }
@@ -182,6 +215,18 @@ mod tests {
     fn granted(hosts: &str, privilege: &str) -> Ledger {
         let request = request("anna", hosts, privilege);
         ledger(POLICY, &[&request, &approval(&request)])
+    }
+
+    #[test]
+    fn a_grant_that_takes_tokens_allows_with_one_that_was_used() {
+        let wish = request("anna", "*", "root").replace("reason =", "token = true\nreason =");
+        let book = ledger(POLICY, &[&wish, &approval(&wish)]);
+        let ask = |token| Ask { token, ..ask("anna", "root", None) };
+        let line = denied(&book, &ask(None), HOUR * 3 / 2).unwrap();
+        assert!(line.contains("takes a token"), "{line}");
+        let line = denied(&book, &ask(Some(Err("the token was used before"))), HOUR * 3 / 2).unwrap();
+        assert!(line.contains("used before"), "{line}");
+        assert_eq!(denied(&book, &ask(Some(Ok(Digest::new([1; 32])))), HOUR * 3 / 2), None);
     }
 
     #[test]
@@ -259,7 +304,7 @@ mod tests {
         for key in [EnforcementKey::Warn, EnforcementKey::Enforce] {
             assert_eq!(by(key, Some(&book), &ask("rescue", "root", None)), Decision::Allow(None));
         }
-        assert!(matches!(by(EnforcementKey::Enforce, None, &shell), Decision::Deny(_)));
+        assert!(matches!(by(EnforcementKey::Enforce, None, &shell), Decision::Deny(..)));
     }
 
     #[test]

@@ -5,12 +5,16 @@ use std::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 
 use crate::{
-    model::{Body, BootNanos, Flags, Login, Record},
+    model::{
+        Body, BootNanos, Bytes, Coverage, Digest, Enforcement, EnforcementAct, Flags, Login, Mark, Record,
+        TaskId,
+    },
     service::{
         board::Publisher,
         grants::{Added, Desk},
     },
     session::Tracked,
+    sys::process,
 };
 
 /// Orders that may wait, and no more are carried out in one round: nobody stops the pump by asking.
@@ -29,6 +33,16 @@ pub(super) enum Order {
     },
     /// A login that PAM told of.
     Login(Box<Login>),
+    /// A token to be used; answered when what it opens is open.
+    Token {
+        text: String,
+        account: String,
+        audit_session: u32,
+        /// `None` in it: no grants are watched here.
+        answer: oneshot::Sender<Option<Result<Digest, String>>>,
+    },
+    /// Somebody in that session was told no before he began.
+    Denied { mark: Mark, pid: u32, coverage: Coverage, text: String },
 }
 
 /// The pump's end: orders come in, the board goes out.
@@ -38,6 +52,36 @@ pub(in crate::service) struct PumpEnd {
     publisher: Publisher,
 }
 
+/// What was carried out, as records.
+#[derive(Debug, Default)]
+pub(in crate::service) struct Done {
+    /// Of the log.
+    pub(in crate::service) records: Vec<Record>,
+    /// Answers for when what tokens open is open.
+    pub(in crate::service) tokens: Vec<Opened>,
+    /// Of sessions, if they are still open.
+    pub(in crate::service) denials: Vec<(Mark, Record)>,
+}
+
+/// An answer that waits until the kernel knows.
+#[derive(Debug)]
+pub(in crate::service) struct Opened {
+    answer: oneshot::Sender<Option<Result<Digest, String>>>,
+    used: Option<Result<Digest, String>>,
+}
+
+impl Opened {
+    /// Now.
+    pub(in crate::service) fn tell(self) {
+        // Whoever asked may have gone.
+        let _ = self.answer.send(self.used);
+    }
+}
+
+fn record(now: BootNanos, body: Body) -> Record {
+    Record { boot_ns: now, cpu: u16::MAX, flags: Flags::default(), task: None, body }
+}
+
 impl PumpEnd {
     pub(super) fn new(orders: Receiver<Order>, publisher: Publisher) -> Self {
         Self { orders, publisher }
@@ -45,8 +89,8 @@ impl PumpEnd {
 
     /// Carries out what was asked for; gives the records of it. It has to be called behind the draining of the kernel and
     /// before sessions are judged: a login that was answered is known when its first session is.
-    pub(in crate::service) fn carry_out(&self, now: BootNanos, mut desk: Option<&mut Desk>) -> Vec<Record> {
-        let mut records = Vec::new();
+    pub(in crate::service) fn carry_out(&self, now: BootNanos, mut desk: Option<&mut Desk>) -> Done {
+        let Done { mut records, mut tokens, mut denials } = Done::default();
         for order in self.orders.try_iter().take(ORDERS) {
             match order {
                 Order::Add { document, signature, uid, answer } => {
@@ -55,16 +99,32 @@ impl PumpEnd {
                     // Whoever asked may have gone.
                     let _ = answer.send(added);
                 }
+                Order::Token { text, account, audit_session, answer } => {
+                    let used =
+                        desk.as_deref_mut().map(|desk| desk.use_token(&text, &account, audit_session, now));
+                    let used = used.map(|(record, used)| {
+                        records.push(record);
+                        used
+                    });
+                    tokens.push(Opened { answer, used });
+                }
+                Order::Denied { mark, pid, coverage, text } => {
+                    let task =
+                        TaskId { pid, start: process::read(pid).map_or(BootNanos::new(0), |p| p.id.start) };
+                    let (act, text) = (EnforcementAct::Denied, Bytes::from(text.as_str()));
+                    let body =
+                        Body::Enforcement(Box::new(Enforcement { act, coverage, task, count: 1, text }));
+                    denials.push((mark, record(now, body)));
+                }
                 Order::Login(mut login) => {
                     if let Some(desk) = desk.as_deref_mut() {
                         desk.logged_in(&mut login);
                     }
-                    let (flags, body) = (Flags::default(), Body::Login(login));
-                    records.push(Record { boot_ns: now, cpu: u16::MAX, flags, task: None, body });
+                    records.push(record(now, Body::Login(login)));
                 }
             }
         }
-        records
+        Done { records, tokens, denials }
     }
 
     /// Puts up what a round came to.

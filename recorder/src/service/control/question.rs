@@ -59,7 +59,7 @@ pub(super) enum Question {
         target: Option<String>,
         argv: Option<Vec<String>>,
         audit_session: Option<u32>,
-        /// Not looked at yet.
+        /// The text of one, `rt1.…`.
         token: Option<String>,
     },
 }

@@ -184,6 +184,12 @@ fn nothing_is_answered_before_the_board_is_up() {
     let text = text_of(&desk, ROOT, &may);
     assert!(text.starts_with("deny\nrecorder: refused: you have no grant for web-1"), "{text}");
     assert_eq!(text.lines().count(), 2);
+    // Of the session that the asking sudo is in, and of none if it is in none.
+    let Ok(Order::Denied { mark, pid, coverage, text }) = desk.orders.try_recv() else { panic!("no order") };
+    assert_eq!((mark, pid, text.as_str()), (Mark::new(1), 77, "as root"));
+    assert_eq!(coverage.reason(), Some(Uncovered::NoGrant));
+    assert!(text_of(&desk, Peer { uid: 0, pid: Some(3) }, &may).starts_with("deny"));
+    assert!(desk.orders.try_recv().is_err());
     assert_eq!(reply(&desk, ROOT, &json!({"v": 1, "op": "may", "account": "root"}))["decision"], "allow");
     assert_eq!(reply(&desk, USER, &json!({"v": 1, "op": "may", "account": "root"}))["ok"], json!(false));
 }
@@ -255,7 +261,7 @@ fn where_no_grants_are_watched_a_login_is_on_record_and_a_document_has_no_place(
     }
     let pump = PumpEnd::new(orders, publisher);
     let records = pump.carry_out(BootNanos::new(9), None);
-    let [record] = records.as_slice() else { panic!("{records:?}") };
+    let [record] = records.records.as_slice() else { panic!("{records:?}") };
     assert_eq!(
         (record.boot_ns, &record.body),
         (BootNanos::new(9), &crate::model::Body::Login(Box::new(login)))

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 pub(in crate::service) use self::counter::Added;
 use super::{
-    enforce::Enforcer,
+    enforce::{Enforcer, Opened},
     intake::{Intake, Pair},
     memory::{self, Memory},
     watch::Watch,
@@ -23,7 +23,7 @@ use crate::{
     capture::{GateKey, GateWindow},
     config::Config,
     grant::{
-        AllowedSigners, Book, Clock, Document, NAMESPACE, Policy, State, Statement, Verdict, Verified,
+        AllowedSigners, Book, Clock, Document, NAMESPACE, Policy, Statement, Tokens, Verdict, Verified,
         verify_signature,
     },
     model::{
@@ -55,6 +55,15 @@ impl List {
     }
 }
 
+/// What tokens have opened.
+#[derive(Debug, Default)]
+struct Till {
+    tokens: Tokens,
+    opened: Opened,
+    /// The kernel has to know at once.
+    changed: bool,
+}
+
 /// Everything about grants that the daemon knows.
 #[derive(Debug)]
 pub(in crate::service) struct Desk {
@@ -64,7 +73,8 @@ pub(in crate::service) struct Desk {
     allowed: AllowedSigners,
     book: Book,
     clock: Clock,
-    states: BTreeMap<Digest, State>,
+    /// The last state of each grant that is on record, in words.
+    states: BTreeMap<Digest, String>,
     watch: Watch,
     enforcer: Option<Enforcer>,
     looked: Option<BootNanos>,
@@ -72,6 +82,7 @@ pub(in crate::service) struct Desk {
     apart: bool,
     /// Something came over the socket by which open sessions are to be judged.
     judge_again: bool,
+    till: Till,
     /// The book as it was published last, and whether it or the logins are others by now.
     published: Option<Arc<Book>>,
     unpublished: bool,
@@ -102,6 +113,7 @@ impl Desk {
             return Ok(None);
         }
         let memory = memory::recall(&settings.journal_dir, boot)?;
+        let anchor = anchor(&memory, now);
         let list = |path: &Path, act| List { path: path.to_path_buf(), act, digest: None };
         let mut desk = Self {
             intake: Intake::new(&config.dir),
@@ -109,16 +121,18 @@ impl Desk {
             signers: list(&config.allowed_signers, GrantAct::Signers),
             allowed: AllowedSigners::default(),
             book: Book::new(Policy::default(), host),
-            clock: Clock::new(anchor(&memory, now)),
-            states: BTreeMap::new(),
+            clock: Clock::new(anchor),
+            states: memory.states,
             watch: Watch::default(),
             enforcer,
             looked: None,
             apart: false,
             judge_again: false,
+            till: Till::default(),
             published: None,
             unpublished: true,
         };
+        memory.tokens.iter().for_each(|token| desk.till.tokens.remember(token));
         memory.logins.into_iter().for_each(|login| desk.watch.logins.take(login));
         for kept in memory.documents {
             desk.intake.known(kept.bytes.as_slice(), kept.signature.as_slice());
@@ -152,6 +166,8 @@ impl Desk {
                 round.control.push(control(now, record));
             }
             self.changed_states(now, &mut round.control);
+            let over = self.till.tokens.expire(self.clock.real(now));
+            round.control.extend(over.into_iter().map(|token| record(now, Body::Token(Box::new(token)))));
         }
         round.tracked = self.watch.pass(tracked, &self.book, &self.clock);
         if std::mem::take(&mut self.judge_again) || due {
@@ -164,15 +180,16 @@ impl Desk {
     fn enforce(&mut self, now: BootNanos, due: bool, round: &mut Round) {
         let Some(enforcer) = &mut self.enforcer else { return };
         for (tty, done) in self.watch.refused() {
-            enforcer.tell_refused(&done, &tty);
+            Enforcer::tell_refused(&done, &tty);
         }
         let is_change = |item: &Tracked| matches!(item, Tracked::Event { record, .. } if record.body.kind() == Kind::COVERAGE);
         let changed = round.tracked.iter().any(is_change);
         if due || changed {
             round.tracked.extend(enforcer.round(&self.watch, &self.book, &self.clock, now));
         }
-        if due {
-            round.gates = enforcer.gates(&self.book, &self.watch.logins, &self.clock, now);
+        if due || std::mem::take(&mut self.till.changed) {
+            self.till.opened.retain(|_, until| now < *until);
+            round.gates = enforcer.gates(&self.book, &self.watch.logins, &self.clock, now, &self.till.opened);
         }
     }
 
@@ -243,10 +260,9 @@ impl Desk {
         record.signer = Bytes::from(document.signer.as_str());
         (record.request, record.person) = self.about(&document);
         let signed = verify_signature(&pair.document, &pair.signature).map_err(|e| e.to_string())?;
-        let key = signed.key.fingerprint();
-        record.key = Bytes::from(key.as_str());
-        self.allowed.allows(&document.signer, &signed.key, NAMESPACE, received).map_err(|e| e.to_string())?;
-        Ok(Verified { principal: document.signer.clone(), document, key, received })
+        record.key = Bytes::from(signed.key.fingerprint().as_str());
+        self.allowed.allows(&document.signer, &signed, NAMESPACE, received).map_err(|e| e.to_string())?;
+        Ok(Verified::new(document, &signed, received))
     }
 
     /// The request that a document is about, and whom that is for.
@@ -255,28 +271,30 @@ impl Desk {
             let person = self.book.grant(&request).map(|grant| grant.request.person.as_str());
             (request, Bytes::from(person.unwrap_or_default()))
         };
-        match &document.statement {
-            Statement::Request(r) | Statement::BreakGlass(r) => (document.id, Bytes::from(r.person.as_str())),
-            Statement::Approval(a) | Statement::Rejection(a) | Statement::Revocation(a) => of(a.request),
-            Statement::Extension(extension) => of(extension.request),
-            Statement::Note(note) => (Digest::default(), Bytes::from(note.person.as_str())),
+        match (&document.statement, document.statement.about()) {
+            (_, Some(request)) => of(request),
+            (Statement::Note(note), _) => (Digest::default(), Bytes::from(note.person.as_str())),
+            (asked, _) => {
+                (document.id, asked.request().map(|r| Bytes::from(r.person.as_str())).unwrap_or_default())
+            }
         }
     }
 
     fn changed_states(&mut self, now: BootNanos, out: &mut Vec<Record>) {
         let real = self.clock.real(now);
         for grant in self.book.grants() {
-            let state = grant.state(real);
-            if self.states.insert(grant.id, state) == Some(state) {
+            let state = grant.state(real).to_string();
+            if self.states.get(&grant.id) == Some(&state) {
                 continue;
             }
+            self.states.insert(grant.id, state.clone());
             let record = Grant {
                 act: GrantAct::State,
                 document: grant.id,
                 request: grant.id,
                 person: Bytes::from(grant.request.person.as_str()),
                 received: real,
-                text: Bytes::from(state.to_string().as_str()),
+                text: Bytes::from(state.as_str()),
                 ..Grant::default()
             };
             out.push(control(now, record));
@@ -311,7 +329,10 @@ fn listed(list: &List, fault: Option<String>, received: RealNanos) -> Grant {
 }
 
 fn control(now: BootNanos, grant: Grant) -> Record {
-    let body = Body::Grant(Box::new(grant));
+    record(now, Body::Grant(Box::new(grant)))
+}
+
+fn record(now: BootNanos, body: Body) -> Record {
     Record { boot_ns: now, cpu: u16::MAX, flags: Flags::default(), task: None, body }
 }
 

@@ -22,10 +22,11 @@ use crate::{
     config::{Config, EnforcementKey},
     grant::{
         self, Book, Clock, EnforcementCase as Case, EnforcementRules as Rules, Privilege, Step, View,
-        allowed_now, ends_at,
+        allowing_now, ends_at,
     },
     model::{
-        Body, BootNanos, Bytes, Coverage, Enforcement, EnforcementAct, Flags, Mark, Record, TaskId, Uncovered,
+        Body, BootNanos, Bytes, Coverage, Digest, Enforcement, EnforcementAct, Flags, Mark, Record, TaskId,
+        Uncovered,
     },
     service::terminal,
     session::Tracked,
@@ -36,6 +37,9 @@ use crate::{
 const SWEEPS: usize = 50;
 /// Rounds that find nobody before a session counts as ended.
 const EMPTY: usize = 2;
+
+/// Grants that a token has opened for a person, and until when.
+pub(super) type Opened = BTreeMap<(String, Digest), BootNanos>;
 
 /// The arm of the grants desk.
 #[derive(Debug)]
@@ -71,6 +75,7 @@ impl Enforcer {
         logins: &Logins,
         clock: &Clock,
         now: BootNanos,
+        opened: &Opened,
     ) -> Option<HashMap<GateKey, GateWindow>> {
         if !self.rules.enforce {
             return None;
@@ -78,7 +83,7 @@ impl Enforcer {
         let (policy, users) = (book.policy(), process::users());
         let mut windows: HashMap<&str, GateWindow> = HashMap::new();
         let mut window_of = |person| {
-            windows.entry(person).or_insert_with(|| window(book, clock, person, now, &users)).clone()
+            windows.entry(person).or_insert_with(|| window(book, clock, person, now, &users, opened)).clone()
         };
         let mut gates = HashMap::new();
         for account in policy.accounts() {
@@ -103,7 +108,7 @@ impl Enforcer {
     }
 
     /// Tells the person what the kernel refused.
-    pub(super) fn tell_refused(&self, done: &Enforcement, tty: &str) {
+    pub(super) fn tell_refused(done: &Enforcement, tty: &str) {
         let (what, why) = (done.text.escaped(), done.coverage.reason().map_or("too late", why));
         let advice =
             "`recorder grant request` asks for access, `recorder grant break-glass` is for emergencies";
@@ -222,33 +227,38 @@ impl Enforcer {
 }
 
 /// What a person may now, as far as the kernel can tell it apart: users, and programs without their arguments.
-fn window(
+pub(super) fn window(
     book: &Book,
     clock: &Clock,
     person: &str,
     now: BootNanos,
     users: &HashMap<Vec<u8>, u32>,
+    opened: &Opened,
 ) -> GateWindow {
     let mut window = GateWindow::default();
-    for (privilege, until) in allowed_now(book, person, clock.real(now)) {
-        let until = clock.boot(until);
-        let mut some = |limit| {
-            let last = window.some.entry(limit).or_insert(until);
-            *last = until.max(*last);
-        };
-        match (privilege, privilege.programs()) {
-            (Privilege::User(name), _) if !privilege.is_root() => {
-                if let Some(uid) = users.get(name.as_bytes()).filter(|uid| **uid != 0) {
-                    some(GateLimit::User(*uid));
+    for grant in allowing_now(book, person, clock.real(now)) {
+        // Each use of such a grant takes a token, and opens for a moment.
+        let until = if grant.token { opened.get(&(person.to_owned(), grant.id)).copied() } else { None };
+        let Some(until) = until.or_else(|| (!grant.token).then(|| clock.boot(grant.until))) else { continue };
+        for privilege in &grant.request.privileges {
+            let mut some = |limit| {
+                let last = window.some.entry(limit).or_insert(until);
+                *last = until.max(*last);
+            };
+            match (privilege, privilege.programs()) {
+                (Privilege::User(name), _) if !privilege.is_root() => {
+                    if let Some(uid) = users.get(name.as_bytes()).filter(|uid| **uid != 0) {
+                        some(GateLimit::User(*uid));
+                    }
                 }
-            }
-            (_, Some(paths)) => {
-                for meta in paths.iter().filter_map(|path| fs::metadata(path).ok()) {
-                    some(GateLimit::Program(meta.ino()));
+                (_, Some(paths)) => {
+                    for meta in paths.iter().filter_map(|path| fs::metadata(path).ok()) {
+                        some(GateLimit::Program(meta.ino()));
+                    }
                 }
+                // A command whose program is a pattern: judged when it is known what runs.
+                _ => window.all = window.all.max(Some(until)),
             }
-            // A command whose program is a pattern: judged when it is known what runs.
-            _ => window.all = window.all.max(Some(until)),
         }
     }
     window

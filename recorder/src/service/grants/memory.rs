@@ -1,10 +1,10 @@
 //! The journal is the memory: which documents were received, and which time was trusted last. Deleting a revocation and
 //! starting again revives nothing, and a clock that was moved while nobody looked opens no window.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use crate::{
-    model::{Body, BootId, ClockPair, Grant, GrantAct, Login, RealNanos},
+    model::{Body, BootId, ClockPair, Digest, Grant, GrantAct, Login, RealNanos, Token},
     verify::{self, Options, VerifyError},
 };
 
@@ -13,6 +13,10 @@ use crate::{
 pub(super) struct Memory {
     /// Documents that were received, as they were recorded.
     pub(super) documents: Vec<Grant>,
+    /// The last state of each grant, in words.
+    pub(super) states: BTreeMap<Digest, String>,
+    /// What became of tokens.
+    pub(super) tokens: Vec<Token>,
     /// Logins of this boot: their sessions may go on.
     pub(super) logins: Vec<Login>,
     /// First trusted pair of this boot, if the recorder ran in it already.
@@ -40,6 +44,11 @@ pub(super) fn recall(dir: &Path, boot: BootId) -> Result<Memory, VerifyError> {
             Body::Grant(grant) if grant.act == GrantAct::Received => {
                 memory.documents.push(Grant::clone(grant));
             }
+            Body::Grant(grant) if grant.act == GrantAct::State => {
+                let state = grant.text.as_utf8().unwrap_or_default().to_owned();
+                memory.states.insert(grant.document, state);
+            }
+            Body::Token(token) => memory.tokens.push(Token::clone(token)),
             Body::Login(login) if entry.boot == boot => memory.logins.push(Login::clone(login)),
             _ => {}
         }

@@ -6,8 +6,8 @@ use super::Logins;
 use crate::{
     grant::{self, Book, Clock, Follow, Standing, Wanted, Work},
     model::{
-        Body, BootNanos, Bytes, Coverage, CoverageChange, Enforcement, Flags, Mark, Overdue, Record,
-        SessionStart, TaskId, Uncovered,
+        Body, BootNanos, Bytes, Coverage, CoverageChange, Enforcement, EnforcementAct, Flags, Mark, Overdue,
+        Record, SessionStart, TaskId,
     },
     session::Tracked,
     sys::process,
@@ -83,6 +83,9 @@ impl Watch {
     /// Fills in for which lack of coverage the kernel refused something: it knows windows, not reasons.
     fn explain(&mut self, mark: Mark, record: &mut Record, book: &Book, clock: &Clock) {
         let Body::Enforcement(done) = &mut record.body else { return };
+        if !matches!(done.act, EnforcementAct::Refused | EnforcementAct::Stopped) {
+            return;
+        }
         let Some(session) = self.sessions.get(&mark) else { return };
         let uid = record.task.as_ref().map_or(0, |task| task.euid);
         let user = self.users.get(&uid).cloned().flatten();
@@ -161,12 +164,13 @@ impl Session {
     fn judge(&mut self, mark: Mark, at: BootNanos, book: &Book, clock: &Clock) -> Vec<Tracked> {
         let work = self.follow.work();
         let coverage = self.standing.coverage(book, work, clock, at);
-        if self.last.replace(coverage) == Some(coverage) {
-            return Vec::new();
+        let (changed, renewed) = (self.last.replace(coverage) != Some(coverage), self.standing.renewed());
+        let mut bodies = Vec::new();
+        if changed {
+            bodies.push(Body::Coverage(Box::new(change(work, coverage, at, book))));
         }
-        let mut bodies = vec![Body::Coverage(Box::new(change(work, coverage, at, book)))];
-        // Looked for only when a grant has just ended: it costs the whole story of every process.
-        if matches!(coverage.reason(), Some(Uncovered::Late | Uncovered::Revoked)) {
+        // Looked for only when something may have ended and something is bare: it costs the story of every process.
+        if renewed && coverage.grant().is_none() {
             let late = grant::overdue(book, work, clock, at);
             let new = late.into_iter().filter(|late| self.overdue.insert(late.task));
             bodies.extend(new.map(|late| {

@@ -61,7 +61,7 @@ impl Office {
     }
 
     /// More keys of `[grants]`.
-    pub(crate) fn configure(&self, stage: &Stage, keys: &str) -> Result<()> {
+    pub(crate) fn configure(stage: &Stage, keys: &str) -> Result<()> {
         let config = fs::read_to_string(&stage.site.config)?;
         Ok(fs::write(&stage.site.config, config.replacen("[grants]\n", &format!("[grants]\n{keys}"), 1))?)
     }

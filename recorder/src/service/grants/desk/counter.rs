@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use super::{Desk, control};
+use super::{Desk, control, record};
 use crate::{
-    model::{BootNanos, Bytes, Digest, GrantAct, Login, Record},
+    grant::use_token,
+    model::{Body, BootNanos, Bytes, Digest, GrantAct, Login, Record},
     service::{
         board::Ledger,
         grants::{intake::Pair, logins},
     },
 };
+
+/// How long a token opens its grant: enough for sudo to start what it asked for.
+const OPEN_NS: u64 = 15_000_000_000;
 
 /// What came of a document that was handed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +76,26 @@ impl Desk {
         added
     }
 
+    /// Uses a token; what it is for is open for a moment. Gives the record, and the reason if it allows nothing.
+    pub(in crate::service) fn use_token(
+        &mut self,
+        text: &str,
+        account: &str,
+        audit_session: u32,
+        now: BootNanos,
+    ) -> (Record, Result<Digest, String>) {
+        let person = self.watch.logins.person(self.book.policy(), account, audit_session).map(str::to_owned);
+        let person = person.unwrap_or_default();
+        let real = self.clock.real(now);
+        let (used, token) = use_token(&self.book, &self.allowed, &mut self.till.tokens, text, &person, real);
+        if let Ok(grant) = &used {
+            let until = BootNanos::new(now.get().saturating_add(OPEN_NS));
+            self.till.opened.insert((person, *grant), until);
+            self.till.changed = true;
+        }
+        (record(now, Body::Token(Box::new(token))), used.map_err(|why| why.to_string()))
+    }
+
     /// Notes a login, with the person whose it is.
     pub(in crate::service) fn logged_in(&mut self, login: &mut Login) {
         let account = login.account.as_utf8().unwrap_or_default();
@@ -99,7 +123,7 @@ impl Desk {
 
 #[cfg(test)]
 mod tests {
-    use std::{fmt::Write as _, fs, path::Path};
+    use std::{collections::HashMap, fmt::Write as _, fs, path::Path};
 
     use ssh_key::{
         HashAlg, LineEnding, PrivateKey,
@@ -110,7 +134,8 @@ mod tests {
     use crate::{
         config::Config,
         grant::{Answer, Document, NAMESPACE, Nonce, Privilege, Request, Statement, Window},
-        model::{Body, BootId, ClockPair, Coverage, Mark, RealNanos, SessionId, Uncovered},
+        model::{BootId, ClockPair, Coverage, Mark, RealNanos, SessionId, Uncovered},
+        service::grants::enforce,
         session::Tracked,
     };
 
@@ -163,6 +188,7 @@ mod tests {
             privileges: vec![Privilege::Root],
             reason: "disk".into(),
             incident: None,
+            token: false,
         };
         signed("anna", 1, &Statement::Request(request))
     }
@@ -170,6 +196,56 @@ mod tests {
     fn approval(of: &Document) -> (Document, Vec<u8>, Vec<u8>) {
         let answer = Answer { request: of.id, reason: String::new() };
         signed("boss", 2, &Statement::Approval(answer))
+    }
+
+    #[test]
+    fn a_token_opens_its_grant_for_a_moment_and_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut desk = desk(dir.path());
+        let mut login = Login {
+            account: "oncall1".into(),
+            key: Bytes::from(key(1).fingerprint(HashAlg::Sha256).to_string().as_str()),
+            audit_session: 3,
+            ..Login::default()
+        };
+        desk.lists(BootNanos::new(1), &mut Vec::new());
+        desk.logged_in(&mut login);
+        let window = Window { from: RealNanos::new(NOW), until: RealNanos::new(NOW + 3_600_000_000_000) };
+        let request = Request {
+            person: "anna".into(),
+            hosts: vec!["*".into()],
+            window,
+            privileges: vec![Privilege::Root],
+            reason: "disk".into(),
+            token: true,
+            incident: None,
+        };
+        let request = signed("anna", 1, &Statement::Request(request));
+        add(&mut desk, &request, 0);
+        add(&mut desk, &approval(&request.0), 0);
+        let token = crate::grant::Token {
+            request: request.0.id,
+            person: "anna".into(),
+            host: "web-1".into(),
+            window: Window { until: RealNanos::new(NOW + 60_000_000_000), ..window },
+        };
+        let (_, bytes, signature) = signed("boss", 2, &Statement::Token(token));
+        let text = crate::grant::TokenParts::new(&bytes, &signature).unwrap().text();
+        let users = HashMap::new();
+        let open = |desk: &Desk, now| {
+            enforce::window(&desk.book, &desk.clock, "anna", BootNanos::new(now), &users, &desk.till.opened)
+                .all
+        };
+        assert_eq!(open(&desk, 10), None, "the grant alone opens nothing");
+        let (_, used) = desk.use_token(&text, "oncall1", 4, BootNanos::new(10));
+        assert!(used.is_err() && !desk.till.changed, "nobody's login");
+        let (record, used) = desk.use_token(&text, "oncall1", 3, BootNanos::new(10));
+        assert_eq!(used, Ok(request.0.id));
+        assert!(matches!(&record.body, Body::Token(token) if token.act == crate::model::TokenAct::Used));
+        assert!(desk.till.changed);
+        assert_eq!(open(&desk, 10), Some(BootNanos::new(10 + OPEN_NS)));
+        let (_, again) = desk.use_token(&text, "oncall1", 3, BootNanos::new(20));
+        assert!(again.unwrap_err().contains("used before"));
     }
 
     fn acts(records: &[Record]) -> Vec<(GrantAct, String)> {

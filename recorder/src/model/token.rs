@@ -1,0 +1,99 @@
+//! Tokens in the journal: each use, each refusal.
+
+use serde::{Deserialize, Serialize};
+
+use super::event::serde_as_code;
+use super::{Bytes, Digest, RealNanos};
+
+/// What happened to a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TokenAct {
+    /// Handed in before its use.
+    Seen,
+    /// Used; it is spent.
+    #[default]
+    Used,
+    /// It allowed nothing; `text` says why.
+    Refused,
+    /// It was seen, and its window went by.
+    Expired,
+    /// A newer recorder's word.
+    Unknown(u16),
+}
+
+impl TokenAct {
+    /// Stable number in the journal.
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Seen => 1,
+            Self::Used => 2,
+            Self::Refused => 3,
+            Self::Expired => 4,
+            Self::Unknown(n) => n,
+        }
+    }
+
+    /// From the stable number.
+    pub const fn from_code(code: u16) -> Self {
+        match code {
+            1 => Self::Seen,
+            2 => Self::Used,
+            3 => Self::Refused,
+            4 => Self::Expired,
+            n => Self::Unknown(n),
+        }
+    }
+
+    /// Name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Used => "used",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+serde_as_code!(TokenAct);
+
+/// A record of the log: what happened to a token.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// What happened.
+    pub act: TokenAct,
+    /// SHA-256 of the token's document; of the text where there was none.
+    pub token: Digest,
+    /// The grant that it is for.
+    pub grant: Digest,
+    /// Who used it, by his login; for one that was only seen, whom it is for.
+    pub person: Bytes,
+    /// This host.
+    pub host: Bytes,
+    /// Who issued it, as the list of signers calls him.
+    pub signer: Bytes,
+    /// Fingerprint of the issuer's key, `SHA256:…`.
+    pub key: Bytes,
+    /// When, by trusted time.
+    pub received: RealNanos,
+    /// The end of its window.
+    pub until: RealNanos,
+    /// Why it was refused: a word, a colon, more words.
+    pub text: Bytes,
+    /// Its document.
+    pub bytes: Bytes,
+    /// The document's signature, as a `.sig` file has it.
+    pub signature: Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_round_trip() {
+        for code in 0..9 {
+            assert_eq!(TokenAct::from_code(code).code(), code);
+        }
+    }
+}
