@@ -160,7 +160,11 @@ impl Document {
 
 /// A key as ssh-keygen names it.
 pub fn fingerprint(key: &Path) -> Result<String> {
-    let out = Command::new("ssh-keygen").arg("-lf").arg(key.with_extension("pub")).output().context("ssh-keygen")?;
+    let out = Command::new("ssh-keygen")
+        .arg("-lf")
+        .arg(key.with_extension("pub"))
+        .output()
+        .context("ssh-keygen")?;
     let told = String::from_utf8_lossy(&out.stdout).into_owned();
     told.split(' ').nth(1).map(str::to_owned).with_context(|| format!("ssh-keygen says {told}"))
 }

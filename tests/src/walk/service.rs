@@ -88,7 +88,8 @@ impl<'m> Service<'m> {
     pub fn hand_in(&self, who: &str, documents: &[&Document]) -> Result<()> {
         let signatures: Vec<_> = documents.iter().map(|d| d.signature()).collect();
         let texts: Vec<&Path> = documents.iter().map(|d| d.path.as_path()).collect();
-        self.machine.send(who, &[&texts[..], &signatures.iter().map(AsRef::as_ref).collect::<Vec<_>>()].concat())?;
+        self.machine
+            .send(who, &[&texts[..], &signatures.iter().map(AsRef::as_ref).collect::<Vec<_>>()].concat())?;
         let names: Vec<_> =
             texts.iter().filter_map(|path| Some(path.file_name()?.display().to_string())).collect();
         self.machine.ok(who, &format!("recorder grant add {}", names.join(" "))).map(drop)

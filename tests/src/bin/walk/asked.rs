@@ -60,7 +60,7 @@ pub(crate) fn logins_asked(walk: &Walk) -> Result<()> {
     machine.ok("root", "sed -i '/^enforcement/a fail_closed = true' /etc/recorder/recorder.toml")?;
     service.systemctl("start")?;
     kill(machine)?;
-    refused(walk, "oncall1", "oncall1", "closed", "recorder")?;
+    refused(walk, "oncall1", "oncall1", "closed", "refused, because the recorder does not answer")?;
     // A login of its own: the others of root's go over a connection that is older.
     let mut root = machine.terminal("root")?;
     root.ask("echo in-$(id -un)-$(sudo -n id -u)-$((40+2))", "in-root-0-42", machine.limit(5))?;

@@ -11,9 +11,7 @@ use recorder_tests::{
     journal::{self, Events, field, number, text},
     pty::Terminal,
     recorder::Site,
-    walk::{
-        office::{ANNA, BERT, Document},
-    },
+    walk::office::{ANNA, BERT, Document},
 };
 use serde_json::Value;
 
@@ -265,10 +263,8 @@ fn ends(walk: &Walk, site: &Site, events: &Events, grant: &str) -> Result<()> {
     );
     // Who ignores the signal is killed, and these do.
     let killed: Vec<_> = acts("killed").filter(|e| text(e, &["session"]) == session).collect();
-    let names: BTreeSet<_> = killed
-        .iter()
-        .filter_map(|e| program(events, number(e, &["enforcement", "pid"])?))
-        .collect();
+    let names: BTreeSet<_> =
+        killed.iter().filter_map(|e| program(events, number(e, &["enforcement", "pid"])?)).collect();
     ensure!(
         [LEFT[0], LEFT[1], "tmux"].iter().all(|name| names.contains(name)),
         "ended were {names:?}: {killed:?}"

@@ -18,7 +18,13 @@ use crate::Walk;
 const ALWAYS: [&str; 2] = ["ENCRYPTION_OFF", "END_UNPROVEN"];
 
 /// The copied journal is whole but for what these findings say, and the investigator's own list confirms every document.
-pub(crate) fn whole(walk: &Walk, site: &Site, origin: &Path, documents: u64, findings: &[&str]) -> Result<()> {
+pub(crate) fn whole(
+    walk: &Walk,
+    site: &Site,
+    origin: &Path,
+    documents: u64,
+    findings: &[&str],
+) -> Result<()> {
     let (signers, origin) = (walk.office.signers().display().to_string(), origin.display().to_string());
     let out =
         site.read(&["verify", "--format", "json", "--allowed-signers", &signers, "--origin", &origin])?;
