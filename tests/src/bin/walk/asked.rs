@@ -21,6 +21,8 @@ use crate::{
 const SHARED: &str = "shared";
 const MODULE: &str = "/usr/lib/$(uname -m)-linux-gnu/security/pam_recorder.so";
 const PLUGIN: &str = "/usr/libexec/sudo/recorder_approval.so";
+/// The line that makes PAM ask, the first of its file.
+const ASK: &str = "-account [success=ignore ignore=ignore module_unknown=ignore default=die] pam_recorder.so";
 /// What PAM's and sudo's own files were before.
 const KEPT: &str = "/var/tmp/before";
 
@@ -40,6 +42,7 @@ pub(crate) fn logins_asked(walk: &Walk) -> Result<()> {
     // By the account alone it is nobody's.
     refused(walk, "oncall1", SHARED, "untold", "Operation not permitted")?;
     install(machine)?;
+    by_pam(machine)?;
     allowed(walk, "oncall1", SHARED, "key")?;
     refused(walk, "oncall2", SHARED, "other-key", "recorder: refused: you have no grant for")?;
     walk.step("who shares an account is told apart by his key");
@@ -47,8 +50,7 @@ pub(crate) fn logins_asked(walk: &Walk) -> Result<()> {
     refused(walk, "oncall2", "oncall2", "pam-refused", "recorder: refused: you have no grant for")?;
     walk.step("PAM asks");
 
-    machine.ok("root", "sed -i /pam_recorder/d /etc/pam.d/sudo /etc/pam.d/sudo-i")?;
-    machine.ok("root", "echo 'Plugin recorder_approval recorder_approval.so' >>/etc/sudo.conf")?;
+    by_plugin(machine)?;
     allowed(walk, "oncall1", "oncall1", "plugin")?;
     allowed(walk, "oncall1", SHARED, "plugin-key")?;
     refused(walk, "oncall2", "oncall2", "plugin-refused", "recorder: refused: you have no grant for")?;
@@ -56,11 +58,16 @@ pub(crate) fn logins_asked(walk: &Walk) -> Result<()> {
 
     kill(machine)?;
     allowed(walk, "oncall2", "oncall2", "dead")?;
+    by_pam(machine)?;
+    allowed(walk, "oncall2", "oncall2", "dead-pam")?;
     walk.step("a dead recorder refuses nobody");
     machine.ok("root", "sed -i '/^enforcement/a fail_closed = true' /etc/recorder/recorder.toml")?;
     service.systemctl("start")?;
     kill(machine)?;
-    refused(walk, "oncall1", "oncall1", "closed", "refused, because the recorder does not answer")?;
+    let silence = "refused, because the recorder does not answer";
+    refused(walk, "oncall1", "oncall1", "closed-pam", silence)?;
+    by_plugin(machine)?;
+    refused(walk, "oncall1", "oncall1", "closed", silence)?;
     // A login of its own: the others of root's go over a connection that is older.
     let mut root = machine.terminal("root")?;
     root.ask("echo in-$(id -un)-$(sudo -n id -u)-$((40+2))", "in-root-0-42", machine.limit(5))?;
@@ -102,17 +109,30 @@ fn share(machine: &Machine) -> Result<()> {
     machine.ok("root", &line).map(drop)
 }
 
-/// The files and PAM's lines as docs/operations.md has them.
+/// The files and the lines for su and for logins, as docs/operations.md has them.
 fn install(machine: &Machine) -> Result<()> {
-    let first = "-account [success=ignore ignore=ignore module_unknown=ignore default=die] pam_recorder.so";
     let line = format!(
         "set -e; mkdir -p {KEPT}; cp -a /etc/pam.d /etc/sudo.conf {KEPT}; \
          install -o root -g root -m 0644 /usr/lib/recorder/libpam_recorder.so {MODULE}; \
          install -o root -g root -m 0644 /usr/lib/recorder/librecorder_approval.so {PLUGIN}; \
-         sed -i '1i {first}' /etc/pam.d/sudo /etc/pam.d/sudo-i /etc/pam.d/su; \
+         sed -i '1i {ASK}' /etc/pam.d/su; \
          sed -i '/pam_loginuid.so/a -session optional pam_recorder.so' /etc/pam.d/sshd /etc/pam.d/login"
     );
     machine.ok("root", &line).map(drop)
+}
+
+/// PAM asks before sudo, its plugin does not.
+fn by_pam(machine: &Machine) -> Result<()> {
+    let line = format!(
+        "sed -i /recorder_approval/d /etc/sudo.conf && sed -i '1i {ASK}' /etc/pam.d/sudo /etc/pam.d/sudo-i"
+    );
+    machine.ok("root", &line).map(drop)
+}
+
+/// The other way round.
+fn by_plugin(machine: &Machine) -> Result<()> {
+    let line = "sed -i /pam_recorder/d /etc/pam.d/sudo /etc/pam.d/sudo-i && echo 'Plugin recorder_approval recorder_approval.so' >>/etc/sudo.conf";
+    machine.ok("root", line).map(drop)
 }
 
 /// The lines first, then the files; what is left is what was there before.
@@ -188,10 +208,12 @@ fn judge(walk: &Walk, site: &Site, grant: &str) -> Result<()> {
         let found = listed.iter().find(|s| text(s, &["id"]) == text(&exec, &["session"]));
         ensure!(found.is_some_and(|s| text(s, &["person"]) == ANNA), "{tag} is listed as {found:?}");
     }
-    for tag in ["untold", "other-key", "pam-refused", "plugin-refused", "closed", "removed-refused"] {
+    for tag in
+        ["untold", "other-key", "pam-refused", "plugin-refused", "closed-pam", "closed", "removed-refused"]
+    {
         ensure!(ran(tag).is_none(), "{tag} ran: {:?}", ran(tag));
     }
-    for tag in ["dead", "stopped"] {
+    for tag in ["dead", "dead-pam", "stopped"] {
         ensure!(ran(tag).is_none(), "{tag} was recorded by nobody: {:?}", ran(tag));
     }
     let untold = events.session_of(&walk.tag("untold"))?;

@@ -68,6 +68,7 @@ const WALKS: &[(&str, Run)] = &[
     ("service-lifecycle", lifecycle::service_lifecycle),
     ("grants-observed", observed::grants_observed),
     ("grants-enforced", enforced::grants_enforced),
+    // The last: where it fails it may leave PAM and sudo changed.
     ("logins-asked", asked::logins_asked),
 ];
 
