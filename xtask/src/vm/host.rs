@@ -45,7 +45,14 @@ pub(super) fn run(args: &Args, binaries: &Binaries) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-/// The walks on a machine with this kernel.
+/// The names of all walks, in their order.
+pub(super) fn walks(binaries: &Binaries) -> Result<Vec<String>> {
+    let listed =
+        sh::output(sh::clean(&binaries.walk).arg("--list").arg("--recorder").arg(&binaries.recorder))?;
+    Ok(listed.lines().map(str::to_owned).collect())
+}
+
+/// These walks, or all, on a machine with this kernel.
 pub(super) fn walk(
     binaries: &Binaries,
     files: &Path,

@@ -36,10 +36,10 @@ struct Args {
     #[arg(long)]
     recorder: PathBuf,
     /// Version of the cached kernel to boot
-    #[arg(long, required_unless_present = "port")]
+    #[arg(long, required_unless_present_any = ["port", "list"])]
     kernel: Option<String>,
     /// What is laid over the machine's root: the recorder with its unit
-    #[arg(long, required_unless_present = "port")]
+    #[arg(long, required_unless_present_any = ["port", "list"])]
     files: Option<PathBuf>,
     /// Take the machine whose sshd is at this port of 127.0.0.1
     #[arg(long, conflicts_with_all = ["kernel", "files"])]
