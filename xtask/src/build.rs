@@ -62,6 +62,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The libraries that login programs load, for this machine's C library.
+pub(crate) fn login() -> Result<Vec<PathBuf>> {
+    let beside = release(LOGIN)?.recorder;
+    Ok(LIBRARIES.iter().map(|(file, _)| beside.with_file_name(file)).collect())
+}
+
 /// Release binaries of these packages for this machine; the BPF object must have been built.
 pub(crate) fn release(packages: &[&str]) -> Result<Binaries> {
     let mut cargo = sh::cargo();

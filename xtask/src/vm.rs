@@ -25,6 +25,8 @@ use kernels::{Kernel, Support};
 
 /// All is emulated: deadlines of the suites are stretched by this.
 const PATIENCE: &str = "10";
+/// What one systemd machine takes about five minutes for.
+const WALKS_A_MACHINE: usize = 2;
 /// Seconds for one machine, as a last resort behind the suites' own deadlines.
 const MACHINE_LIMIT: &str = "1500";
 
@@ -109,17 +111,18 @@ struct Job {
 enum Work {
     /// This command on a machine that has a kernel, busybox and the suites.
     Suite(Vec<String>),
-    /// The walks on the systemd machine.
-    Walks,
+    /// These walks on the systemd machine.
+    Walks(Vec<String>),
 }
 
 fn run_matrix(args: &Matrix, binaries: &Binaries) -> Result<Totals> {
     let mut totals = Totals::default();
     let mut jobs = Vec::new();
+    let walks = host::walks(binaries)?;
     for wanted in kernels::WANTED.iter().filter(|wanted| args.all || !wanted.optional) {
         match wanted.get() {
             Ok(kernel) if args.kernels.is_empty() || args.kernels.iter().any(|k| kernel.is(k)) => {
-                jobs.extend(jobs_for(wanted.support, &kernel, args.only.as_deref()));
+                jobs.extend(jobs_for(wanted.support, &kernel, args.only.as_deref(), &walks));
             }
             Ok(_) => {}
             Err(why) => {
@@ -168,7 +171,7 @@ fn run_matrix(args: &Matrix, binaries: &Binaries) -> Result<Totals> {
     Ok(totals)
 }
 
-fn jobs_for(support: Support, kernel: &Kernel, only: Option<&str>) -> Vec<Job> {
+fn jobs_for(support: Support, kernel: &Kernel, only: Option<&str>, walks: &[String]) -> Vec<Job> {
     let job =
         |name: &str, work| Job { name: format!("{} {name}", kernel.version), kernel: kernel.clone(), work };
     match support {
@@ -184,7 +187,9 @@ fn jobs_for(support: Support, kernel: &Kernel, only: Option<&str>) -> Vec<Job> {
             }));
             // `--only` names scenarios, and no walk is one.
             if only.is_none() {
-                jobs.push(job("host", Work::Walks));
+                for (n, walks) in walks.chunks(WALKS_A_MACHINE).enumerate() {
+                    jobs.push(job(&format!("host {}", n + 1), Work::Walks(walks.to_vec())));
+                }
             }
             jobs
         }
@@ -238,10 +243,10 @@ impl Machine {
                 script("boot.sh").arg(&kernel.version).arg(&self.files).args(words).env("VM_TIMEOUT", limit),
                 prefix,
             ),
-            Work::Walks => {
+            Work::Walks(walks) => {
                 // The backend that only stock kernels have; the others' walks would tell the same story.
                 follow(
-                    &mut host::walk(&self.binaries, &self.host, &kernel.version, "trampoline", &[]),
+                    &mut host::walk(&self.binaries, &self.host, &kernel.version, "trampoline", walks),
                     prefix,
                 )
             }

@@ -1,6 +1,7 @@
 //! The systemd machine of tests/vm/host.sh: booted, reached by the real ssh, ended.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{BufRead, BufReader},
     net::TcpListener,
@@ -13,7 +14,11 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{janitor::Janitor, proc};
+use crate::{
+    janitor::Janitor,
+    proc,
+    pty::{Terminal, on_terminal},
+};
 
 /// What host.sh prints when sshd answers.
 const UP: &str = "machine: up";
@@ -128,12 +133,30 @@ impl Machine {
 
     /// Somebody logs in by ssh, anew each time, and has a line of shell run; whatever comes of it.
     pub fn run(&self, who: &str, line: &str) -> Result<Output> {
+        self.run_at(who, who, line)
+    }
+
+    /// The same, of somebody who comes to another account than his own, by his own key.
+    pub fn run_at(&self, who: &str, account: &str, line: &str) -> Result<Output> {
         let mut command = self.client("ssh", who);
-        if who == "root" {
+        if account == "root" {
             command.arg("-S").arg(self.socket());
         }
-        command.arg(format!("{who}@127.0.0.1")).arg("--").arg(line);
-        command.output().with_context(|| format!("ssh as {who}"))
+        command.arg(format!("{account}@127.0.0.1")).arg("--").arg(line);
+        command.output().with_context(|| format!("ssh to {account}"))
+    }
+
+    /// Somebody logs in and stays: his shell on a terminal, wide enough for a notice on one row.
+    pub fn terminal(&self, who: &str) -> Result<Terminal> {
+        let client = self.client("ssh", who);
+        // `timeout` would keep ssh from the terminal without `--foreground`.
+        let mut words: Vec<&OsStr> = vec![client.get_program(), OsStr::new("--foreground")];
+        words.extend(client.get_args());
+        let to = format!("{who}@127.0.0.1");
+        words.extend([OsStr::new("-tt"), OsStr::new(&to)]);
+        let mut command = on_terminal(&words);
+        command.env("LC_ALL", "C");
+        Terminal::start(command, 200, 40)
     }
 
     /// The same; it has to end with 0. Gives what it printed.
@@ -159,6 +182,12 @@ impl Machine {
     pub fn put(&self, files: &[&Path], to: &str) -> Result<()> {
         let mut command = self.copier();
         copied(command.args(files).arg(format!("root@127.0.0.1:{to}")))
+    }
+
+    /// Somebody copies files to his home, by himself.
+    pub fn send(&self, who: &str, files: &[&Path]) -> Result<()> {
+        let mut command = self.client("scp", who);
+        copied(command.arg("-q").args(files).arg(format!("{who}@127.0.0.1:")))
     }
 
     /// Copies a directory of the machine, as root.

@@ -14,7 +14,7 @@ use crate::truth::sha256;
 
 /// The person who works as `oncall1` and asks. She signs with the key that she logs in with.
 pub const ANNA: &str = "anna@example.com";
-/// The person who works as `oncall2` and approves. He signs with another key than the one he logs in with.
+/// The person who works as `oncall2` and approves what she asks for. He signs with another key than the one he logs in with.
 pub const BERT: &str = "bert@example.com";
 
 /// People with keys, and the lists that the machine decides by.
@@ -57,14 +57,25 @@ impl Office {
             let _ = write!(signers, "{person} namespaces=\"recorder-grant\" {public}");
         }
         fs::write(office.signers(), signers)?;
-        fs::write(
-            office.policy(),
-            format!(
-                "break_glass = [\"{ANNA}\"]\n[people.\"{ANNA}\"]\naccounts = [\"oncall1\"]\n[people.\"{BERT}\"]\naccounts = [\"oncall2\"]\n\
-                 [[approve]]\napprovers = [\"{BERT}\"]\npersons = [\"*\"]\nprivileges = [\"root\"]\n"
-            ),
-        )?;
+        office.decide([["oncall1"].as_slice(), &["oncall2"]], "")?;
         Ok(office)
+    }
+
+    /// Writes the policy: whose which accounts are, and more lines.
+    fn decide(&self, [annas, berts]: [&[&str]; 2], more: &str) -> Result<()> {
+        let text = format!(
+            "break_glass = [\"{ANNA}\"]\n[people]\n\"{ANNA}\".accounts = {annas:?}\n\"{BERT}\".accounts = {berts:?}\n{more}\
+             [[approve]]\napprovers = [\"{ANNA}\", \"{BERT}\"]\npersons = [\"*\"]\nprivileges = [\"root\"]\n"
+        );
+        fs::write(self.policy(), text).context("the policy")
+    }
+
+    /// A policy by which both work as this account too, and are told apart by the keys that they log in with.
+    pub fn share(&self, account: &str, machine: &Machine) -> Result<()> {
+        let [anna, bert] = [("oncall1", ANNA), ("oncall2", BERT)].map(|(login, who)| {
+            fingerprint(&machine.key(login)).map(|key| format!("\"{who}\".keys = [\"{key}\"]\n"))
+        });
+        self.decide([&["oncall1", account], &["oncall2", account]], &(anna? + &bert?))
     }
 
     /// The list of signers: the machine's, and the investigator's.
@@ -117,6 +128,11 @@ impl Office {
 
     /// Anna asks for root on every machine and Bert approves: both documents, undelivered. `more` are words of the request.
     pub fn grant(&self, window: &str, more: &[&str]) -> Result<[Document; 2]> {
+        self.grant_to(ANNA, window, more)
+    }
+
+    /// One of the two asks and the other approves.
+    pub fn grant_to(&self, who: &str, window: &str, more: &[&str]) -> Result<[Document; 2]> {
         let words = [
             "request",
             "--host",
@@ -128,8 +144,9 @@ impl Office {
             "--for",
             window,
         ];
-        let request = self.write(ANNA, &[&words[..], more].concat())?;
-        let approval = self.write(BERT, &["approve", &request.path.display().to_string()])?;
+        let request = self.write(who, &[&words[..], more].concat())?;
+        let other = if who == ANNA { BERT } else { ANNA };
+        let approval = self.write(other, &["approve", &request.path.display().to_string()])?;
         Ok([request, approval])
     }
 }
@@ -139,4 +156,15 @@ impl Document {
     pub fn signature(&self) -> PathBuf {
         self.path.with_extension("toml.sig")
     }
+}
+
+/// A key as ssh-keygen names it.
+pub fn fingerprint(key: &Path) -> Result<String> {
+    let out = Command::new("ssh-keygen")
+        .arg("-lf")
+        .arg(key.with_extension("pub"))
+        .output()
+        .context("ssh-keygen")?;
+    let told = String::from_utf8_lossy(&out.stdout).into_owned();
+    told.split(' ').nth(1).map(str::to_owned).with_context(|| format!("ssh-keygen says {told}"))
 }

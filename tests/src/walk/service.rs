@@ -84,6 +84,17 @@ impl<'m> Service<'m> {
         self.machine.put(&files, GRANTS)
     }
 
+    /// Somebody takes documents to the machine and hands them in himself, as who he is there.
+    pub fn hand_in(&self, who: &str, documents: &[&Document]) -> Result<()> {
+        let signatures: Vec<_> = documents.iter().map(|d| d.signature()).collect();
+        let texts: Vec<&Path> = documents.iter().map(|d| d.path.as_path()).collect();
+        self.machine
+            .send(who, &[&texts[..], &signatures.iter().map(AsRef::as_ref).collect::<Vec<_>>()].concat())?;
+        let names: Vec<_> =
+            texts.iter().filter_map(|path| Some(path.file_name()?.display().to_string())).collect();
+        self.machine.ok(who, &format!("recorder grant add {}", names.join(" "))).map(drop)
+    }
+
     /// Waits until a refused document was put aside.
     pub fn until_refused(&self, document: &Document) -> Result<()> {
         let name = document.path.file_name().context("no name")?.display();

@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{PATIENCE, follow, kernels, script};
-use crate::{build::Binaries, sh};
+use crate::{
+    build::{self, Binaries},
+    sh,
+};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -42,7 +45,14 @@ pub(super) fn run(args: &Args, binaries: &Binaries) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-/// The walks on a machine with this kernel.
+/// The names of all walks, in their order.
+pub(super) fn walks(binaries: &Binaries) -> Result<Vec<String>> {
+    let listed =
+        sh::output(sh::clean(&binaries.walk).arg("--list").arg("--recorder").arg(&binaries.recorder))?;
+    Ok(listed.lines().map(str::to_owned).collect())
+}
+
+/// These walks, or all, on a machine with this kernel.
 pub(super) fn walk(
     binaries: &Binaries,
     files: &Path,
@@ -59,7 +69,8 @@ pub(super) fn walk(
     command
 }
 
-/// What is laid over the machine's root: the recorder where its package would put it, and the suites.
+/// What is laid over the machine's root: the recorder where its package would put it, what
+/// PAM and sudo may load, and the suites.
 pub(super) fn files(binaries: &Binaries) -> Result<PathBuf> {
     let root = sh::root().join("target/vm/host");
     let dist = sh::root().join("recorder/dist");
@@ -75,6 +86,11 @@ pub(super) fn files(binaries: &Binaries) -> Result<PathBuf> {
         (&binaries.workload, "usr/lib/recorder/recorder-workload"),
     ] {
         let _ = sh::succeeds(Command::new("strip").arg(put(from, to)?));
+    }
+    // Who wants them asked installs them there.
+    for library in build::login()? {
+        let name = library.file_name().context("a library without a name")?;
+        put(&library, &format!("usr/lib/recorder/{}", name.display()))?;
     }
     put(&dist.join("recorder.service"), "etc/systemd/system/recorder.service")?;
     put(&dist.join("recorder.toml"), "etc/recorder/recorder.toml")?;

@@ -4,6 +4,9 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
+mod asked;
+mod enforced;
+mod inquest;
 mod lifecycle;
 mod observed;
 
@@ -33,10 +36,10 @@ struct Args {
     #[arg(long)]
     recorder: PathBuf,
     /// Version of the cached kernel to boot
-    #[arg(long, required_unless_present = "port")]
+    #[arg(long, required_unless_present_any = ["port", "list"])]
     kernel: Option<String>,
     /// What is laid over the machine's root: the recorder with its unit
-    #[arg(long, required_unless_present = "port")]
+    #[arg(long, required_unless_present_any = ["port", "list"])]
     files: Option<PathBuf>,
     /// Take the machine whose sshd is at this port of 127.0.0.1
     #[arg(long, conflicts_with_all = ["kernel", "files"])]
@@ -60,10 +63,14 @@ struct Args {
 
 type Run = fn(&Walk) -> Result<()>;
 
-/// A new walk is a file beside this one and a line here; what it is made of is in `recorder_tests::walk`. One of enforcement
-/// starts with `walk.service("enforcement = \"enforce\"\ngrace = \"5s\"\n")`.
-const WALKS: &[(&str, Run)] =
-    &[("service-lifecycle", lifecycle::service_lifecycle), ("grants-observed", observed::grants_observed)];
+/// A new walk is a file beside this one and a line here; what it is made of is in `recorder_tests::walk`.
+const WALKS: &[(&str, Run)] = &[
+    ("service-lifecycle", lifecycle::service_lifecycle),
+    ("grants-observed", observed::grants_observed),
+    ("grants-enforced", enforced::grants_enforced),
+    // The last: where it fails it may leave PAM and sudo changed.
+    ("logins-asked", asked::logins_asked),
+];
 
 /// What a walk goes on.
 pub(crate) struct Walk<'m> {

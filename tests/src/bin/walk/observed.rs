@@ -1,14 +1,10 @@
 //! Grants are observed: who was allowed what until when, and what outlived it (docs/attacks.md, H2, H3, H4).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use recorder_tests::{
-    journal::{self, Events, argv, number, text},
+    journal::{self, Events, number, text},
     proc,
     recorder::Site,
     walk::{
@@ -16,9 +12,11 @@ use recorder_tests::{
         service::Service,
     },
 };
-use serde_json::Value;
 
-use crate::Walk;
+use crate::{
+    Walk,
+    inquest::{named_overdue, verdicts_of_grants, whole},
+};
 
 /// Three ways to leave something behind. Each program is a `sleep` by another name.
 const LEFT: [&str; 3] = ["left-in-tmux", "left-by-setsid", "left-by-nohup"];
@@ -112,10 +110,10 @@ pub(crate) fn grants_observed(walk: &Walk) -> Result<()> {
         act("revoked", "oncall1", "uncovered", None, Some("revoked")),
         act("glass", "oncall1", "break_glass", Some(glass_id), None),
     ];
-    // Two requests, two approvals, a revocation, a broken glass.
-    investigate(walk, &site, &origin, 6)?;
+    // Two requests, two approvals, a revocation, a broken glass; and the restart.
+    whole(walk, &site, &origin, 6, &["RESUME"])?;
     judge(walk, &site, &acts)?;
-    verdicts_of_grants(&site, [(short_id, "expired"), (long_id, "revoked"), (glass_id, "active")])?;
+    verdicts_of_grants(&site, &[(short_id, "expired"), (long_id, "revoked"), (glass_id, "active")])?;
     walk.step("an investigator finds exactly that");
     Ok(())
 }
@@ -142,46 +140,6 @@ fn overdue(walk: &Walk, service: &Service, grant: &Document) -> Result<BTreeMap<
         let found = named_overdue(&events, &grant.id);
         LEFT.iter().all(|name| found.contains_key(*name)).then_some(found)
     })
-}
-
-/// How many processes are overdue under the grant, by the name that their program was started by.
-fn named_overdue(events: &Events, grant: &str) -> BTreeMap<String, u32> {
-    let mut found = BTreeMap::new();
-    for late in events.of_kind("overdue").filter(|e| text(e, &["overdue", "grant"]) == grant) {
-        let name = number(late, &["overdue", "pid"]).and_then(|pid| program(events, pid));
-        *found.entry(name.unwrap_or("?").to_owned()).or_insert(0) += 1;
-    }
-    found
-}
-
-/// The first argument of what the process runs; if it runs no program of its own (tmux's server, forked twice), of its
-/// nearest ancestor that does.
-fn program(events: &Events, mut pid: u64) -> Option<&str> {
-    for _ in 0..4 {
-        let own = events.of_kind("exec").filter(|e| number(e, &["task", "pid"]) == Some(pid)).last();
-        if let Some(name) = own.and_then(|e| argv(e).next()) {
-            return Some(name);
-        }
-        let fork = events.of_kind("fork").find(|e| number(e, &["fork", "pid"]) == Some(pid))?;
-        pid = number(fork, &["task", "pid"])?;
-    }
-    None
-}
-
-/// The copied journal is whole, and the investigator's own list confirms every document.
-fn investigate(walk: &Walk, site: &Site, origin: &Path, documents: u64) -> Result<()> {
-    let (signers, origin) = (walk.office.signers().display().to_string(), origin.display().to_string());
-    let out =
-        site.read(&["verify", "--format", "json", "--allowed-signers", &signers, "--origin", &origin])?;
-    let verdict: Value = serde_json::from_slice(&out.stdout).context("verify printed no JSON")?;
-    let findings = verdict.pointer("/findings").and_then(Value::as_array).context("no findings")?;
-    let codes: BTreeSet<_> = findings.iter().map(|f| text(f, &["code"])).collect();
-    // The restart, and what is true of every journal that nobody encrypts or compares with a copy of its end.
-    let expected = BTreeSet::from(["ENCRYPTION_OFF", "RESUME", "END_UNPROVEN"]);
-    ensure!(out.status.code() == Some(1) && codes == expected, "verify ended with {}: {verdict}", out.status);
-    let checked = (number(&verdict, &["grants", "checked"]), number(&verdict, &["grants", "good"]));
-    ensure!(checked == (Some(documents), Some(documents)), "verify confirms {verdict}");
-    Ok(())
 }
 
 /// Each act has the coverage it had and is the session of who did it; nothing is said of anybody else.
@@ -226,15 +184,5 @@ fn judge(walk: &Walk, site: &Site, acts: &[Act<'_>]) -> Result<()> {
     let expected = ["left-by-nohup", "left-by-setsid", "left-in-tmux", "tmux"];
     ensure!(late == expected.map(|name| (name.to_owned(), 1)), "overdue are {late:?}");
     ensure!(events.of_kind("overdue").count() == expected.len(), "more is overdue than {expected:?}");
-    Ok(())
-}
-
-/// What `recorder grant show` says became of each.
-fn verdicts_of_grants(site: &Site, grants: [(&str, &str); 3]) -> Result<()> {
-    for (id, state) in grants {
-        let shown = site.read_ok(&["grant", "show", id, "--format", "json"])?;
-        let shown: Value = serde_json::from_slice(&shown).context("grant show printed no JSON")?;
-        ensure!(text(&shown, &["state"]) == state, "grant {id} is {shown}");
-    }
     Ok(())
 }
