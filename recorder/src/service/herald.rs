@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::terminal;
+use super::terminal::Seat;
 use crate::{
     model::{Body, Coverage, CoverageChange, SessionStart, Via},
     session::Tracked,
@@ -49,11 +49,7 @@ impl Herald {
         if self.told.get(&login) == Some(&text) {
             return;
         }
-        if let Some(tty) = start.login.tty.as_utf8().filter(|tty| !tty.is_empty())
-            && let Err(error) = terminal::show(tty, &text)
-        {
-            tracing::debug!(tty, %error, "a session's beginning could not be told");
-        }
+        Seat::of(&start.login).tell(&text);
         self.told.insert(login, text);
     }
 }

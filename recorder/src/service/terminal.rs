@@ -11,22 +11,54 @@ use rustix::{
     termios::{LocalModes, tcgetattr, tcgetwinsize},
 };
 
-/// Shows a line on the terminal of that name (`pts/3`, `tty1`). What the text holds is shown, not obeyed.
-///
-/// # Errors
-/// The kernel's; `WouldBlock` if the terminal is stopped.
-pub(super) fn show(name: &str, text: &str) -> io::Result<()> {
-    let fd = open_terminal(name)?;
-    let text: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    let columns = if tcgetattr(&fd)?.local_modes.contains(LocalModes::ICANON) {
-        None
-    } else {
-        Some(tcgetwinsize(&fd).map_or(80, |size| size.ws_col))
-    };
-    let bytes = framed(&text, columns);
-    match write(&fd, &bytes)? {
-        n if n == bytes.len() => Ok(()),
-        _ => Err(io::ErrorKind::WouldBlock.into()),
+use crate::model::LoginWitness;
+
+/// Where somebody sits: a terminal, as long as it is his.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seat {
+    /// `pts/3`, `tty1`; empty if there is none.
+    name: String,
+    /// Who logged in.
+    uid: u32,
+}
+
+impl Seat {
+    /// Of a login.
+    pub(super) fn of(login: &LoginWitness) -> Self {
+        Self { name: login.tty.as_utf8().unwrap_or_default().to_owned(), uid: login.auid }
+    }
+
+    /// Shows a line there. What the text holds is shown, not obeyed. Not shown: where there is no terminal, on one that is
+    /// stopped, and on one that has become somebody else's since.
+    pub(super) fn tell(&self, text: &str) -> bool {
+        if self.name.is_empty() {
+            return false;
+        }
+        let shown = self.show(text);
+        if let Err(error) = &shown {
+            tracing::debug!(tty = self.name, %error, "a notice could not be shown");
+        }
+        shown.is_ok()
+    }
+
+    fn show(&self, text: &str) -> io::Result<()> {
+        let fd = open_terminal(&self.name)?;
+        // Names are used again: the work that is spoken of may outlive its terminal.
+        let owner = fstat(&fd)?.st_uid;
+        if owner != self.uid && owner != 0 {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let text: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        let columns = if tcgetattr(&fd)?.local_modes.contains(LocalModes::ICANON) {
+            None
+        } else {
+            Some(tcgetwinsize(&fd).map_or(80, |size| size.ws_col))
+        };
+        let bytes = framed(&text, columns);
+        match write(&fd, &bytes)? {
+            n if n == bytes.len() => Ok(()),
+            _ => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 }
 
@@ -72,6 +104,24 @@ mod tests {
         screen.process(&framed(&"long ".repeat(40), Some(40)));
         assert_eq!(screen.screen().rows(0, 40).nth(1).as_deref(), Some("two"));
         assert_eq!(screen.screen().cursor_position(), before);
+    }
+
+    #[test]
+    fn a_terminal_that_has_become_somebody_elses_is_left_alone() {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let path = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        let _open = open(path.as_str(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        let name = path.trim_start_matches("/dev/").to_owned();
+        let me = rustix::process::getuid().as_raw();
+        assert!(Seat { name: name.clone(), uid: me }.tell("yours"));
+        let mut shown = [0; 64];
+        let n = rustix::io::read(&master, &mut shown[..]).unwrap();
+        assert!(String::from_utf8_lossy(&shown[..n]).contains("yours"));
+        rustix::fs::chown(path.as_str(), Some(rustix::fs::Uid::from_raw(65_534)), None).unwrap();
+        assert!(!Seat { name, uid: me }.tell("not yours"));
     }
 
     #[test]

@@ -179,8 +179,8 @@ impl Desk {
 
     fn enforce(&mut self, now: BootNanos, due: bool, round: &mut Round) {
         let Some(enforcer) = &mut self.enforcer else { return };
-        for (tty, done) in self.watch.refused() {
-            Enforcer::tell_refused(&done, &tty);
+        for (seat, done) in self.watch.refused() {
+            Enforcer::tell_refused(&done, &seat);
         }
         let is_change = |item: &Tracked| matches!(item, Tracked::Event { record, .. } if record.body.kind() == Kind::COVERAGE);
         let changed = round.tracked.iter().any(is_change);

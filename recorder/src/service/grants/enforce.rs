@@ -28,7 +28,7 @@ use crate::{
         Body, BootNanos, Bytes, Coverage, Digest, Enforcement, EnforcementAct, Flags, Mark, Record, TaskId,
         Uncovered,
     },
-    service::terminal,
+    service::terminal::Seat,
     session::Tracked,
     sys::process::{self, Process},
 };
@@ -108,11 +108,11 @@ impl Enforcer {
     }
 
     /// Tells the person what the kernel refused.
-    pub(super) fn tell_refused(done: &Enforcement, tty: &str) {
+    pub(super) fn tell_refused(done: &Enforcement, seat: &Seat) {
         let (what, why) = (done.text.escaped(), done.coverage.reason().map_or("too late", why));
         let advice =
             "`recorder grant request` asks for access, `recorder grant break-glass` is for emergencies";
-        tell(tty, &format!("recorder: {what} was refused: {why}. {advice}"));
+        seat.tell(&format!("recorder: {what} was refused: {why}. {advice}"));
     }
 
     /// Decides about every session; gives the records of what was done.
@@ -146,29 +146,29 @@ impl Enforcer {
             }
             let step = self.cases.entry(mark).or_default().step(&self.rules, &view, now);
             if let Some(step) = step {
-                self.act(step, session.tty(), &mut done);
+                self.act(step, session.seat(), &mut done);
             }
         }
         out
     }
 
-    fn act(&self, step: Step, tty: &str, done: &mut Done<'_>) {
+    fn act(&self, step: Step, seat: &Seat, done: &mut Done<'_>) {
         match step {
             Step::EndsSoon(end) => {
                 let left = words(end.since(done.at));
                 done.told(
-                    tty,
+                    seat,
                     &format!("recorder: your grant ends in {left}; `recorder grant extend` asks for more"),
                 );
             }
             Step::Bare(reason) => {
-                done.told(tty, &format!("recorder: {}; what is done now is on record as such", why(reason)));
+                done.told(seat, &format!("recorder: {}; what is done now is on record as such", why(reason)));
             }
             Step::HangUp(deadline) => {
                 let reason = done.coverage.reason().map_or("no grant covers this", why);
                 let left = words(deadline.since(done.at));
                 done.told(
-                    tty,
+                    seat,
                     &format!("recorder: {reason}; this session is ended, what is left of it in {left}"),
                 );
                 let reached = self.members(done.mark).filter(|(_, p)| send(p, Signal::HUP)).count();
@@ -176,7 +176,7 @@ impl Enforcer {
             }
             Step::Relent => {
                 done.record(EnforcementAct::Relented, done.root, 0, Bytes::default());
-                done.told(tty, "recorder: a grant covers this session again");
+                done.told(seat, "recorder: a grant covers this session again");
             }
             Step::Kill => self.end_all(done),
         }
@@ -274,8 +274,8 @@ struct Done<'a> {
 }
 
 impl Done<'_> {
-    fn told(&mut self, tty: &str, text: &str) {
-        if tell(tty, text) {
+    fn told(&mut self, seat: &Seat, text: &str) {
+        if seat.tell(text) {
             self.record(EnforcementAct::Told, self.root, 1, Bytes::from(text));
         }
     }
@@ -291,17 +291,6 @@ impl Done<'_> {
 
 fn send(process: &OwnedFd, signal: Signal) -> bool {
     pidfd_send_signal(process.as_fd(), signal).is_ok()
-}
-
-/// True if it was shown: a session may have no terminal, and a stopped terminal takes nothing.
-fn tell(tty: &str, text: &str) -> bool {
-    match terminal::show(tty, text) {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::debug!(tty, %error, "a notice could not be shown");
-            false
-        }
-    }
 }
 
 /// Why, for the person.

@@ -9,6 +9,7 @@ use crate::{
         Body, BootNanos, Bytes, Coverage, CoverageChange, Enforcement, EnforcementAct, Flags, Mark, Overdue,
         Record, SessionStart, TaskId,
     },
+    service::terminal::Seat,
     session::Tracked,
     sys::process,
 };
@@ -21,7 +22,7 @@ const CACHED_USERS: usize = 1024;
 pub(super) struct Session {
     follow: Follow,
     account: String,
-    tty: String,
+    seat: Seat,
     root: TaskId,
     standing: Standing,
     last: Option<Coverage>,
@@ -34,7 +35,7 @@ pub(super) struct Session {
 pub(super) struct Watch {
     sessions: HashMap<Mark, Session>,
     users: HashMap<u32, Option<String>>,
-    refused: Vec<(String, Enforcement)>,
+    refused: Vec<(Seat, Enforcement)>,
     /// Who came by which key.
     pub(super) logins: Logins,
 }
@@ -92,11 +93,11 @@ impl Watch {
         let wanted = Wanted::of_program(uid, user, &done.text);
         let (person, at) = (session.work().person(), clock.real(record.boot_ns));
         done.coverage = grant::coverage(book, person, std::iter::once(&wanted), at);
-        self.refused.push((session.tty.clone(), Enforcement::clone(done)));
+        self.refused.push((session.seat.clone(), Enforcement::clone(done)));
     }
 
     /// What the kernel refused since the last call, with the terminal to tell it on.
-    pub(super) fn refused(&mut self) -> Vec<(String, Enforcement)> {
+    pub(super) fn refused(&mut self) -> Vec<(Seat, Enforcement)> {
         std::mem::take(&mut self.refused)
     }
 
@@ -140,9 +141,9 @@ impl Session {
         &self.account
     }
 
-    /// The terminal that it was elevated on; empty if there was none.
-    pub(super) fn tty(&self) -> &str {
-        &self.tty
+    /// Where its person sat when it began.
+    pub(super) fn seat(&self) -> &Seat {
+        &self.seat
     }
 
     /// Its first process.
@@ -202,7 +203,7 @@ fn begin(start: &SessionStart, at: BootNanos, book: &Book, logins: &Logins) -> S
     Session {
         follow: Follow::new(Work::new(person, at)),
         account: account.to_owned(),
-        tty: start.login.tty.as_utf8().unwrap_or_default().to_owned(),
+        seat: Seat::of(&start.login),
         root: start.root,
         standing: Standing::default(),
         last: None,
