@@ -55,12 +55,12 @@ impl List {
     }
 }
 
-/// What tokens have opened.
+/// What tokens have opened, and whether the gates are to be written.
 #[derive(Debug, Default)]
 struct Till {
     tokens: Tokens,
     opened: Opened,
-    /// The kernel has to know at once.
+    /// A token, a document or a login changed who may what: the kernel is told in this round, not in the next second.
     changed: bool,
 }
 

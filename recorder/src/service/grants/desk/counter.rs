@@ -63,6 +63,7 @@ impl Desk {
         if received {
             self.intake.known(&pair.document, &pair.signature);
             self.judge_again = true;
+            self.till.changed = true;
         } else if uid != 0 {
             // Anybody may hand in anything: what nobody signed is named in the journal, and does not fill it.
             record.bytes = Bytes::default();
@@ -102,6 +103,7 @@ impl Desk {
         let person = logins::person_of(self.book.policy(), account, login).unwrap_or_default();
         login.person = Bytes::from(person);
         self.watch.logins.take(login.clone());
+        self.till.changed = true;
         self.unpublished = true;
     }
 
@@ -210,6 +212,8 @@ mod tests {
         };
         desk.lists(BootNanos::new(1), &mut Vec::new());
         desk.logged_in(&mut login);
+        // Each of these is for the kernel to know at once: sudo may come right behind.
+        assert!(std::mem::take(&mut desk.till.changed), "a login");
         let window = Window { from: RealNanos::new(NOW), until: RealNanos::new(NOW + 3_600_000_000_000) };
         let request = Request {
             person: "anna".into(),
@@ -223,6 +227,7 @@ mod tests {
         let request = signed("anna", 1, &Statement::Request(request));
         add(&mut desk, &request, 0);
         add(&mut desk, &approval(&request.0), 0);
+        assert!(std::mem::take(&mut desk.till.changed), "a document");
         let token = crate::grant::Token {
             request: request.0.id,
             person: "anna".into(),
