@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     StopFlag,
-    control::{Opened, PumpEnd},
+    control::{PumpEnd, Reply},
     grants::Desk,
     herald::Herald,
     host::RunningHost,
@@ -123,7 +123,7 @@ pub(super) fn run(
         if (something && writer.send(batch).is_err()) || last {
             return;
         }
-        asked.tokens.into_iter().for_each(Opened::tell);
+        asked.replies.into_iter().for_each(Reply::tell);
         if taken > 0 || capture.holds_back() {
             std::thread::sleep(NAP);
         } else {

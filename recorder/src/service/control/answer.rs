@@ -28,6 +28,8 @@ use crate::{
 const BOARD_WAIT: Duration = Duration::from_millis(500);
 /// The pump may be held up by a disk that hangs.
 const PUMP_WAIT: Duration = Duration::from_secs(5);
+/// How long a login waits for the pump.
+const LOGIN_WAIT: Duration = Duration::from_millis(300);
 /// Bytes of a word that PAM gives: names and addresses are shorter.
 const MAX_WORD: usize = 1024;
 
@@ -250,15 +252,17 @@ impl Clerk {
         }
     }
 
-    /// Answered from the board: a login does not wait for the pump, which reads the order before it judges what begins
-    /// behind this answer.
+    /// Answered from the board, once the pump has taken it and the kernel knows whose gate is his: what begins behind this
+    /// answer is judged by it. A pump that is held up is not waited for: PAM's patience is a second.
     async fn login(&self, login: Login) -> Result<Reply, String> {
         let snapshot = self.ready().await?;
         let account = login.account.as_utf8().unwrap_or_default();
         let person = snapshot.ledger.as_deref().and_then(|ledger| ledger.person_by(account, &login));
         let fields = json!({"person": person});
         let lines = person.map(|person| format!("this login is {person}'s")).into_iter().collect();
-        self.order(Order::Login(Box::new(login)))?;
+        let (sender, known) = oneshot::channel();
+        self.order(Order::Login(Box::new(login), sender))?;
+        let _ = timeout(LOGIN_WAIT, known).await;
         Ok(Reply { word: "allow", lines, fields })
     }
 

@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, mpsc},
 };
 
-pub(super) use self::orders::{Opened, PumpEnd};
+pub(super) use self::orders::{PumpEnd, Reply};
 pub use self::socket::SocketError;
 use self::{answer::Clerk, limits::Rates, may::Rules, orders::ORDERS, socket::Socket};
 use super::board;

@@ -31,8 +31,8 @@ pub(super) enum Order {
         /// `None` in it: no grants are watched here.
         answer: oneshot::Sender<Option<Added>>,
     },
-    /// A login that PAM told of.
-    Login(Box<Login>),
+    /// A login that PAM told of; answered when the kernel knows whose gate is his.
+    Login(Box<Login>, oneshot::Sender<()>),
     /// A token to be used; answered when what it opens is open.
     Token {
         text: String,
@@ -57,24 +57,28 @@ pub(in crate::service) struct PumpEnd {
 pub(in crate::service) struct Done {
     /// Of the log.
     pub(in crate::service) records: Vec<Record>,
-    /// Answers for when what tokens open is open.
-    pub(in crate::service) tokens: Vec<Opened>,
+    /// Answers for when the kernel knows what follows: whoever is told yes is not refused behind it.
+    pub(in crate::service) replies: Vec<Reply>,
     /// Of sessions, if they are still open.
     pub(in crate::service) denials: Vec<(Mark, Record)>,
 }
 
 /// An answer that waits until the kernel knows.
 #[derive(Debug)]
-pub(in crate::service) struct Opened {
-    answer: oneshot::Sender<Option<Result<Digest, String>>>,
-    used: Option<Result<Digest, String>>,
+pub(in crate::service) enum Reply {
+    Added(oneshot::Sender<Option<Added>>, Option<Added>),
+    Used(oneshot::Sender<Option<Result<Digest, String>>>, Option<Result<Digest, String>>),
+    Known(oneshot::Sender<()>),
 }
 
-impl Opened {
-    /// Now.
+impl Reply {
+    /// Now. Whoever asked may have gone.
     pub(in crate::service) fn tell(self) {
-        // Whoever asked may have gone.
-        let _ = self.answer.send(self.used);
+        match self {
+            Self::Added(answer, added) => drop(answer.send(added)),
+            Self::Used(answer, used) => drop(answer.send(used)),
+            Self::Known(answer) => drop(answer.send(())),
+        }
     }
 }
 
@@ -90,14 +94,13 @@ impl PumpEnd {
     /// Carries out what was asked for; gives the records of it. It has to be called behind the draining of the kernel and
     /// before sessions are judged: a login that was answered is known when its first session is.
     pub(in crate::service) fn carry_out(&self, now: BootNanos, mut desk: Option<&mut Desk>) -> Done {
-        let Done { mut records, mut tokens, mut denials } = Done::default();
+        let Done { mut records, mut replies, mut denials } = Done::default();
         for order in self.orders.try_iter().take(ORDERS) {
             match order {
                 Order::Add { document, signature, uid, answer } => {
                     let added =
                         desk.as_deref_mut().map(|desk| desk.add(document, signature, uid, now, &mut records));
-                    // Whoever asked may have gone.
-                    let _ = answer.send(added);
+                    replies.push(Reply::Added(answer, added));
                 }
                 Order::Token { text, account, audit_session, answer } => {
                     let used =
@@ -106,7 +109,7 @@ impl PumpEnd {
                         records.push(record);
                         used
                     });
-                    tokens.push(Opened { answer, used });
+                    replies.push(Reply::Used(answer, used));
                 }
                 Order::Denied { mark, pid, coverage, text } => {
                     let task =
@@ -116,15 +119,16 @@ impl PumpEnd {
                         Body::Enforcement(Box::new(Enforcement { act, coverage, task, count: 1, text }));
                     denials.push((mark, record(now, body)));
                 }
-                Order::Login(mut login) => {
+                Order::Login(mut login, answer) => {
                     if let Some(desk) = desk.as_deref_mut() {
                         desk.logged_in(&mut login);
                     }
                     records.push(record(now, Body::Login(login)));
+                    replies.push(Reply::Known(answer));
                 }
             }
         }
-        Done { records, tokens, denials }
+        Done { records, replies, denials }
     }
 
     /// Puts up what a round came to.

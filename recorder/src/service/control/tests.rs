@@ -195,7 +195,7 @@ fn nothing_is_answered_before_the_board_is_up() {
 }
 
 #[test]
-fn a_login_is_answered_at_once_and_carried_to_the_pump() {
+fn a_login_is_answered_though_the_pump_hangs_and_carried_to_it() {
     let desk = desk();
     desk.publisher.publish(&[], Some(ledger()));
     let login = json!({
@@ -204,12 +204,12 @@ fn a_login_is_answered_at_once_and_carried_to_the_pump() {
         "pid": 42, "audit_session": 7,
     });
     assert_eq!(reply(&desk, ROOT, &login)["person"], "anna");
-    let Ok(Order::Login(told)) = desk.orders.try_recv() else { panic!("no order") };
+    let Ok(Order::Login(told, _)) = desk.orders.try_recv() else { panic!("no order") };
     assert_eq!((told.audit_session, told.pid, told.auth.as_slice()), (7, 42, b"publickey".as_slice()));
     assert!(told.key.as_utf8().unwrap().starts_with("SHA256:"), "{told:?}");
     let shared = json!({"v": 1, "op": "login", "account": "shared", "pid": 1});
     assert_eq!(reply(&desk, ROOT, &shared)["person"], Value::Null);
-    let Ok(Order::Login(told)) = desk.orders.try_recv() else { panic!("no order") };
+    let Ok(Order::Login(told, _)) = desk.orders.try_recv() else { panic!("no order") };
     assert_eq!(told.audit_session, u32::MAX);
     assert_eq!(reply(&desk, USER, &login)["error"], "only root may ask this");
     assert!(desk.orders.try_recv().is_err(), "who is not root orders nothing");
@@ -256,16 +256,18 @@ fn where_no_grants_are_watched_a_login_is_on_record_and_a_document_has_no_place(
     let (sender, mut receiver) = tokio::sync::oneshot::channel();
     let login = crate::model::Login { account: "anna".into(), ..crate::model::Login::default() };
     let add = Order::Add { document: vec![1], signature: vec![2], uid: 0, answer: sender };
-    for order in [Order::Login(Box::new(login.clone())), add] {
+    for order in [Order::Login(Box::new(login.clone()), tokio::sync::oneshot::channel().0), add] {
         clerk.orders.try_send(order).unwrap();
     }
     let pump = PumpEnd::new(orders, publisher);
-    let records = pump.carry_out(BootNanos::new(9), None);
-    let [record] = records.records.as_slice() else { panic!("{records:?}") };
+    let done = pump.carry_out(BootNanos::new(9), None);
+    let [record] = done.records.as_slice() else { panic!("{done:?}") };
     assert_eq!(
         (record.boot_ns, &record.body),
         (BootNanos::new(9), &crate::model::Body::Login(Box::new(login)))
     );
+    assert!(receiver.try_recv().is_err(), "nobody is answered before the kernel knows");
+    done.replies.into_iter().for_each(orders::Reply::tell);
     assert_eq!(receiver.try_recv(), Ok(None));
     pump.publish(&[], None);
     assert!(clerk.board.borrow().ready);
