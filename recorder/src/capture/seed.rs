@@ -117,7 +117,9 @@ fn judge(process: &Process, parent: Option<u64>, next: &mut u64) -> Option<u64> 
     } else {
         // Somebody's login uid and other rights, and nobody of his above it: what is left of an elevated session whose
         // login shell is gone. What logs people in looks the same: sshd's monitor carries the login uid and runs as root.
-        elevated && !LOGIN_DAEMONS.contains(&process.program.as_slice())
+        // One that is just ending has no program any more, only its name.
+        let name = if process.program.is_empty() { &process.comm } else { &process.program };
+        elevated && !LOGIN_DAEMONS.contains(&name.as_slice())
     };
     if !person {
         return None;
@@ -225,6 +227,8 @@ mod tests {
         assert_eq!(judge(&process(1, 0, u32::MAX, 0, 0, true), None, &mut next), None);
         let monitor = Process { program: b"sshd".to_vec(), ..process(2, 1, 1001, 0, 0, false) };
         assert_eq!(judge(&monitor, None, &mut next), None);
+        let ending = Process { program: Vec::new(), comm: b"sshd".to_vec(), ..monitor };
+        assert_eq!(judge(&ending, None, &mut next), None);
         assert_eq!(judge(&process(3, 2, 1001, 1001, 1001, false), None, &mut next), Some(0));
         assert_eq!(judge(&process(4, 3, 1001, 1001, 0, false), Some(0), &mut next), Some(SEEDED + 1));
         assert_eq!(judge(&process(5, 4, 1001, 0, 0, false), Some(SEEDED + 1), &mut next), Some(SEEDED + 1));
