@@ -58,6 +58,26 @@ pub(crate) fn elevation_is_refused(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
+/// One line at the first elevation of a login, none at the second in the same state, none for what has no terminal.
+pub(crate) fn a_session_is_told_that_it_is_recorded(stage: &mut Stage) -> Result<()> {
+    let oncall = stage.account("oncall", Sudo::Free)?;
+    let config = fs::read_to_string(&stage.site.config)?;
+    fs::write(&stage.site.config, config.replace("at_elevation = false", "at_elevation = true"))?;
+    let running = stage.record()?;
+    let mut shell = stage.shell(&oncall)?;
+    let root = stage.as_root().join(" ");
+    let line = format!("{root} {}; echo did-$((40+2))", stage.noop("first"));
+    let from = shell.ask(&line, "did-42", stage.limit(20))?;
+    shell.wait_for("recorder: this session is recorded", 0, stage.limit(10))?;
+    let line = format!("{root} {}; sleep 1; echo did-$((40+3))", stage.noop("second"));
+    shell.ask(&line, "did-43", stage.limit(20))?;
+    let shown = String::from_utf8_lossy(&shell.shown()).matches("this session is recorded").count();
+    ensure!(shown == 1, "it was told {shown} times (from {from})");
+    leave(stage, shell, 1)?;
+    stage.finish(running)?;
+    Ok(())
+}
+
 /// Refused, granted, told, ended with everything that was left behind, and saved by broken glass.
 pub(crate) fn grants_are_enforced(stage: &mut Stage) -> Result<()> {
     let anna = stage.account("anna", Sudo::Free)?;

@@ -127,6 +127,7 @@ const SCENARIOS: &[Scenario] = &[
     e2e("ssh-login-tells-its-key", Place::Sshd, gate::ssh_login_tells_its_key),
     e2e("grant-covers-a-session", Place::Sshd, grants::grant_covers_a_session),
     e2e("every-reason-has-its-name", Place::Sshd, grants::every_reason_has_its_name),
+    e2e("told-that-it-is-recorded", Place::Accounts, enforce::a_session_is_told_that_it_is_recorded),
     e2e("elevation-is-refused", Place::Any, enforce::elevation_is_refused),
     e2e("grants-are-enforced", Place::Sshd, enforce::grants_are_enforced),
     e2e("status-and-add", Place::Sshd, status::status_and_add),
