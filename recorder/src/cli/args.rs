@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use jiff::{Timestamp, civil};
 
+use super::identity::IdentityArgs;
 use crate::model::{RealNanos, SessionId};
 
 /// Which journal.
@@ -13,6 +14,8 @@ pub(crate) struct JournalArgs {
     /// Directory of the journal [default: $RECORDER_JOURNAL, else the configured one]
     #[arg(long, value_name = "DIR")]
     journal: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
 }
 
 impl JournalArgs {

@@ -84,7 +84,7 @@ fn parse_kind(text: &str) -> Result<&'static str, String> {
 }
 
 pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
-    let source = journal::open(&args.journal.dir())?;
+    let source = journal::open(&args.journal)?;
     list(source, args.name.as_ref(), &args.wanted, args.format.format, io)
 }
 

@@ -44,6 +44,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Exit 1: nothing matched.
     Nothing(String),
+    /// Exit 6: the content is sealed, and nothing that was given opens it.
+    Sealed(String),
     /// Exit 69: a privilege or kernel feature is missing, and it says which.
     Missing(String),
     /// Exit 74: nothing is said about the evidence.
@@ -59,6 +61,7 @@ impl Failure {
             Self::Closed => return 0,
             Self::Usage(text) => (super::USAGE, text),
             Self::Nothing(text) => (1, text),
+            Self::Sealed(text) => (6, text),
             Self::Missing(text) => (69, text),
             Self::Io(text) => (74, text),
         };

@@ -1,8 +1,6 @@
 //! Opening a journal for a reading command: report first, then entries, with one warning where the evidence is damaged.
 
-use std::path::Path;
-
-use super::args::SessionName;
+use super::args::{JournalArgs, SessionName};
 use super::{Failure, Io};
 use crate::model::SessionId;
 use crate::verify::{Entry, Options, Report, Verdict, Verified, VerifyError};
@@ -13,12 +11,29 @@ pub(crate) struct Source<I> {
     pub(crate) entries: I,
 }
 
-/// Verifies and opens.
+/// Verifies and opens, for a command that says something also of what it can't read.
 pub(crate) fn open(
-    dir: &Path,
+    args: &JournalArgs,
 ) -> Result<Source<impl Iterator<Item = Result<Verified<Entry>, VerifyError>> + use<>>, Failure> {
-    let (report, entries) = crate::verify::read(dir, &Options::default())?;
+    let options = Options { identities: args.identity.read()?, ..Options::default() };
+    let (report, entries) = crate::verify::read(&args.dir(), &options)?;
     Ok(Source { report, entries })
+}
+
+/// As [`open`], for a command that has nothing to say without the content.
+pub(crate) fn open_content(
+    args: &JournalArgs,
+) -> Result<Source<impl Iterator<Item = Result<Verified<Entry>, VerifyError>> + use<>>, Failure> {
+    let source = open(args)?;
+    let sealed: u64 = source.report.logs.iter().map(|log| log.encrypted).sum();
+    let opened: u64 = source.report.logs.iter().map(|log| log.opened).sum();
+    if sealed > 0 && opened == 0 && source.report.exit != 2 {
+        return Err(Failure::Sealed(
+            "this journal is sealed to its recipients, and no identity that was given opens it (--identity FILE)"
+                .to_owned(),
+        ));
+    }
+    Ok(source)
 }
 
 /// The exit code of a reading command: the evidence's own if it is damaged, else what the command says.

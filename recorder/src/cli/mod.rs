@@ -9,6 +9,7 @@ mod control;
 mod doctor;
 mod events;
 mod grant;
+mod identity;
 mod io;
 mod journal;
 mod paint;

@@ -84,7 +84,7 @@ fn parse_speed(text: &str) -> Result<Speed, String> {
 
 pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
     check(args)?;
-    run_on(journal::open(&args.journal.dir())?, args, io)
+    run_on(journal::open_content(&args.journal)?, args, io)
 }
 
 /// What clap can't say.

@@ -23,7 +23,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
-    let source = journal::open(&args.journal.dir())?;
+    let source = journal::open(&args.journal)?;
     list(source, args.format.format, io)
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
-    let source = journal::open(&args.journal.dir())?;
+    let source = journal::open_content(&args.journal)?;
     tell(source, &args.name, args.all, args.format.format, io)
 }
 

@@ -43,7 +43,11 @@ pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
     let mut bar = Bar { shown: None, on: io.err_terminal };
     let verified = crate::verify::read_with(
         &dir,
-        &Options { origin: args.origin.clone(), ..Options::default() },
+        &Options {
+            origin: args.origin.clone(),
+            identities: args.journal.identity.read()?,
+            ..Options::default()
+        },
         &mut |p| bar.show(p, io.err),
     );
     bar.clear(io.err);
@@ -154,6 +158,7 @@ const fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Info => "info",
         Severity::Gap => "GAP",
+        Severity::Undecryptable => "DECRYPT",
         Severity::Unsupported => "UNSUPPORTED",
         Severity::Untrusted => "UNTRUSTED",
         Severity::Missing => "MISSING",

@@ -28,6 +28,9 @@ pub const DEFAULT_SIGNERS: &str = "/etc/recorder/allowed_signers";
 /// Where the daemon listens for `recorder status`, `grant add` and PAM, likewise (docs/control.md).
 pub const DEFAULT_SOCKET: &str = "/run/recorder/control.sock";
 
+/// Where the host keeps what it needs of grants, tokens and logins whose records only the recipients can read, likewise.
+pub const DEFAULT_MEMORY: &str = "/var/lib/recorder/memory";
+
 /// The checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -39,6 +42,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Age at which a segment is closed.
     pub segment_age: Duration,
+    /// Who can read the journal, as they were named; empty: encryption was switched off by name.
+    pub recipients: Vec<String>,
     /// Which sessions are recorded.
     pub scope: ScopeKey,
     /// Which backend.
@@ -57,6 +62,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// What people are told on their terminals.
     pub notices: Notices,
+    /// The file that it was read from; none for [`Config::least`].
+    pub path: Option<PathBuf>,
     /// The text as read, for its hash.
     pub text: String,
 }
@@ -78,6 +85,8 @@ pub struct Grants {
     pub grace: Duration,
     /// PAM and sudo refuse while no recorder answers.
     pub fail_closed: bool,
+    /// What the host keeps for itself of records that are sealed to others.
+    pub memory: PathBuf,
     /// Accounts that are never refused: the way in when everything else is shut.
     pub exempt: Vec<String>,
 }
@@ -94,7 +103,9 @@ pub struct Notices {
 impl Config {
     /// The least configuration: what `doctor` assumes where there is none.
     pub fn least() -> Self {
-        check(schema::File::default(), "", &mut Vec::new())
+        let mut raw = schema::File::default();
+        raw.encryption.mode = Some("off".to_owned());
+        check(raw, "", &mut Vec::new())
     }
 }
 
@@ -150,20 +161,13 @@ fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         ConfigError::Parse { path: path.into(), text: format!("line {line}: {}", e.message()) }
     })?;
     let mut faults = Vec::new();
-    let config = check(raw, text, &mut faults);
+    let mut config = check(raw, text, &mut faults);
+    config.path = Some(path.to_owned());
     if faults.is_empty() { Ok(config) } else { Err(ConfigError::Faults { path: path.into(), faults }) }
 }
 
 fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
-    if !raw.encryption.recipients.is_empty() {
-        faults.push(
-            "encryption.recipients: encryption does not exist in this version; remove it and set mode = \"off\"".into(),
-        );
-    } else if raw.encryption.mode.as_deref() != Some("off") {
-        faults.push(
-            "encryption.mode: must be switched off by name, mode = \"off\", until encryption exists".into(),
-        );
-    }
+    let recipients = recipients(&raw.encryption, faults);
     if raw.scope.record == ScopeKey::Granted {
         faults.push("scope.record: \"granted\" needs grants, which do not exist in this version".into());
     }
@@ -221,6 +225,7 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         spare_dir: raw.journal.spare_dir,
         segment_bytes,
         segment_age,
+        recipients,
         scope: raw.scope.record,
         backend: raw.capture.backend,
         tty_input: raw.capture.tty_input,
@@ -230,8 +235,36 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         grants,
         socket,
         notices,
+        path: None,
         text: text.to_owned(),
     }
+}
+
+/// Whom the journal is sealed to. Whether they are keys at all is for the journal to say.
+fn recipients(raw: &schema::Encryption, faults: &mut Vec<String>) -> Vec<String> {
+    let mut named = raw.recipients.clone();
+    if let Some(path) = &raw.recipients_file {
+        match fs::read_to_string(path) {
+            Ok(text) => named.extend(
+                text.lines()
+                    .map(str::trim)
+                    .filter(|line| !line.is_empty() && !line.starts_with('#'))
+                    .map(str::to_owned),
+            ),
+            Err(e) => faults.push(format!("encryption.recipients_file: {}: {e}", path.display())),
+        }
+    }
+    match raw.mode.as_deref() {
+        None | Some("recipients") if named.is_empty() => faults.push(
+            "encryption.recipients: name at least one (`recorder setup` asks for them), or switch encryption off by name, mode = \"off\""
+                .into(),
+        ),
+        None | Some("recipients") => {}
+        Some("off") if named.is_empty() => {}
+        Some("off") => faults.push("encryption.mode: \"off\" and recipients contradict each other".into()),
+        Some(_) => faults.push("encryption.mode: is \"recipients\" or \"off\"".into()),
+    }
+    named
 }
 
 fn grants(raw: &schema::Grants, faults: &mut Vec<String>) -> Grants {
@@ -246,6 +279,7 @@ fn grants(raw: &schema::Grants, faults: &mut Vec<String>) -> Grants {
         dir: path("dir", raw.dir.as_ref(), DEFAULT_GRANTS),
         policy: path("policy", raw.policy.as_ref(), DEFAULT_POLICY),
         allowed_signers: path("allowed_signers", raw.allowed_signers.as_ref(), DEFAULT_SIGNERS),
+        memory: path("memory", raw.memory.as_ref(), DEFAULT_MEMORY),
         named: raw.dir.is_some() || raw.policy.is_some() || raw.allowed_signers.is_some(),
         enforcement: raw.enforcement,
         grace: span("grants.grace", raw.grace.as_deref(), Duration::from_mins(2), faults),
@@ -298,13 +332,19 @@ mod tests {
     }
 
     #[test]
-    fn recipients_are_refused_until_they_exist() {
-        let error = read("[encryption]\nrecipients = [\"age1x\"]\n").unwrap_err();
-        assert!(error.contains("recipients"), "{error}");
+    fn encryption_is_off_only_by_name() {
+        assert!(read("").unwrap_err().contains("encryption.recipients"));
+        assert!(read("[encryption]\nmode = \"of\"\n").unwrap_err().contains("encryption.mode"));
+        let both = "[encryption]\nmode = \"off\"\nrecipients = [\"age1x\"]\n";
+        assert!(read(both).unwrap_err().contains("contradict"));
+        assert_eq!(read("[encryption]\nrecipients = [\"age1x\"]\n").unwrap().recipients, ["age1x"]);
+        assert!(read("[encryption]\nrecipients_file = \"/nonexistent\"\n").unwrap_err().contains("recipients_file"));
     }
 
     #[test]
     fn the_shipped_configuration_is_valid() {
-        read(include_str!("../../dist/recorder.toml")).unwrap();
+        let text = include_str!("../../dist/recorder.toml");
+        assert!(read(text).unwrap_err().contains("encryption.recipients"), "it names no recipient of ours");
+        read(&text.replace("# recipients = [", "recipients = [")).unwrap();
     }
 }

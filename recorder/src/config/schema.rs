@@ -30,6 +30,7 @@ pub(super) struct Journal {
 pub(super) struct Encryption {
     pub(super) mode: Option<String>,
     pub(super) recipients: Vec<String>,
+    pub(super) recipients_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -58,6 +59,7 @@ pub(super) struct Grants {
     pub(super) grace: Option<String>,
     pub(super) fail_closed: bool,
     pub(super) exempt: Option<Vec<String>>,
+    pub(super) memory: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

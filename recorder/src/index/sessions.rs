@@ -65,6 +65,17 @@ impl Sessions {
         if let Some(id) = entry.session {
             self.count(id, entry);
         }
+        // The log's clear twins of a session's edges: what is known of it without a key.
+        match &entry.record.body {
+            Body::SessionOpened(opened) => self.count(opened.id, entry),
+            Body::SessionClosed(closed) => {
+                if let Some((_, info)) = self.by_id.get_mut(&closed.id) {
+                    info.end.get_or_insert(entry.time);
+                    info.open = false;
+                }
+            }
+            _ => {}
+        }
     }
 
     fn count(&mut self, id: SessionId, entry: &Entry) {

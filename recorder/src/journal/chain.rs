@@ -1,6 +1,7 @@
 //! The writing side of the chain: positions, leaves, seals. No disk.
 
 use super::JournalError;
+use super::cipher::{Aead, Ratchet};
 use super::frame::{FrameType, Header, finish_frame, flag, put_frame};
 use super::key::{Entropy, Identity, PublicKey, SEAL_LABEL, SecretKey};
 use super::seal::Seal;
@@ -48,8 +49,14 @@ impl Position {
         self.record = self.record.saturating_add(u64::from(records));
     }
 
-    /// Appends a leaf; place and link are filled in here.
-    pub fn put_leaf(&mut self, out: &mut Vec<u8>, mut header: Header, body: &[u8]) {
+    /// Appends a leaf; place and link are filled in here. With a cipher the body of a data frame is encrypted.
+    pub fn put_leaf(
+        &mut self,
+        out: &mut Vec<u8>,
+        mut header: Header,
+        body: &[u8],
+        cipher: Option<&mut Ratchet>,
+    ) -> Result<(), JournalError> {
         header.leaf = self.leaf;
         header.record = self.record;
         header.prev = self.prev;
@@ -57,8 +64,12 @@ impl Position {
             header.stream_seq = self.control;
             self.control = self.control.saturating_add(1);
         }
-        let hash = put_frame(out, header, body);
+        let hash = match cipher.filter(|_| header.kind == FrameType::DATA) {
+            Some(cipher) => cipher.put_frame(Aead::of_this_processor(), out, header, body)?,
+            None => put_frame(out, header, body),
+        };
         self.leaf_done(hash, header.records);
+        Ok(())
     }
 
     /// Appends a segment header, signed by `signer` where the reason asks for it.
@@ -85,13 +96,19 @@ impl Position {
     }
 
     /// Appends a footer.
-    pub fn put_footer(&mut self, out: &mut Vec<u8>, footer: &Footer, number: u64, now: ClockPair) {
+    pub fn put_footer(
+        &mut self,
+        out: &mut Vec<u8>,
+        footer: &Footer,
+        number: u64,
+        now: ClockPair,
+    ) -> Result<(), JournalError> {
         let mut body = Vec::new();
         footer.put(&mut body);
         let mut header = Header::new(FrameType::FOOTER);
         header.stream_seq = number;
         (header.first_ns, header.last_ns) = (now.boot.get(), now.boot.get());
-        self.put_leaf(out, header, &body);
+        self.put_leaf(out, header, &body, None)
     }
 }
 

@@ -21,7 +21,7 @@ pub struct FrameType(pub u8);
 impl FrameType {
     /// First frame of every segment.
     pub const SEGMENT: Self = Self(1);
-    /// Records of one session.
+    /// Records of one session, or of the log's own sealed stream.
     pub const DATA: Self = Self(2);
     /// A signature over everything so far; the only type that is no leaf.
     pub const SEAL: Self = Self(3);
@@ -42,7 +42,7 @@ pub mod flag {
     pub const CRITICAL: u32 = 1;
     /// Holds a loss record.
     pub const LOSS: u32 = 2;
-    /// The body is encrypted (not in this version of the program).
+    /// The body is encrypted.
     pub const ENCRYPTED: u32 = 4;
     /// The body is compressed.
     pub const COMPRESSED: u32 = 8;

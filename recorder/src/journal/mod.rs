@@ -12,14 +12,17 @@ use crate::model::{Bytes, ClockPair, Digest, LogId, PreviousEnd};
 mod body;
 pub mod bytes;
 pub mod chain;
+pub mod cipher;
 pub mod disk;
 pub mod frame;
+pub mod identity;
 pub mod key;
 mod keyfile;
 mod open;
 pub mod origin;
 pub mod pack;
 pub mod record;
+pub mod recipients;
 mod recover;
 mod rows;
 pub mod scan;
@@ -33,17 +36,12 @@ mod writer;
 
 pub(crate) use bytes::wide;
 pub use disk::{Disk, RealDisk};
+pub use identity::Identities;
 pub use key::{Entropy, OsEntropy};
 pub use origin::Abandoned;
+pub use recipients::{Encryption, Recipient};
 pub use segment::SetAside;
 pub use writer::Writer;
-
-/// Encryption of bodies. `mode = "off"` is the only mode that this version has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encryption {
-    /// Bodies are stored in clear; every verdict says so.
-    Off,
-}
 
 /// How to write.
 #[derive(Clone, Debug)]
@@ -140,6 +138,15 @@ pub enum JournalError {
         log: LogId,
         /// Its version.
         version: u8,
+    },
+    /// A body could not be encrypted; it is never stored in clear instead.
+    #[error("a body could not be encrypted")]
+    Cipher,
+    /// A segment's key could not be wrapped to its recipients.
+    #[error("a segment's key could not be wrapped: {text}")]
+    Wrap {
+        /// age's words.
+        text: String,
     },
     /// All slots of recovery.key are needed.
     #[error("recovery.key has no free slot")]

@@ -12,7 +12,7 @@ use super::segment::{NONE, Reason, SegmentHeader, SetAside, file_name};
 use super::store::{Active, Begin, Current, Place};
 use super::stream::Streams;
 use super::writer::Recovery;
-use super::{Abandoned, Encryption, JournalError, MIN_SEGMENT, Opened, Writer, WriterConfig};
+use super::{Abandoned, JournalError, MIN_SEGMENT, Opened, Writer, WriterConfig};
 use crate::model::{BootId, Bytes, ClockPair, Digest, LogId, PreviousEnd};
 
 /// What all ways of opening need.
@@ -44,7 +44,6 @@ pub(super) fn open<D: Disk, E: Entropy>(
     boot: BootId,
     now: ClockPair,
 ) -> Result<(Writer<D, E>, Opened), JournalError> {
-    let Encryption::Off = config.encryption;
     let io = |source| JournalError::io("open the journal directory", source);
     let root = disk.root(&config.dir).map_err(io)?;
     if !disk.lock(&root).map_err(io)? {
@@ -150,7 +149,8 @@ impl<D: Disk, E: Entropy> Opening<D, E> {
         header.next_stream = next_stream;
         header.set_aside = set_aside;
         let begun = Begin {
-            header: &header,
+            header,
+            encryption: &self.config.encryption,
             number: number.saturating_add(1),
             signer: Some((RESTART_LABEL, authority)),
             recovery: next.public(),
@@ -207,7 +207,8 @@ impl<D: Disk, E: Entropy> Opening<D, E> {
         header.next_key = sealer.public();
         header.set_aside.bytes = 0;
         let begin = Begin {
-            header: &header,
+            header,
+            encryption: &self.config.encryption,
             number: 0,
             signer: Some((ORIGIN_LABEL, &admission)),
             recovery: recovery.public(),
@@ -250,6 +251,7 @@ impl<D: Disk, E: Entropy> Opening<D, E> {
         next_stream: u64,
     ) -> Writer<D, E> {
         debug_assert_ne!(next_stream, NONE);
+        let encrypted = self.config.encryption.is_on();
         Writer {
             config: self.config,
             disk: self.disk,
@@ -263,9 +265,10 @@ impl<D: Disk, E: Entropy> Opening<D, E> {
             active,
             segment,
             recovery: Recovery { current: Arc::new(recovery), next: None, restart: None, since: self.now },
-            streams: Streams::new(next_stream),
+            streams: Streams::new(next_stream, encrypted),
             poison: None,
             buffer: Vec::new(),
+            rotate_next: false,
         }
     }
 }

@@ -35,6 +35,9 @@ pub enum RecordError {
     /// Longer than the caps allow.
     #[error("the records of a frame exceed the limit of {MAX_PLAIN} bytes")]
     TooLong,
+    /// The frame does not open with its segment's key.
+    #[error("the frame does not open with its segment's key")]
+    Undecryptable,
 }
 
 impl From<Short> for RecordError {
@@ -58,6 +61,18 @@ pub(super) fn get_serde<T: DeserializeOwned>(raw: &[u8]) -> Result<T, RecordErro
         Ok((value, used)) if used == raw.len() => Ok(value),
         _ => Err(RecordError::Malformed),
     }
+}
+
+/// A body as the bytes that it has as a free body of its own, for kinds that are bincode throughout.
+pub fn body_bytes(body: &Body) -> Vec<u8> {
+    let mut out = Vec::new();
+    super::body::put(body, &mut super::rows::StringTable::default(), &mut out);
+    out
+}
+
+/// The body of such a kind from those bytes.
+pub fn body_from(kind: Kind, raw: &[u8]) -> Result<Body, RecordError> {
+    super::body::get(kind, raw, &super::rows::Strings::default())
 }
 
 /// Collects records until a frame is cut.

@@ -176,6 +176,11 @@ impl SegmentHeader {
         let wrapped_key = c.take(wrapped_len)?.to_vec();
         let signature = c.array()?;
         c.finish()?;
+        // Recipients, wrapped key and commitment are there together or not at all.
+        let sealed = recipients != 0;
+        if sealed == wrapped_key.is_empty() || (!sealed && key_commitment != Digest::default()) {
+            return Err(Short);
+        }
         let last_seal = (last.no != NONE).then_some(last);
         let header = Self {
             log,

@@ -3,9 +3,11 @@
 use super::JournalError;
 use super::bytes::wide;
 use super::chain::{Position, Sealer};
+use super::cipher::Ratchet;
 use super::disk::Disk;
 use super::key::{Entropy, PublicKey, SecretKey};
 use super::keyfile::KeyFile;
+use super::recipients::Encryption;
 use super::segment::{SegmentHeader, file_name};
 use crate::model::ClockPair;
 
@@ -27,6 +29,8 @@ pub(super) struct Active<D: Disk> {
     pub(super) capacity: u64,
     /// End of the last durable seal.
     pub(super) tail: u64,
+    /// Encrypts its data frames, where there are recipients. It goes with the segment: its keys are never used twice.
+    pub(super) cipher: Option<Ratchet>,
     zeroed: u64,
 }
 
@@ -62,7 +66,7 @@ impl<D: Disk> Active<D> {
             Ok(file)
         };
         let file = make().map_err(|source| JournalError::io("begin a segment", source))?;
-        Ok(Self { file, capacity, tail: wide(head.len()), zeroed: ahead })
+        Ok(Self { file, capacity, tail: wide(head.len()), cipher: None, zeroed: ahead })
     }
 
     /// Bytes that are left.
@@ -112,7 +116,9 @@ pub(super) struct Current {
 
 /// A segment to be begun.
 pub(super) struct Begin<'a> {
-    pub(super) header: &'a SegmentHeader,
+    pub(super) header: SegmentHeader,
+    /// Who will be able to read it.
+    pub(super) encryption: &'a Encryption,
     pub(super) number: u64,
     /// Domain label and key, where the header is signed.
     pub(super) signer: Option<(&'a [u8], &'a SecretKey)>,
@@ -123,7 +129,7 @@ pub(super) struct Begin<'a> {
 impl Begin<'_> {
     /// Makes header and first seal durable and returns what moved; `at` stays the caller's until then.
     pub(super) fn run<D: Disk>(
-        &self,
+        mut self,
         disk: &D,
         entropy: &mut impl Entropy,
         dir: &D::Dir,
@@ -140,9 +146,11 @@ impl Begin<'_> {
         };
         let mut at = at.clone();
         let mut out = Vec::new();
-        at.put_segment(&mut out, self.header, self.number, self.signer);
+        let cipher = self.encryption.arm(&mut self.header, at.leaf, entropy)?;
+        at.put_segment(&mut out, &self.header, self.number, self.signer);
         sealer.seal(&mut out, &mut at, self.recovery, now, entropy)?;
-        let active = Active::create(disk, dir, current.first_leaf, self.header.capacity, &out)?;
+        let mut active = Active::create(disk, dir, current.first_leaf, self.header.capacity, &out)?;
+        active.cipher = cipher;
         Ok((active, at, current))
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::chain::flags_of;
-use super::frame::{FrameType, Header, flag};
+use super::cipher::TAG_LEN;
+use super::frame::{FrameType, Header, flag, frame_len};
 use super::pack::Packer;
 use super::record::{CODEC, Encoder, MAX_RECORD, rough_len};
 use super::{Pending, bytes};
@@ -20,6 +21,13 @@ const CUT: usize = 64 << 10;
 pub(super) struct Queued {
     pub(super) header: Header,
     pub(super) body: Vec<u8>,
+}
+
+impl Queued {
+    /// Bytes that it takes in a segment, encrypted or not.
+    pub(super) fn room(&self) -> usize {
+        frame_len(self.body.len().saturating_add(TAG_LEN))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -50,13 +58,38 @@ pub(super) struct Streams {
     plain: Vec<u8>,
 }
 
+/// Where a record goes.
+#[derive(Clone, Copy, Debug)]
+enum To {
+    /// The log's control frames, in clear.
+    Log,
+    /// A stream that is open.
+    Stream(u64),
+}
+
 fn control(at: BootNanos, body: Body) -> Record {
     Record { boot_ns: at, cpu: u16::MAX, flags: Flags::default(), task: None, body }
 }
 
 impl Streams {
-    pub(super) fn new(next: u64) -> Self {
-        Self { next: next.max(1), ..Self::default() }
+    /// `sealed`: there is a stream of the log's own whose frames only the recipients can read.
+    pub(super) fn new(next: u64, sealed: bool) -> Self {
+        let mut streams = Self { next: next.max(1), ..Self::default() };
+        if sealed {
+            let id = SessionId::default();
+            let stream = Stream { id, frames: 0, records: 0, buffer: Buffer::default() };
+            streams.open.insert(StreamNo::LOG.get(), stream);
+        }
+        streams
+    }
+
+    /// Takes a record of the log into its own sealed stream; false if there is none, because nothing is encrypted.
+    pub(super) fn append_sealed(&mut self, record: &Record) -> bool {
+        let there = self.open.contains_key(&StreamNo::LOG.get());
+        if there {
+            self.push(To::Stream(StreamNo::LOG.get()), record);
+        }
+        there
     }
 
     /// No stream below this number will be opened any more.
@@ -73,47 +106,67 @@ impl Streams {
     }
 
     pub(super) fn append(&mut self, stream: StreamNo, record: &Record) {
-        let kind = record.body.kind();
-        let known = kind.is_control() || self.open.contains_key(&stream.get());
-        if !known || bytes::narrow(rough_len(&record.body)) > MAX_RECORD {
-            // Declared, never dropped in silence: a record that no frame can hold, or for a stream that isn't open.
-            let loss = Loss {
-                class: Bytes::from(kind.name()),
-                ring: Bytes::from("journal"),
-                cpu: record.cpu,
-                from: 0,
-                to: 0,
-                count: 1,
-                reason: LossReason::Undecodable,
-            };
-            if kind != Kind::LOSS {
-                self.append(StreamNo::LOG, &control(record.boot_ns, Body::Loss(loss)));
-            }
-            return;
-        }
-        self.critical |= kind.is_critical();
-        let buffer = match self.open.get_mut(&stream.get()) {
-            Some(open) if !kind.is_control() => &mut open.buffer,
-            _ => &mut self.log,
-        };
-        let full = |b: &Buffer, more: usize| b.encoder.raw_len().saturating_add(more) > MAX_RECORD;
-        let cut_before = !buffer.encoder.is_empty()
-            && (full(buffer, bytes::narrow(rough_len(&record.body))) || buffer.encoder.is_full());
-        if cut_before {
-            self.cut_of(kind, stream);
-            return self.append(stream, record);
-        }
-        buffer.encoder.push(record);
-        buffer.flags |= flags_of(kind);
-        if buffer.encoder.raw_len() >= CUT {
-            self.cut_of(kind, stream);
+        let session = stream != StreamNo::LOG && self.open.contains_key(&stream.get());
+        if record.body.kind().is_control() {
+            self.push(To::Log, record);
+        } else if session {
+            self.push(To::Stream(stream.get()), record);
+        } else {
+            self.refused(record);
         }
     }
 
-    fn cut_of(&mut self, kind: Kind, stream: StreamNo) {
+    /// Declared, never dropped in silence: a record that no frame can hold, or for a stream that isn't open.
+    fn refused(&mut self, record: &Record) {
+        let kind = record.body.kind();
+        let loss = Loss {
+            class: Bytes::from(kind.name()),
+            ring: Bytes::from("journal"),
+            cpu: record.cpu,
+            from: 0,
+            to: 0,
+            count: 1,
+            reason: LossReason::Undecodable,
+        };
+        if kind != Kind::LOSS {
+            self.push(To::Log, &control(record.boot_ns, Body::Loss(loss)));
+        }
+    }
+
+    fn push(&mut self, to: To, record: &Record) {
+        let len = bytes::narrow(rough_len(&record.body));
+        if len > MAX_RECORD {
+            return self.refused(record);
+        }
+        let full = |b: &Buffer| {
+            !b.encoder.is_empty()
+                && (b.encoder.raw_len().saturating_add(len) > MAX_RECORD || b.encoder.is_full())
+        };
+        if self.buffer(to).is_some_and(|b| full(b)) {
+            self.cut_of(to);
+        }
+        let kind = record.body.kind();
+        let Some(buffer) = self.buffer(to) else { return };
+        buffer.encoder.push(record);
+        buffer.flags |= flags_of(kind);
+        let enough = buffer.encoder.raw_len() >= CUT;
+        self.critical |= kind.is_critical();
+        if enough {
+            self.cut_of(to);
+        }
+    }
+
+    fn buffer(&mut self, to: To) -> Option<&mut Buffer> {
+        match to {
+            To::Log => Some(&mut self.log),
+            To::Stream(no) => self.open.get_mut(&no).map(|stream| &mut stream.buffer),
+        }
+    }
+
+    fn cut_of(&mut self, to: To) {
         self.cut_log();
-        if !kind.is_control() {
-            self.cut_stream(stream.get());
+        if let To::Stream(no) = to {
+            self.cut_stream(no);
         }
     }
 

@@ -4,6 +4,7 @@
 use std::io;
 
 use super::bytes::narrow32;
+use super::cipher::Aead;
 use super::disk::ReadAt;
 use super::frame::{FrameType, HEADER_LEN, flag};
 use super::key::{Identity, PublicKey, SEAL_LABEL};
@@ -179,7 +180,6 @@ impl<R: ReadAt> Walk<R> {
             end: first.end,
         };
         let identity = Identity { log: header.log, admission: header.admission };
-        let unsupported = (header.recipients != 0 || !header.wrapped_key.is_empty()).then_some(h.leaf);
         let committed = state.clone();
         let message = Vec::new();
         Ok(Ok(Self {
@@ -191,7 +191,7 @@ impl<R: ReadAt> Walk<R> {
             identity,
             state,
             committed,
-            unsupported,
+            unsupported: None,
             message,
         }))
     }
@@ -210,6 +210,11 @@ impl<R: ReadAt> Walk<R> {
     /// Who the log says it is.
     pub const fn identity(&self) -> Identity {
         self.identity
+    }
+
+    /// True if the segment has recipients: its data frames are encrypted.
+    pub const fn is_encrypted(&self) -> bool {
+        self.header.recipients != 0
     }
 
     /// Body of the leaf that was found last.
@@ -292,7 +297,9 @@ impl<R: ReadAt> Walk<R> {
                 self.state.control = self.state.control.saturating_add(1);
             }
             FrameType::DATA => {
-                if h.stream == 0 || h.records == 0 {
+                // With recipients all content is theirs alone, and the log has a stream of its own for what is content.
+                let encrypted = h.flags & flag::ENCRYPTED != 0;
+                if encrypted != self.is_encrypted() || (h.stream == 0 && !encrypted) || h.records == 0 {
                     return Err(FaultCode::FrameInvalid);
                 }
                 self.state.next_stream = self.state.next_stream.max(h.stream.saturating_add(1));
@@ -319,10 +326,13 @@ impl<R: ReadAt> Walk<R> {
         if compressed != (h.compression != 0) {
             return Err(FaultCode::FrameInvalid);
         }
+        let encrypted = h.flags & flag::ENCRYPTED != 0;
+        if encrypted != (h.aead != 0) || (encrypted && h.kind.is_known() && h.kind != FrameType::DATA) {
+            return Err(FaultCode::FrameInvalid);
+        }
         let known = h.kind.is_known()
             && h.flags & !flag::KNOWN == 0
-            && h.flags & flag::ENCRYPTED == 0
-            && h.aead == 0
+            && (h.aead == 0 || Aead::from_code(h.aead).is_some())
             && h.compression <= super::pack::ZSTD
             && (h.records == 0 || h.codec == super::record::CODEC);
         if !known {

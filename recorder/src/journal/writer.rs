@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::bytes::wide;
 use super::chain::{Position, Sealer};
 use super::disk::{Disk, RealDisk};
-use super::frame::frame_len;
 use super::key::{Entropy, OsEntropy, PublicKey, RESTART_LABEL, SecretKey};
 use super::keyfile::{self, KeyFile};
 use super::segment::{Footer, NONE, Reason, SegmentHeader, SetAside};
 use super::store::{Active, Begin, Current, Place};
+use super::recipients::{Encryption, Recipient};
 use super::stream::Streams;
 use super::{Committed, JournalError, MIN_SEGMENT, Opened, Pending, WriterConfig, elapsed};
 use crate::model::{
@@ -43,6 +43,8 @@ pub struct Writer<D: Disk = RealDisk, E: Entropy = OsEntropy> {
     pub(super) streams: Streams,
     pub(super) poison: Option<StorageFault>,
     pub(super) buffer: Vec<u8>,
+    /// Others can read from the next segment on, so it begins with the next commit.
+    pub(super) rotate_next: bool,
 }
 
 /// Recovery keys: the one that the last durable seal names, and a newer one that is durable but not yet named by a
@@ -82,6 +84,22 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
     #[expect(clippy::needless_pass_by_value, reason = "the record is the journal's from here on")]
     pub fn append(&mut self, stream: StreamNo, record: Record) {
         self.streams.append(stream, &record);
+    }
+
+    /// Takes a record of the log that only the recipients may read; false, and nothing is taken, if there are none.
+    pub fn append_sealed(&mut self, record: &Record) -> bool {
+        self.streams.append_sealed(record)
+    }
+
+    /// Who can read the segments that begin from now on. The running one is closed with the next commit. Encryption can't
+    /// be switched on or off in a running log: `false`, and nothing changes.
+    pub fn set_recipients(&mut self, recipients: Vec<Recipient>) -> bool {
+        let on = self.config.encryption.is_on() && !recipients.is_empty();
+        if on {
+            self.config.encryption = Encryption::To(recipients);
+            self.rotate_next = true;
+        }
+        on
     }
 
     /// Ends a session's stream: what is buffered is cut, then the counts are stated in clear.
@@ -133,14 +151,14 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
         let room = self.active.room().saturating_sub(RESERVE);
         let mut need = 0u64;
         let fits = self.streams.queue.iter().take_while(|f| {
-            need = need.saturating_add(wide(frame_len(f.body.len())));
+            need = need.saturating_add(wide(f.room()));
             need <= room
         });
         let n = fits.count();
-        let old = elapsed(self.segment.since, now) >= self.config.segment_age;
+        let old = self.rotate_next || elapsed(self.segment.since, now) >= self.config.segment_age;
         let empty = self.at.leaf == self.segment.first_leaf.saturating_add(1);
         if n == 0 || (old && !empty) {
-            let first = self.streams.queue.front().map_or(0, |f| wide(frame_len(f.body.len())));
+            let first = self.streams.queue.front().map_or(0, |f| wide(f.room()));
             self.rotate(now, first)?;
             done.rotations = done.rotations.saturating_add(1);
             return Ok(());
@@ -151,7 +169,7 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
         out.clear();
         let mut records = 0u64;
         for frame in self.streams.queue.iter().take(n) {
-            at.put_leaf(&mut out, frame.header, &frame.body);
+            at.put_leaf(&mut out, frame.header, &frame.body, self.active.cipher.as_mut())?;
             records = records.saturating_add(u64::from(frame.header.records));
         }
         let written = self.seal_and_write(&mut out, at, now);
@@ -224,7 +242,7 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
         let mut at = self.at.clone();
         if stopped {
             for frame in &self.streams.queue {
-                at.put_leaf(&mut out, frame.header, &frame.body);
+                at.put_leaf(&mut out, frame.header, &frame.body, self.active.cipher.as_mut())?;
             }
         }
         let footer = Footer {
@@ -235,7 +253,7 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
             bytes: self.active.tail.saturating_add(wide(out.len())),
             stopped: u64::from(stopped),
         };
-        at.put_footer(&mut out, &footer, self.segment.number, now);
+        at.put_footer(&mut out, &footer, self.segment.number, now)?;
         self.seal_and_write(&mut out, at, now)?;
         if stopped {
             self.streams.acknowledged(usize::MAX);
@@ -285,13 +303,15 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
         let authority = Arc::clone(&self.recovery.current);
         let signer = reason.is_restart().then_some((RESTART_LABEL, &*authority));
         let plan = Begin {
-            header: &header,
+            header,
+            encryption: &self.config.encryption,
             number: self.segment.number.saturating_add(1),
             signer,
             recovery: self.recovery.named(),
         };
         let begun = plan.run(&self.disk, &mut self.entropy, &self.place.dir, &mut self.sealer, &self.at)?;
         (self.active, self.at, self.segment) = begun;
+        self.rotate_next = false;
         Ok(())
     }
 
@@ -331,7 +351,7 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
         }
         self.sealer = Sealer::start(self.sealer.identity, self.sealer.boot, &mut self.entropy)?;
         let set_aside = SetAside { offset: self.active.tail, bytes: NONE, sha256: Digest::default() };
-        let need = self.streams.queue.iter().map(|f| wide(frame_len(f.body.len()))).max().unwrap_or(0);
+        let need = self.streams.queue.iter().map(|f| wide(f.room())).max().unwrap_or(0);
         self.begin(Reason::Fault, now, need, set_aside)?;
         self.recovery.since = now;
         if let Some(fault) = self.poison.take() {

@@ -88,6 +88,8 @@ pub struct Grant {
     pub bytes: Bytes,
     /// Its signature as it came.
     pub signature: Bytes,
+    /// In a clear twin: SHA-256 of what the host kept of the whole record for itself; else zero.
+    pub kept: Digest,
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Bytes;
+use super::{Bytes, Digest};
 
 /// A record of the log: somebody logged in. It is what PAM, which runs as root, said over the control socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,4 +31,6 @@ pub struct Login {
     pub pid: u32,
     /// Whose login it is by the policy of that moment; empty if nobody's.
     pub person: Bytes,
+    /// In a clear twin: SHA-256 of what the host kept of the whole record for itself; else zero.
+    pub kept: Digest,
 }

@@ -155,7 +155,10 @@ impl Flags {
     /// The task lies outside the caller's root directory (chroot, detached mount).
     pub const UNREACHABLE: Self = Self(64);
 
-    const NAMES: [(Self, &'static str); 7] = [
+    /// The clear twin of a record that stands whole in the log's sealed stream: its content is left out here.
+    pub const LEFT_OUT: Self = Self(128);
+
+    const NAMES: [(Self, &'static str); 8] = [
         (Self::TRUNCATED, "truncated"),
         (Self::AS_PASSED, "as_passed"),
         (Self::MOUNT_UNKNOWN, "mount_unknown"),
@@ -163,6 +166,7 @@ impl Flags {
         (Self::SEEDED, "seeded"),
         (Self::DELETED, "deleted"),
         (Self::UNREACHABLE, "unreachable"),
+        (Self::LEFT_OUT, "left_out"),
     ];
 
     /// From the stored bits; unknown bits are kept.

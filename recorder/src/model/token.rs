@@ -84,6 +84,8 @@ pub struct Token {
     pub bytes: Bytes,
     /// The document's signature, as a `.sig` file has it.
     pub signature: Bytes,
+    /// In a clear twin: SHA-256 of what the host kept of the whole record for itself; else zero.
+    pub kept: Digest,
 }
 
 #[cfg(test)]

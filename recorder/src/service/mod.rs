@@ -10,6 +10,7 @@ mod control;
 mod grants;
 mod herald;
 mod host;
+mod kept;
 mod pulse;
 mod pump;
 mod terminal;
@@ -32,9 +33,12 @@ use self::{
 use crate::{
     capture::{Backend, BackendChoice, Capture, CaptureConfig, InputMode, LoadError},
     config::{BackendKey, Config, EnforcementKey, InputKey, ScopeKey},
-    journal::{Encryption, JournalError, OsEntropy, RealDisk, Writer, WriterConfig},
+    journal::{
+        Encryption, JournalError, OsEntropy, RealDisk, Recipient, Writer, WriterConfig,
+        recipients::{MAX_RECIPIENTS, RecipientError},
+    },
     model::Bytes,
-    sys::{clock, notify, process},
+    sys::{clock, notify, process, secret},
 };
 
 /// Batches between the threads.
@@ -52,6 +56,17 @@ pub enum ServiceError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] SocketError),
+    /// A recipient is none.
+    #[error("encryption.recipients: number {no}: {source}")]
+    Recipient {
+        /// Which, from 1.
+        no: usize,
+        /// Why.
+        source: RecipientError,
+    },
+    /// There are too many.
+    #[error("encryption.recipients: at most {MAX_RECIPIENTS}")]
+    TooManyRecipients,
     /// Something of this host could not be read or started.
     #[error("{what}: {source}")]
     Host {
@@ -116,6 +131,8 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
         let _guard = runtime.enter();
         Signals::install().map_err(host_error("cannot install signal handlers"))?
     };
+    secret::refuse_dumps().map_err(host_error("cannot refuse core dumps"))?;
+    let encryption = encryption(config)?;
     let boot = process::boot_id().map_err(host_error("cannot read the boot id"))?;
     let mut capture = Capture::start(&capture_config(config))?;
     if let Some(why) = capture.no_lsm() {
@@ -132,7 +149,7 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let marks = capture.marks().map_err(host_error("cannot read the kernel's marks"))?;
     let (control, pump_end) = Control::open(config, marks, capture.backend(), &host, desk.is_some())?;
     let (mut journal, opened) =
-        Writer::open(writer_config(config), RealDisk, OsEntropy, boot, clock::pair())?;
+        Writer::open(writer_config(config, encryption.clone()), RealDisk, OsEntropy, boot, clock::pair())?;
     let log = opened.log.to_string();
     if opened.enrolled {
         observer.enrolled(&log, &opened.origin);
@@ -157,10 +174,12 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let (to_writer, from_pump) = mpsc::sync_channel(QUEUE);
     let (faults, writer_state) = mpsc::channel();
     let writer_stop = stop.clone();
+    let (rekey, recipients) = mpsc::channel();
+    let kept = encryption.is_on().then(|| kept::Kept::at(&config.grants.memory));
     let writer = std::thread::Builder::new()
         .name("writer".into())
         .spawn(move || {
-            let done = writer::run(journal, &from_pump, &writer_stop);
+            let done = writer::run(journal, &from_pump, &writer_stop, kept, &recipients);
             // Whoever waits for the end learns of a fault at once.
             let _ = faults.send(());
             done
@@ -179,9 +198,10 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
 
     observer.ready();
     notify::systemd("READY=1");
+    let mut reload = || reload(config, &rekey, observer);
     let signal = runtime.block_on(async {
         tokio::select! {
-            signal = signals.wait(&writer_state) => signal,
+            signal = signals.wait(&writer_state, &mut reload) => signal,
             () = control.serve() => 0,
         }
     });
@@ -196,24 +216,58 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     pumped.map_err(|_| ServiceError::Thread("pump"))
 }
 
-/// SIGTERM and SIGINT, caught from before the first hook.
+/// Whom the journal is sealed to.
+fn encryption(config: &Config) -> Result<Encryption, ServiceError> {
+    if config.recipients.is_empty() {
+        return Ok(Encryption::Off);
+    }
+    if config.recipients.len() > MAX_RECIPIENTS {
+        return Err(ServiceError::TooManyRecipients);
+    }
+    let parse = |(n, text): (usize, &String)| {
+        text.parse::<Recipient>().map_err(|source| ServiceError::Recipient { no: n.saturating_add(1), source })
+    };
+    config.recipients.iter().enumerate().map(parse).collect::<Result<_, _>>().map(Encryption::To)
+}
+
+/// SIGHUP: reads the configuration again and takes its recipients, from the next segment on. Nothing else changes without a
+/// new start, and a faulty file changes nothing.
+fn reload(config: &Config, rekey: &mpsc::Sender<Vec<Recipient>>, observer: &mut dyn Observer) {
+    let read = crate::config::load(config.path.as_deref()).map_err(|e| e.to_string());
+    match read.and_then(|new| encryption(&new).map_err(|e| e.to_string())) {
+        Ok(Encryption::To(recipients)) if !config.recipients.is_empty() => {
+            observer.say(&format!("sealed to {} recipients from the next segment on", recipients.len()));
+            let _ = rekey.send(recipients);
+        }
+        Ok(_) => tracing::error!("encryption is switched on or off by a new start only; nothing was changed"),
+        Err(error) => tracing::error!(error, "the configuration has faults; nothing was changed"),
+    }
+}
+
+/// SIGTERM and SIGINT, caught from before the first hook, and SIGHUP.
 struct Signals {
     term: tokio::signal::unix::Signal,
     int: tokio::signal::unix::Signal,
+    hup: tokio::signal::unix::Signal,
 }
 
 impl Signals {
     fn install() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
     }
 
     /// The signal that asked for the end; 0 if the writer ended by itself.
-    async fn wait(&mut self, writer: &mpsc::Receiver<()>) -> u8 {
+    async fn wait(&mut self, writer: &mpsc::Receiver<()>, reload: &mut dyn FnMut()) -> u8 {
         loop {
             tokio::select! {
                 _ = self.term.recv() => return 15,
                 _ = self.int.recv() => return 2,
+                _ = self.hup.recv() => reload(),
                 () = tokio::time::sleep(Duration::from_secs(1)) => {
                     if !matches!(writer.try_recv(), Err(mpsc::TryRecvError::Empty)) {
                         return 0;
@@ -246,13 +300,13 @@ pub fn capture_config(config: &Config) -> CaptureConfig {
     }
 }
 
-fn writer_config(config: &Config) -> WriterConfig {
+fn writer_config(config: &Config, encryption: Encryption) -> WriterConfig {
     WriterConfig {
         dir: config.journal_dir.clone(),
         spare_dir: config.spare_dir.clone(),
         segment_bytes: config.segment_bytes,
         segment_age: config.segment_age,
-        encryption: Encryption::Off,
+        encryption,
         host: Bytes::new(boot::host_name()),
     }
 }

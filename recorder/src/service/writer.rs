@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ServiceError, StopFlag, pump::Batch};
+use super::{ServiceError, StopFlag, kept::Kept, pump::Batch};
 use crate::{
-    journal::{JournalError, Writer},
+    journal::{JournalError, Recipient, Writer},
     model::{Body, Flags, Mark, Record, Stop, StreamNo},
     session::Tracked,
     sys::clock,
@@ -28,11 +28,19 @@ const RETRIES: u32 = 120;
 struct Books {
     journal: Writer,
     streams: HashMap<Mark, StreamNo>,
+    /// Where the host keeps content of the log's records for itself, if only others can read them.
+    kept: Option<Kept>,
 }
 
 /// Runs until the pump is gone, then seals and stops.
-pub(super) fn run(journal: Writer, batches: &Receiver<Batch>, stop: &StopFlag) -> Result<(), ServiceError> {
-    let mut books = Books { journal, streams: HashMap::new() };
+pub(super) fn run(
+    journal: Writer,
+    batches: &Receiver<Batch>,
+    stop: &StopFlag,
+    kept: Option<Kept>,
+    rekey: &Receiver<Vec<Recipient>>,
+) -> Result<(), ServiceError> {
+    let mut books = Books { journal, streams: HashMap::new(), kept };
     let mut since: Option<Instant> = None;
     let mut last = Instant::now();
     let mut failures = 0;
@@ -42,6 +50,9 @@ pub(super) fn run(journal: Writer, batches: &Receiver<Batch>, stop: &StopFlag) -
             Some(_) if books.journal.pending().critical => BREATH.saturating_sub(last.elapsed()),
             Some(t) => PATIENCE.saturating_sub(t.elapsed()),
         };
+        if let Ok(recipients) = rekey.try_recv() {
+            books.journal.set_recipients(recipients);
+        }
         let mut ended = false;
         match batches.recv_timeout(wait) {
             Ok(batch) => {
@@ -95,10 +106,20 @@ fn storage_failed(error: JournalError, failures: u32, ended: bool) -> Result<(),
 }
 
 impl Books {
+    /// A record of the log. What is content of it is for the recipients, its twin for everybody.
+    fn take_control(&mut self, record: Record) {
+        let Some(kept) = self.kept.as_ref().filter(|_| Kept::concerns(record.body.kind())) else {
+            return self.journal.append(StreamNo::LOG, record);
+        };
+        let twin = kept.twin(&record);
+        self.journal.append_sealed(&record);
+        self.journal.append(StreamNo::LOG, twin);
+    }
+
     fn take(&mut self, batch: Batch) {
         // The log's own records first: a document stands before the coverage that it brings.
         for record in batch.control {
-            self.journal.append(StreamNo::LOG, record);
+            self.take_control(record);
         }
         for item in batch.tracked {
             match item {

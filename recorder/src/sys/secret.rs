@@ -15,6 +15,12 @@ use zeroize::Zeroize;
 /// One page on every Linux that we build for; a larger real page is rounded up by the kernel.
 const PAGE: usize = 4096;
 
+/// No core dump of this process, and its memory is root's alone to read: keys that are not in a page of their own (a
+/// cipher's key schedule on the stack) are not left in a file.
+pub fn refuse_dumps() -> io::Result<()> {
+    Ok(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?)
+}
+
 /// 32 secret bytes in a page of their own.
 pub struct Secret {
     page: NonNull<[u8; 32]>,

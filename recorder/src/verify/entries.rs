@@ -10,15 +10,18 @@ use super::clock::Clock;
 use super::entry::{Entry, Verified};
 use super::files::{io_error, open_file};
 use super::log::{Plan, Range};
-use crate::journal::frame::{FrameType, flag};
+use super::opener::{Access, Content, Opener};
+use crate::journal::Identities;
+use crate::journal::frame::FrameType;
 use crate::journal::pack::Unpacker;
 use crate::journal::record::{CODEC, RecordError, decode};
 use crate::journal::scan::Found;
 use crate::journal::walk::{Event, Walk};
-use crate::model::{Body, LogId, SessionId, StreamNo};
+use crate::model::{Body, Flags, LogId, SessionId, StreamNo};
 
 struct Open {
     walk: Box<Walk<File>>,
+    opener: Opener,
     range: Range,
 }
 
@@ -32,6 +35,7 @@ pub struct Entries {
     clock: Clock,
     unpacker: Unpacker,
     ready: VecDeque<Verified<Entry>>,
+    identities: Identities,
 }
 
 impl std::fmt::Debug for Entries {
@@ -41,7 +45,7 @@ impl std::fmt::Debug for Entries {
 }
 
 impl Entries {
-    pub(super) fn new(plans: Vec<Plan>) -> Self {
+    pub(super) fn new(plans: Vec<Plan>, identities: Identities) -> Self {
         Self {
             plans: plans.into(),
             log: LogId::default(),
@@ -51,6 +55,7 @@ impl Entries {
             clock: Clock::default(),
             unpacker: Unpacker::default(),
             ready: VecDeque::new(),
+            identities,
         }
     }
 
@@ -67,7 +72,8 @@ impl Entries {
                     self.sessions.clear();
                 }
                 self.clock.set(walk.header.clock);
-                self.open = Some(Open { walk: Box::new(walk), range });
+                let opener = Opener::new(&self.identities, &walk.header, walk.first.header.leaf);
+                self.open = Some(Open { walk: Box::new(walk), opener, range });
                 return Ok(true);
             }
             let Some(plan) = self.plans.pop_front() else { return Ok(false) };
@@ -107,13 +113,19 @@ impl Entries {
     }
 
     fn decode(&mut self, found: &Found) -> Result<(), RecordError> {
-        let Some(open) = &self.open else { return Ok(()) };
+        let Some(open) = &mut self.open else { return Ok(()) };
         let h = &found.header;
         let known = matches!(h.kind, FrameType::DATA | FrameType::CONTROL);
-        if !known || h.codec != CODEC || h.aead != 0 || h.flags & flag::ENCRYPTED != 0 {
+        if !known || h.codec != CODEC {
             return Err(RecordError::Codec(h.codec));
         }
-        let list = decode(self.unpacker.unpack(h.compression, open.walk.body())?)?;
+        let whole = open.opener.access == Access::Open;
+        let body = match open.opener.open(h, open.walk.body()) {
+            Content::Plain(body) => body,
+            Content::Shut => return Ok(()),
+            Content::Broken => return Err(RecordError::Undecryptable),
+        };
+        let list = decode(self.unpacker.unpack(h.compression, body)?)?;
         if u32::try_from(list.len()) != Ok(h.records) {
             return Err(RecordError::Malformed);
         }
@@ -121,6 +133,10 @@ impl Entries {
         let boot = open.walk.header.boot;
         for (seq, record) in (h.record..).zip(list) {
             self.clock.learn(&record.body);
+            // Who can open the segment gets the whole record from the sealed stream.
+            if whole && record.flags.has(Flags::LEFT_OUT) {
+                continue;
+            }
             if let Body::SessionOpened(o) = &record.body {
                 self.sessions.insert(o.stream.get(), o.id);
             }

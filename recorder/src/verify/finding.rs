@@ -26,6 +26,7 @@ codes! {
     JUMP = Gap;
     GAP = Gap;
     CONTROL_UNREADABLE = Gap;
+    DECRYPT_FAILED = Undecryptable;
     UNSUPPORTED_VERSION = Unsupported;
     ORIGIN_MISMATCH = Untrusted;
     FOREIGN_LOG = Untrusted;
@@ -85,6 +86,12 @@ pub(super) struct Findings {
 impl Findings {
     pub(super) const fn new(log: Option<LogId>) -> Self {
         Self { log, list: Vec::new() }
+    }
+
+    /// Adds one about the whole log, in front of all others.
+    pub(super) fn add_first(&mut self, code: Code, text: String) {
+        let (code, severity) = code;
+        self.list.insert(0, Finding { code, severity, log: self.log, segment: None, leaf: None, text });
     }
 
     /// Adds one.

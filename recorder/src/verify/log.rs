@@ -7,9 +7,11 @@ use super::files::{self, LogDir};
 use super::finding::{self as f, Findings};
 use super::link::{self, Named};
 use super::report::{Finding, LogSummary, SessionVerdict};
+use super::secrecy::Secrecy;
 use super::segment::{Note, Outcome, Task, Walked, peek, walk};
 use super::sessions::Sessions;
 use super::{EndPolicy, Options, VerifyError};
+use crate::journal::Identities;
 use crate::journal::origin::Origin;
 use crate::journal::segment::Reason;
 use crate::journal::walk::Unreadable;
@@ -57,6 +59,7 @@ struct Fold<'a> {
     out: Findings,
     sessions: Sessions,
     losses: BTreeMap<(Vec<u8>, &'static str), Losses>,
+    secrecy: Secrecy,
     given: Option<&'a Origin>,
     summary: LogSummary,
     ranges: Vec<Range>,
@@ -124,6 +127,7 @@ pub(super) fn verify(
     fold.run(&tasks, id, origin.as_ref(), options, progress)?;
     let incarnation = origin.as_ref().map_or(0, |o| o.incarnation);
     fold.report_losses();
+    fold.secrecy.report(&mut fold.summary, &mut fold.out, &mut fold.not_checked);
     let sessions = fold.sessions.verdicts(fold.whole);
     Ok(LogResult {
         origin,
@@ -153,7 +157,7 @@ fn drop_void(tasks: &mut Vec<Task>) -> Result<(), VerifyError> {
             let replaced = mine.reason == Reason::Rotate
                 && theirs.reason == Reason::Fault
                 && mine.last_seal == theirs.last_seal;
-            if replaced && walk(candidate)?.is_ok_and(|w| w.end.seals == 1 && !w.tail.later_seal) {
+            if replaced && walk(candidate, &Identities::default())?.is_ok_and(|w| w.end.seals == 1 && !w.tail.later_seal) {
                 void.push(candidate.path.clone());
             }
         }
@@ -163,17 +167,21 @@ fn drop_void(tasks: &mut Vec<Task>) -> Result<(), VerifyError> {
 }
 
 /// Walks segments on all processors, a few at a time, and hands them over in order.
-fn walk_all(tasks: &[Task], each: &mut dyn FnMut(&Task, Outcome) -> bool) -> Result<(), VerifyError> {
+fn walk_all(
+    tasks: &[Task],
+    identities: &Identities,
+    each: &mut dyn FnMut(&Task, Outcome) -> bool,
+) -> Result<(), VerifyError> {
     let width = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
     for wave in tasks.chunks(width) {
         let mut outcomes = Vec::with_capacity(wave.len());
         // Threads cost more than small files do.
         let small = |t: &Task| std::fs::metadata(&t.path).is_ok_and(|m| m.len() < 1 << 20);
         if wave.iter().all(small) {
-            outcomes.extend(wave.iter().map(walk));
+            outcomes.extend(wave.iter().map(|task| walk(task, identities)));
         } else {
             std::thread::scope(|scope| {
-                let threads: Vec<_> = wave.iter().map(|task| scope.spawn(move || walk(task))).collect();
+                let threads: Vec<_> = wave.iter().map(|task| scope.spawn(move || walk(task, identities))).collect();
                 outcomes.extend(
                     threads.into_iter().map(|t| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e))),
                 );
@@ -198,11 +206,14 @@ impl<'a> Fold<'a> {
             seals: 0,
             bytes: 0,
             encryption: "off".to_owned(),
+            encrypted: 0,
+            opened: 0,
         };
         Self {
             out: Findings::new(Some(log)),
             sessions: Sessions::default(),
             losses: BTreeMap::new(),
+            secrecy: Secrecy::default(),
             given,
             summary,
             ranges: Vec::new(),
@@ -219,7 +230,6 @@ impl<'a> Fold<'a> {
         options: &Options,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), VerifyError> {
-        self.out.add(f::ENCRYPTION_OFF, None, None, "bodies are stored in clear (encryption mode = off)");
         if tasks.is_empty() {
             self.out.add(f::SEGMENT_MISSING, None, Some(0), "the log has no segment");
             return Ok(());
@@ -227,7 +237,7 @@ impl<'a> Fold<'a> {
         let mut before: Option<(String, Walked)> = None;
         let mut stopped_at: Option<usize> = None;
         let mut seen = 0usize;
-        walk_all(tasks, &mut |task, outcome| {
+        walk_all(tasks, &options.identities, &mut |task, outcome| {
             let name = name_of(task);
             seen = seen.saturating_add(1);
             let walked = match outcome {
@@ -368,6 +378,7 @@ impl<'a> Fold<'a> {
         for (leaf, note) in &w.notes {
             self.note(note, name, *leaf);
         }
+        self.secrecy.segment(name, w);
         self.summary.last = w.end.leaf;
         self.summary.root = w.end.tree.root();
         self.summary.seals = self.summary.seals.saturating_add(w.end.seals);
@@ -408,6 +419,10 @@ impl<'a> Fold<'a> {
                     Some(leaf),
                     format!("no sign of a living recorder for {seconds} s"),
                 );
+            }
+            Note::Undecryptable => {
+                let text = "a body does not open with its segment's key";
+                out.add(f::DECRYPT_FAILED, Some(name), Some(leaf), text);
             }
             Note::Unreadable => {
                 out.add(f::CONTROL_UNREADABLE, Some(name), Some(leaf), "a control frame can't be decoded");

@@ -10,7 +10,9 @@ mod files;
 mod finding;
 mod link;
 mod log;
+mod opener;
 mod report;
+mod secrecy;
 mod segment;
 mod sessions;
 mod verdict;
@@ -19,6 +21,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use entries::Entries;
+pub use crate::journal::Identities;
 pub use entry::{Entry, Verified};
 pub use report::{Finding, LogSummary, Report, SessionVerdict, Severity, Verdict};
 
@@ -41,6 +44,8 @@ pub struct Options {
     pub spare: Option<PathBuf>,
     /// What the end has to show.
     pub end: EndPolicy,
+    /// Who reads. Without any, bodies stay shut; everything else is verified all the same.
+    pub identities: Identities,
 }
 
 /// How far verification is.
@@ -120,5 +125,5 @@ pub fn read_with(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Report, Entries), VerifyError> {
     let (report, plans) = verdict::run(dir, options, progress)?;
-    Ok((report, Entries::new(plans)))
+    Ok((report, Entries::new(plans, options.identities.clone())))
 }

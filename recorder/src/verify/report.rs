@@ -47,6 +47,8 @@ pub enum Severity {
     Info,
     /// A declared or explainable gap: `VERIFIED WITH GAPS`.
     Gap,
+    /// The identity opens nothing, or a body does not open: `DECRYPT`.
+    Undecryptable,
     /// A newer format or algorithm: `UNSUPPORTED`.
     Unsupported,
     /// Not the origin or keys that were given: `UNTRUSTED`.
@@ -108,6 +110,10 @@ pub struct LogSummary {
     pub bytes: u64,
     /// `off` or the number of recipients; shown in every verdict.
     pub encryption: String,
+    /// Segments with recipients.
+    pub encrypted: u64,
+    /// Those of them that an identity opened.
+    pub opened: u64,
 }
 
 /// Everything that verification says.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::VerifyError;
 use super::files::{io_error, open_file};
+use super::opener::{Access, Content, Opener};
+use crate::journal::Identities;
 use crate::journal::frame::FrameType;
 use crate::journal::record::{CODEC, decode};
 use crate::journal::scan::Found;
@@ -25,6 +27,8 @@ pub(super) enum Note {
     Jump(Jump),
     Silence { from: BootNanos, to: BootNanos },
     Unreadable,
+    /// A body does not open with the segment's key.
+    Undecryptable,
 }
 
 /// What lies behind the last seal that counts.
@@ -64,6 +68,8 @@ pub(super) struct Walked {
     pub(super) last_clock: ClockPair,
     pub(super) first_clock: ClockPair,
     pub(super) tail: Tail,
+    /// What the identities make of it.
+    pub(super) access: Access,
 }
 
 /// A file that is to be walked.
@@ -86,20 +92,26 @@ pub(super) fn peek(path: &Path) -> Result<Option<(SegmentHeader, u64)>, VerifyEr
 }
 
 /// Walks a segment to its end.
-pub(super) fn walk(task: &Task) -> Result<Outcome, VerifyError> {
+pub(super) fn walk(task: &Task, identities: &Identities) -> Result<Outcome, VerifyError> {
     let io = io_error(&task.path);
     let file = open_file(&task.path).map_err(&io)?;
     let mut walk = match Walk::open(file).map_err(&io)? {
         Ok(walk) => walk,
         Err(unreadable) => return Ok(Err(unreadable)),
     };
+    let mut opener = Opener::new(identities, &walk.header, walk.first.header.leaf);
     let mut notes = Vec::new();
     let (mut sealed_notes, mut seals_behind) = (0, 0u64);
     let mut end: Option<State> = None;
     let (mut first_clock, mut last_clock) = (None::<ClockPair>, ClockPair::default());
     let fault = loop {
         match walk.step().map_err(&io)? {
-            Event::Leaf(found) if end.is_none() => note(&found, walk.body(), &mut notes),
+            Event::Leaf(found) if end.is_none() => {
+                note(&found, walk.body(), &mut notes);
+                if matches!(opener.open(&found.header, walk.body()), Content::Broken) {
+                    notes.push((found.header.leaf, Note::Undecryptable));
+                }
+            }
             Event::Leaf(_) => {}
             Event::Sealed(_) if end.is_some() => seals_behind = seals_behind.saturating_add(1),
             Event::Sealed(point) => {
@@ -153,6 +165,7 @@ pub(super) fn walk(task: &Task) -> Result<Outcome, VerifyError> {
         last_clock,
         first_clock: first_clock.unwrap_or_default(),
         tail,
+        access: opener.access,
     }))
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Sessions {
     streams: BTreeMap<u64, Stream>,
     broken: HashSet<u64>,
     next: u64,
+    /// Frames so far of the log's own sealed stream, which is never opened or closed.
+    own: u64,
 }
 
 impl Sessions {
@@ -49,6 +51,7 @@ impl Sessions {
         out: &mut Findings,
     ) {
         match self.streams.get_mut(&no) {
+            None if no == 0 && self.own == seq => self.own = self.own.saturating_add(1),
             Some(s) if s.closed.is_none() && !s.cut && s.frames == seq => {
                 s.frames = s.frames.saturating_add(1);
                 s.records = s.records.saturating_add(u64::from(records));
@@ -84,6 +87,7 @@ impl Sessions {
 
     /// The recorder's process ended: what is open stays without its end. `next` is the first stream of the new one.
     pub(super) fn interrupted(&mut self, next: u64) {
+        self.own = 0;
         for s in self.streams.values_mut().filter(|s| s.closed.is_none()) {
             s.cut = true;
         }

@@ -123,6 +123,7 @@ fn judge(findings: &[Finding]) -> Verdict {
         (Severity::Missing, Verdict::Incomplete),
         (Severity::Untrusted, Verdict::Untrusted),
         (Severity::Unsupported, Verdict::Unsupported),
+        (Severity::Undecryptable, Verdict::Decrypt),
         (Severity::Gap, Verdict::VerifiedWithGaps),
     ];
     let heaviest = order.into_iter().find(|(severity, _)| findings.iter().any(|f| f.severity == *severity));

@@ -1,6 +1,6 @@
 //! `recorder grant list`, and `recorder grant show ID`: grants as a journal has them, and what was done under them.
 
-use std::{io::Write, path::Path};
+use std::io::Write;
 
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
-    let (report, grants) = read(&args.journal.dir(), io)?;
+    let (report, grants) = read(&args.journal, io)?;
     match args.format.format {
         Format::Table => {
             let header =
@@ -52,8 +52,8 @@ pub(super) fn is_id(text: &str) -> bool {
 }
 
 /// One grant from the request to the last thing that was done under it.
-pub(super) fn story(dir: &Path, id: &str, format: Format, io: &mut Io<'_>) -> Result<u8, Failure> {
-    let (report, grants) = read(dir, io)?;
+pub(super) fn story(args: &JournalArgs, id: &str, format: Format, io: &mut Io<'_>) -> Result<u8, Failure> {
+    let (report, grants) = read(args, io)?;
     let id = id.to_ascii_lowercase();
     let mut found = grants.iter().filter(|grant| grant.id.to_string().starts_with(&id));
     let (Some(grant), None) = (found.next(), found.next()) else {
@@ -72,8 +72,8 @@ pub(super) fn story(dir: &Path, id: &str, format: Format, io: &mut Io<'_>) -> Re
     Ok(journal::exit(&report, 0))
 }
 
-fn read(dir: &Path, io: &mut Io<'_>) -> Result<(Report, Vec<GrantInfo>), Failure> {
-    let source = journal::open(dir)?;
+fn read(args: &JournalArgs, io: &mut Io<'_>) -> Result<(Report, Vec<GrantInfo>), Failure> {
+    let source = journal::open_content(args)?;
     journal::warn(&source.report, io);
     let mut grants = Grants::default();
     for entry in source.entries {

@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
     if let Some(id) = args.file.to_str().filter(|text| list::is_id(text))
         && !args.file.exists()
     {
-        return list::story(&args.journal.dir(), id, args.format.format, io);
+        return list::story(&args.journal, id, args.format.format, io);
     }
     let signers = args.signers.read(io)?;
     let checked = read::check_one(&args.file, signers.as_ref())?;

@@ -126,6 +126,7 @@ impl Clerk {
                     audit_session: audit_session.unwrap_or(u32::MAX),
                     pid,
                     person: Bytes::default(),
+                    kept: Digest::default(),
                 })
                 .await
             }

@@ -29,6 +29,7 @@ use crate::{
     model::{
         Body, BootId, BootNanos, Bytes, ClockPair, Digest, Flags, Grant, GrantAct, Kind, RealNanos, Record,
     },
+    service::kept::Kept,
     session::Tracked,
     verify::VerifyError,
 };
@@ -112,7 +113,7 @@ impl Desk {
         if !config.named && !config.allowed_signers.exists() {
             return Ok(None);
         }
-        let memory = memory::recall(&settings.journal_dir, boot)?;
+        let memory = memory::recall(&settings.journal_dir, &Kept::at(&config.memory), boot)?;
         let anchor = anchor(&memory, now);
         let list = |path: &Path, act| List { path: path.to_path_buf(), act, digest: None };
         let mut desk = Self {

@@ -1,9 +1,13 @@
 //! The journal is the memory: which documents were received, and which time was trusted last. Deleting a revocation and
 //! starting again revives nothing, and a clock that was moved while nobody looked opens no window.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+};
 
 use crate::{
+    service::kept::{Kept, kept_of},
     model::{Body, BootId, ClockPair, Digest, Grant, GrantAct, Login, RealNanos, Token},
     verify::{self, Options, VerifyError},
 };
@@ -26,8 +30,10 @@ pub(super) struct Memory {
 }
 
 /// Reads what verifies. A journal that can't be read is reported by who opens it for writing; here it is empty.
-pub(super) fn recall(dir: &Path, boot: BootId) -> Result<Memory, VerifyError> {
+/// Of what is sealed to others, the content is what the host kept of it, if that is what the journal says it was.
+pub(super) fn recall(dir: &Path, kept: &Kept, boot: BootId) -> Result<Memory, VerifyError> {
     let mut memory = Memory::default();
+    let (mut needed, mut missing) = (HashSet::new(), 0u32);
     let entries = match verify::read(dir, &Options::default()) {
         Ok((_, entries)) => entries,
         // Nothing was written yet.
@@ -37,7 +43,19 @@ pub(super) fn recall(dir: &Path, boot: BootId) -> Result<Memory, VerifyError> {
     for entry in entries {
         let entry = entry?;
         memory.latest = memory.latest.max(entry.time);
-        match &entry.record.body {
+        let mut body = entry.record.body.clone();
+        let other_boot = matches!(body, Body::Login(_)) && entry.boot != boot;
+        let state = matches!(&body, Body::Grant(grant) if grant.act != GrantAct::Received);
+        if let Some(digest) = kept_of(&entry.record).filter(|_| !other_boot && !state) {
+            match kept.recall(body.kind(), digest) {
+                Some(whole) => {
+                    needed.insert(digest.to_string());
+                    body = whole;
+                }
+                None => missing += 1,
+            }
+        }
+        match &body {
             Body::Boot(body) if body.boot_id == boot => {
                 memory.anchor.get_or_insert(body.clock);
             }
@@ -53,5 +71,9 @@ pub(super) fn recall(dir: &Path, boot: BootId) -> Result<Memory, VerifyError> {
             _ => {}
         }
     }
+    if missing > 0 {
+        tracing::error!(missing, "grants, tokens or logins of the journal were not kept on this host: they are not followed");
+    }
+    kept.forget_others(&needed);
     Ok(memory)
 }

@@ -1,0 +1,180 @@
+//! What the host keeps for itself of records whose content only the recipients can read: grants that are in force, tokens
+//! that are spent, logins that go on. The journal vouches for it: each file has the digest that a clear twin names.
+
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::journal::key::sha256;
+use crate::journal::record::{body_bytes, body_from};
+use crate::model::{Body, Digest, Flags, Grant, GrantAct, Kind, Login, Record, Token};
+
+const SALT: usize = 16;
+/// A document is at most 64 KiB, a signature 16 KiB; the rest is names.
+const MAX_LEN: u64 = 256 << 10;
+const TEMPORARY: &str = ".new";
+
+/// The directory that it lies in.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    dir: PathBuf,
+}
+
+impl Kept {
+    /// Nothing is made until something is kept.
+    pub(super) fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    /// True for records that have content besides ids, times, digests and states.
+    pub(super) const fn concerns(kind: Kind) -> bool {
+        matches!(kind, Kind::GRANT | Kind::LOGIN | Kind::TOKEN)
+    }
+
+    /// The clear twin of such a record, which is kept first. What can't be kept is not found again at the next start: told,
+    /// and no reason not to record it.
+    pub(super) fn twin(&self, record: &Record) -> Record {
+        let kept = self.keep(&record.body).unwrap_or_else(|error| {
+            tracing::error!(dir = %self.dir.display(), %error, "a record could not be kept for the next start");
+            Digest::default()
+        });
+        let flags = record.flags.with(Flags::LEFT_OUT);
+        Record { body: emptied(&record.body, kept), flags, task: None, ..*record }
+    }
+
+    fn keep(&self, body: &Body) -> io::Result<Digest> {
+        let mut salt = [0u8; SALT];
+        getrandom::fill(&mut salt).map_err(|_| io::Error::other("the kernel gives no randomness"))?;
+        let mut bytes = salt.to_vec();
+        bytes.extend(body_bytes(body));
+        let digest = sha256(&bytes);
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+        let new = self.dir.join(TEMPORARY);
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, self.dir.join(digest.to_string()))?;
+        File::open(&self.dir)?.sync_all()?;
+        Ok(digest)
+    }
+
+    /// The whole record's body, if it was kept as the journal says.
+    pub(super) fn recall(&self, kind: Kind, digest: Digest) -> Option<Body> {
+        let mut bytes = Vec::new();
+        let file = File::open(self.dir.join(digest.to_string())).ok()?;
+        file.take(MAX_LEN).read_to_end(&mut bytes).ok()?;
+        if sha256(&bytes) != digest {
+            return None;
+        }
+        body_from(kind, bytes.get(SALT..)?).ok()
+    }
+
+    /// Removes what nobody needs any more. Only at the start, before anything new is kept.
+    pub(super) fn forget_others(&self, needed: &HashSet<String>) {
+        let Ok(list) = fs::read_dir(&self.dir) else { return };
+        for entry in list.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !needed.contains(&name) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// Ids, times, digests and states of a body.
+fn emptied(body: &Body, kept: Digest) -> Body {
+    match body {
+        Body::Grant(grant) => Body::Grant(Box::new(Grant {
+            act: grant.act,
+            document: grant.document,
+            request: grant.request,
+            received: grant.received,
+            text: if grant.act == GrantAct::State { grant.text.clone() } else { Default::default() },
+            kept,
+            ..Grant::default()
+        })),
+        Body::Token(token) => Body::Token(Box::new(Token {
+            act: token.act,
+            token: token.token,
+            grant: token.grant,
+            received: token.received,
+            until: token.until,
+            kept,
+            ..Token::default()
+        })),
+        Body::Login(login) => Body::Login(Box::new(Login {
+            audit_session: login.audit_session,
+            pid: login.pid,
+            kept,
+            ..Login::default()
+        })),
+        other => other.clone(),
+    }
+}
+
+/// The digest that a twin names; `None` for a record that stands whole.
+pub(super) fn kept_of(record: &Record) -> Option<Digest> {
+    if !record.flags.has(Flags::LEFT_OUT) {
+        return None;
+    }
+    match &record.body {
+        Body::Grant(grant) => Some(grant.kept),
+        Body::Token(token) => Some(token.kept),
+        Body::Login(login) => Some(login.kept),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BootNanos, Bytes, RealNanos};
+
+    fn record() -> Record {
+        let login = Login {
+            account: Bytes::from("oncall1"),
+            person: Bytes::from("alice"),
+            audit_session: 7,
+            pid: 40,
+            ..Login::default()
+        };
+        let body = Body::Login(Box::new(login));
+        Record { boot_ns: BootNanos::new(5), cpu: u16::MAX, flags: Flags::default(), task: None, body }
+    }
+
+    #[test]
+    fn a_twin_has_no_content_and_leads_back_to_the_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept::at(&dir.path().join("memory"));
+        let twin = kept.twin(&record());
+        let bytes = body_bytes(&twin.body);
+        assert!(!bytes.windows(5).any(|w| w == b"alice") && twin.flags.has(Flags::LEFT_OUT));
+        let digest = kept_of(&twin).unwrap();
+        assert_eq!(kept.recall(Kind::LOGIN, digest), Some(record().body));
+        assert_ne!(kept_of(&kept.twin(&record())), Some(digest), "the same login twice has two digests");
+    }
+
+    #[test]
+    fn what_was_changed_on_the_host_is_not_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept::at(dir.path());
+        let digest = kept_of(&kept.twin(&record())).unwrap();
+        let path = dir.path().join(digest.to_string());
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(kept.recall(Kind::LOGIN, digest), None);
+        kept.forget_others(&HashSet::new());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_state_stays_readable() {
+        let grant =
+            Grant { act: GrantAct::State, text: Bytes::from("revoked"), received: RealNanos::new(3), ..Grant::default() };
+        let Body::Grant(twin) = emptied(&Body::Grant(Box::new(grant)), Digest::default()) else { panic!() };
+        assert_eq!(twin.text, Bytes::from("revoked"));
+    }
+}
