@@ -29,6 +29,8 @@ pub struct Site {
     pub journal: PathBuf,
     /// The control socket named in it.
     pub socket: PathBuf,
+    /// The key that reading commands are given.
+    pub identity: Option<PathBuf>,
 }
 
 impl Site {
@@ -44,13 +46,22 @@ impl Site {
         );
         fs::create_dir_all(dir)?;
         fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
-        Ok(Self { binary: binary.to_path_buf(), config, journal, socket })
+        Ok(Self { binary: binary.to_path_buf(), config, journal, socket, identity: None })
     }
 
     /// Makes segments as small as they can be: each crash leaves one at its full length.
     pub fn small_segments(&self) -> Result<()> {
         let text = fs::read_to_string(&self.config)?;
         fs::write(&self.config, text.replacen("[journal]\n", "[journal]\nsegment = \"1MiB\"\n", 1))?;
+        Ok(())
+    }
+
+    /// Seals the journal to these recipients, and reads with `identity`.
+    pub fn seal(&mut self, recipients: &[&str], identity: &Path) -> Result<()> {
+        let text = fs::read_to_string(&self.config)?;
+        let text = text.replacen("mode = \"off\"", &format!("recipients = {recipients:?}"), 1);
+        fs::write(&self.config, text)?;
+        self.identity = Some(identity.to_path_buf());
         Ok(())
     }
 
@@ -88,6 +99,10 @@ impl Site {
     pub fn read(&self, args: &[&str]) -> Result<Output> {
         let mut command = Command::new(&self.binary);
         command.args(args).arg("--journal").arg(&self.journal).stdin(Stdio::null());
+        match &self.identity {
+            Some(identity) => command.env("RECORDER_IDENTITY", identity),
+            None => command.env_remove("RECORDER_IDENTITY"),
+        };
         command.output().with_context(|| format!("cannot start {}", self.binary.display()))
     }
 

@@ -37,8 +37,11 @@ pub(crate) const SESSION: &[Need] = &[
     Need::program("util-linux", &["setsid"]),
     Need::program("procps", &["ps"]),
 ];
-const TEST: &[Need] =
-    &[Need::program("openssh-server", &["sshd"]), Need::program("openssh-client", &["ssh", "ssh-keygen"])];
+const TEST: &[Need] = &[
+    Need::program("openssh-server", &["sshd"]),
+    Need::program("openssh-client", &["ssh", "ssh-keygen"]),
+    Need::program("age", &["age", "age-keygen"]),
+];
 const VM: &[Need] = &[
     Need::program("qemu-system-x86", &["qemu-system-x86_64"]),
     Need::program("busybox-static", &["busybox"]),

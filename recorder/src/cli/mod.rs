@@ -17,6 +17,7 @@ mod play;
 mod replay;
 mod run;
 mod sessions;
+mod setup;
 mod status;
 mod table;
 mod timeline;
@@ -42,6 +43,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write this host's configuration: who may read its journal, and where it lies
+    Setup(setup::Args),
     /// Record: the service in the foreground
     Run(run::Args),
     /// Say what this kernel offers and what can't be seen
@@ -65,6 +68,7 @@ enum Command {
 
 fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
     match command {
+        Command::Setup(args) => setup::run(args, io),
         Command::Run(args) => run::run(args, io),
         Command::Doctor(args) => doctor::run(args, io),
         Command::Status(args) => status::run(args, io),

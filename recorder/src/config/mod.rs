@@ -338,7 +338,11 @@ mod tests {
         let both = "[encryption]\nmode = \"off\"\nrecipients = [\"age1x\"]\n";
         assert!(read(both).unwrap_err().contains("contradict"));
         assert_eq!(read("[encryption]\nrecipients = [\"age1x\"]\n").unwrap().recipients, ["age1x"]);
-        assert!(read("[encryption]\nrecipients_file = \"/nonexistent\"\n").unwrap_err().contains("recipients_file"));
+        assert!(
+            read("[encryption]\nrecipients_file = \"/nonexistent\"\n")
+                .unwrap_err()
+                .contains("recipients_file")
+        );
     }
 
     #[test]

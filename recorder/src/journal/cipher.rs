@@ -33,8 +33,8 @@ impl Aead {
     /// The one that this processor is fast at.
     pub fn of_this_processor() -> Self {
         #[cfg(target_arch = "x86_64")]
-        let helps = std::arch::is_x86_feature_detected!("aes")
-            && std::arch::is_x86_feature_detected!("pclmulqdq");
+        let helps =
+            std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq");
         #[cfg(target_arch = "aarch64")]
         let helps = std::arch::is_aarch64_feature_detected!("aes");
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]

@@ -151,9 +151,8 @@ fn decrypt_file(raw: &[u8], ask: Ask<'_>) -> Result<Zeroizing<Vec<u8>>, Identity
     }
     let passphrase = ask().ok_or(IdentityError::NobodyToAsk)?;
     let key = age::scrypt::Identity::new(passphrase);
-    let mut reader = file
-        .decrypt(std::iter::once::<&dyn age::Identity>(&key))
-        .map_err(|_| IdentityError::Passphrase)?;
+    let mut reader =
+        file.decrypt(std::iter::once::<&dyn age::Identity>(&key)).map_err(|_| IdentityError::Passphrase)?;
     let mut plain = Zeroizing::new(Vec::with_capacity(MAX_LEN));
     reader
         .by_ref()

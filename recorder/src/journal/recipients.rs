@@ -76,9 +76,9 @@ impl FromStr for Recipient {
         let line = line.join(" ");
         match age::ssh::Recipient::from_str(&line) {
             Ok(key) => Ok(Self { text: line, key: Key::Ssh(key) }),
-            Err(
-                ParseRecipientKeyError::RsaModulusTooLarge | ParseRecipientKeyError::RsaModulusTooSmall,
-            ) => Err(RecipientError::RsaSize),
+            Err(ParseRecipientKeyError::RsaModulusTooLarge | ParseRecipientKeyError::RsaModulusTooSmall) => {
+                Err(RecipientError::RsaSize)
+            }
             Err(ParseRecipientKeyError::Unsupported(kind)) => Err(RecipientError::SignsOnly(kind)),
             Err(ParseRecipientKeyError::Ignore | ParseRecipientKeyError::Invalid(_)) => {
                 Err(RecipientError::Unknown)

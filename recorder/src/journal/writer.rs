@@ -8,9 +8,9 @@ use super::chain::{Position, Sealer};
 use super::disk::{Disk, RealDisk};
 use super::key::{Entropy, OsEntropy, PublicKey, RESTART_LABEL, SecretKey};
 use super::keyfile::{self, KeyFile};
+use super::recipients::{Encryption, Recipient};
 use super::segment::{Footer, NONE, Reason, SegmentHeader, SetAside};
 use super::store::{Active, Begin, Current, Place};
-use super::recipients::{Encryption, Recipient};
 use super::stream::Streams;
 use super::{Committed, JournalError, MIN_SEGMENT, Opened, Pending, WriterConfig, elapsed};
 use crate::model::{

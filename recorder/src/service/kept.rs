@@ -172,8 +172,12 @@ mod tests {
 
     #[test]
     fn a_state_stays_readable() {
-        let grant =
-            Grant { act: GrantAct::State, text: Bytes::from("revoked"), received: RealNanos::new(3), ..Grant::default() };
+        let grant = Grant {
+            act: GrantAct::State,
+            text: Bytes::from("revoked"),
+            received: RealNanos::new(3),
+            ..Grant::default()
+        };
         let Body::Grant(twin) = emptied(&Body::Grant(Box::new(grant)), Digest::default()) else { panic!() };
         assert_eq!(twin.text, Bytes::from("revoked"));
     }

@@ -225,7 +225,8 @@ fn encryption(config: &Config) -> Result<Encryption, ServiceError> {
         return Err(ServiceError::TooManyRecipients);
     }
     let parse = |(n, text): (usize, &String)| {
-        text.parse::<Recipient>().map_err(|source| ServiceError::Recipient { no: n.saturating_add(1), source })
+        text.parse::<Recipient>()
+            .map_err(|source| ServiceError::Recipient { no: n.saturating_add(1), source })
     };
     config.recipients.iter().enumerate().map(parse).collect::<Result<_, _>>().map(Encryption::To)
 }

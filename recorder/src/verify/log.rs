@@ -157,7 +157,10 @@ fn drop_void(tasks: &mut Vec<Task>) -> Result<(), VerifyError> {
             let replaced = mine.reason == Reason::Rotate
                 && theirs.reason == Reason::Fault
                 && mine.last_seal == theirs.last_seal;
-            if replaced && walk(candidate, &Identities::default())?.is_ok_and(|w| w.end.seals == 1 && !w.tail.later_seal) {
+            if replaced
+                && walk(candidate, &Identities::default())?
+                    .is_ok_and(|w| w.end.seals == 1 && !w.tail.later_seal)
+            {
                 void.push(candidate.path.clone());
             }
         }
@@ -181,7 +184,8 @@ fn walk_all(
             outcomes.extend(wave.iter().map(|task| walk(task, identities)));
         } else {
             std::thread::scope(|scope| {
-                let threads: Vec<_> = wave.iter().map(|task| scope.spawn(move || walk(task, identities))).collect();
+                let threads: Vec<_> =
+                    wave.iter().map(|task| scope.spawn(move || walk(task, identities))).collect();
                 outcomes.extend(
                     threads.into_iter().map(|t| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e))),
                 );

@@ -20,8 +20,8 @@ mod verdict;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use entries::Entries;
 pub use crate::journal::Identities;
+pub use entries::Entries;
 pub use entry::{Entry, Verified};
 pub use report::{Finding, LogSummary, Report, SessionVerdict, Severity, Verdict};
 

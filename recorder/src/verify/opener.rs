@@ -1,10 +1,10 @@
 //! Bodies of one segment as its readers see them: in clear, opened by an identity, or shut.
 
+use crate::journal::Identities;
 use crate::journal::cipher::Ratchet;
 use crate::journal::frame::{Header, flag};
 use crate::journal::identity::Unwrapped;
 use crate::journal::segment::SegmentHeader;
-use crate::journal::Identities;
 
 /// What the identities make of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

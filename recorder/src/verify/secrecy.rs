@@ -51,7 +51,8 @@ impl Secrecy {
             out.add_first(f::ENCRYPTION_OFF, text);
         }
         for (name, leaf) in &self.wrong {
-            let text = "the key that the identity unwraps is not the one that the segment's header commits to";
+            let text =
+                "the key that the identity unwraps is not the one that the segment's header commits to";
             out.add(f::DECRYPT_FAILED, Some(name), Some(*leaf), text);
         }
         if self.not_for_us > 0 && self.opened == 0 && self.wrong.is_empty() {

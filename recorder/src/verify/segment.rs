@@ -20,12 +20,19 @@ pub(super) const SILENCE: u64 = 30_000_000_000;
 /// What the log's fold has to know of a sealed leaf.
 #[derive(Clone, Debug)]
 pub(super) enum Note {
-    Frame { stream: u64, seq: u64, records: u32 },
+    Frame {
+        stream: u64,
+        seq: u64,
+        records: u32,
+    },
     Opened(SessionOpened),
     Closed(SessionClosed),
     Loss(Loss),
     Jump(Jump),
-    Silence { from: BootNanos, to: BootNanos },
+    Silence {
+        from: BootNanos,
+        to: BootNanos,
+    },
     Unreadable,
     /// A body does not open with the segment's key.
     Undecryptable,

@@ -76,6 +76,7 @@ fn body() -> impl Strategy<Value = Body> {
                     audit_session,
                     pid,
                     person: next(),
+                    kept: Digest::default(),
                 }))
             }
         ),

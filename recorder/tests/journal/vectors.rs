@@ -46,7 +46,7 @@ fn the_page_and_the_code_agree() {
     let mut sealer = Sealer::start(identity, BootId::new([0x44; 16]), &mut dice).unwrap();
     let mut at = Position::start();
     let mut out = Vec::new();
-    at.put_leaf(&mut out, Header::new(FrameType::CONTROL), b"");
+    at.put_leaf(&mut out, Header::new(FrameType::CONTROL), b"", None).unwrap();
     check("tree-root", at.tree.root().as_bytes());
     let start = out.len();
     dice.0 = 0x55;

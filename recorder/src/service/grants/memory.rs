@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    service::kept::{Kept, kept_of},
     model::{Body, BootId, ClockPair, Digest, Grant, GrantAct, Login, RealNanos, Token},
+    service::kept::{Kept, kept_of},
     verify::{self, Options, VerifyError},
 };
 
@@ -72,7 +72,10 @@ pub(super) fn recall(dir: &Path, kept: &Kept, boot: BootId) -> Result<Memory, Ve
         }
     }
     if missing > 0 {
-        tracing::error!(missing, "grants, tokens or logins of the journal were not kept on this host: they are not followed");
+        tracing::error!(
+            missing,
+            "grants, tokens or logins of the journal were not kept on this host: they are not followed"
+        );
     }
     kept.forget_others(&needed);
     Ok(memory)

@@ -52,9 +52,10 @@ impl Office {
         fs::write(dir.join("policy.toml"), policy)?;
         let config = fs::read_to_string(&stage.site.config)?;
         let section = format!(
-            "{config}[grants]\ndir = \"{}\"\npolicy = \"{1}/policy.toml\"\nallowed_signers = \"{1}/allowed_signers\"\n",
+            "{config}[grants]\ndir = \"{}\"\nmemory = \"{2}/memory\"\npolicy = \"{1}/policy.toml\"\nallowed_signers = \"{1}/allowed_signers\"\n",
             grants.display(),
-            dir.display()
+            dir.display(),
+            stage.dir.display()
         );
         fs::write(&stage.site.config, section)?;
         Ok(Self { dir, grants })

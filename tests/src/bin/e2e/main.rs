@@ -12,6 +12,7 @@ mod grants;
 mod hostile;
 mod loads;
 mod logins;
+mod sealed;
 mod secrets;
 mod stage;
 mod status;
@@ -126,6 +127,8 @@ const SCENARIOS: &[Scenario] = &[
     e2e("sudo-plugin-asks-first", Place::Accounts, gate::sudo_plugin_asks_first),
     e2e("ssh-login-tells-its-key", Place::Sshd, gate::ssh_login_tells_its_key),
     e2e("grant-covers-a-session", Place::Sshd, grants::grant_covers_a_session),
+    e2e("sealed-journal", Place::Sshd, sealed::sealed_journal),
+    e2e("recipients-change", Place::Sshd, sealed::recipients_change),
     e2e("every-reason-has-its-name", Place::Sshd, grants::every_reason_has_its_name),
     e2e("told-that-it-is-recorded", Place::Accounts, enforce::a_session_is_told_that_it_is_recorded),
     e2e("elevation-is-refused", Place::Any, enforce::elevation_is_refused),
