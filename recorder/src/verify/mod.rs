@@ -3,6 +3,7 @@
 //! Reads files and nothing else: no write, no lock, no root, no secret. A broken chain is a [`Finding`]; an error means
 //! that nothing can be said about the evidence.
 
+mod anchor;
 mod clock;
 mod entries;
 mod entry;
@@ -10,6 +11,7 @@ mod files;
 mod finding;
 mod link;
 mod log;
+mod policy;
 mod report;
 mod segment;
 mod sessions;
@@ -20,7 +22,10 @@ use std::path::{Path, PathBuf};
 
 pub use entries::Entries;
 pub use entry::{Entry, Verified};
-pub use report::{Finding, LogSummary, Report, SessionVerdict, Severity, Verdict};
+pub use report::{
+    AnchorState, AnchorVerdict, Cosignature, Finding, LogSummary, Report, SessionVerdict, Severity, Verdict,
+    Witnessed,
+};
 
 /// What the end of a log has to show for the verdict `VERIFIED`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +46,10 @@ pub struct Options {
     pub spare: Option<PathBuf>,
     /// What the end has to show.
     pub end: EndPolicy,
+    /// Checkpoints that were kept elsewhere: files with notes or lines of syslog, directories of such files.
+    pub anchors: Vec<PathBuf>,
+    /// A C2SP policy: whose cosignatures have to be there.
+    pub policy: Option<PathBuf>,
 }
 
 /// How far verification is.
@@ -80,6 +89,22 @@ pub enum VerifyError {
     BadOrigin {
         /// Where.
         path: PathBuf,
+    },
+    /// A file given as an anchor has none.
+    #[error("{path} holds no checkpoint of a recorder's log", path = path.display())]
+    NoAnchor {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The file given as policy is none.
+    #[error("{path}, line {line}: {text}", path = path.display())]
+    BadPolicy {
+        /// Where.
+        path: PathBuf,
+        /// The line, from 1; 0 for the file as a whole.
+        line: usize,
+        /// What is wrong.
+        text: String,
     },
     /// What was verified is not there any more, or not as it was.
     #[error("{path} changed while it was read", path = path.display())]
