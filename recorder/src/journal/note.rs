@@ -182,7 +182,8 @@ impl Signature {
         &self.name
     }
 
-    fn is_of(&self, by: &Verifier) -> bool {
+    /// True if name and id are those of that key.
+    pub fn is_of(&self, by: &Verifier) -> bool {
         self.name == by.name && self.id == key_id(&by.name, by.algorithm, by.key)
     }
 }

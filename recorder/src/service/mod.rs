@@ -4,6 +4,7 @@
 //! one writes. Between them a bounded channel:
 //! when the disk is slow the channel fills, then the rings, and what no longer fits is counted by the kernel side.
 
+mod anchor;
 mod board;
 mod boot;
 mod control;
@@ -26,13 +27,17 @@ use std::{
 
 pub use self::control::SocketError;
 use self::{
+    anchor::{Anchors, Hands},
     control::Control,
     grants::{Desk, Enforcer},
 };
 use crate::{
     capture::{Backend, BackendChoice, Capture, CaptureConfig, InputMode, LoadError},
     config::{BackendKey, Config, EnforcementKey, InputKey, ScopeKey},
-    journal::{Encryption, JournalError, OsEntropy, RealDisk, Writer, WriterConfig},
+    journal::{
+        Encryption, JournalError, OsEntropy, RealDisk, Writer, WriterConfig,
+        checkpoint::{Head, Signer},
+    },
     model::Bytes,
     sys::{clock, notify, process},
 };
@@ -66,6 +71,14 @@ pub enum ServiceError {
     /// Grants can't be enforced.
     #[error("who may elevate could not be told to the kernel: {0}")]
     Gates(String),
+    /// A witness's key is none.
+    #[error("anchor.witness {url}: {source}")]
+    Witness {
+        /// Where it is asked.
+        url: String,
+        /// What is wrong.
+        source: crate::journal::note::NoteError,
+    },
     /// A thread ended by a fault of ours.
     #[error("the {0} thread failed")]
     Thread(&'static str),
@@ -130,7 +143,9 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let mut desk = Desk::open(config, &host, Enforcer::new(config, marks), boot, clock::pair())
         .map_err(|e| ServiceError::Grants(e.to_string()))?;
     let marks = capture.marks().map_err(host_error("cannot read the kernel's marks"))?;
-    let (control, pump_end) = Control::open(config, marks, capture.backend(), &host, desk.is_some())?;
+    let anchors = Anchors::default();
+    let (control, pump_end) =
+        Control::open(config, marks, capture.backend(), &host, desk.is_some(), anchors.clone())?;
     let (mut journal, opened) =
         Writer::open(writer_config(config), RealDisk, OsEntropy, boot, clock::pair())?;
     let log = opened.log.to_string();
@@ -148,6 +163,7 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let record = boot::record(config, &capture, opened.previous_end, boot);
     journal.append(crate::model::StreamNo::LOG, record);
     journal.commit(clock::pair())?;
+    let anchor = anchor_thread(config, &anchors, &opened, journal.head())?;
 
     // Before anybody is told that this host is recorded: whoever has no grant is refused from the first moment.
     let first = desk.as_mut().map(|desk| desk.round(clock::pair(), Vec::new())).unwrap_or_default();
@@ -157,10 +173,11 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let (to_writer, from_pump) = mpsc::sync_channel(QUEUE);
     let (faults, writer_state) = mpsc::channel();
     let writer_stop = stop.clone();
+    let writer_anchors = anchors.clone();
     let writer = std::thread::Builder::new()
         .name("writer".into())
         .spawn(move || {
-            let done = writer::run(journal, &from_pump, &writer_stop);
+            let done = writer::run(journal, &from_pump, &writer_stop, &writer_anchors);
             // Whoever waits for the end learns of a fault at once.
             let _ = faults.send(());
             done
@@ -192,8 +209,37 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     stop.raise(signal);
     let pumped = pump.join();
     let written = writer.join();
-    written.map_err(|_| ServiceError::Thread("writer"))??;
+    let written = written.map_err(|_| ServiceError::Thread("writer")).flatten();
+    // What ended the log leaves the host as well, before this process is gone.
+    anchors.end(written.as_ref().ok().copied());
+    let handed = anchor.join();
+    written?;
+    handed.map_err(|_| ServiceError::Thread("anchor"))?;
     pumped.map_err(|_| ServiceError::Thread("pump"))
+}
+
+/// Begins to hand checkpoints out. A log whose admission key is gone is recorded all the same.
+fn anchor_thread(
+    config: &Config,
+    anchors: &Anchors,
+    opened: &crate::journal::Opened,
+    head: Head,
+) -> Result<std::thread::JoinHandle<()>, ServiceError> {
+    let hands =
+        Hands::new(config, opened.log).map_err(|(url, source)| ServiceError::Witness { url, source })?;
+    let signer = Signer::open(&config.journal_dir, opened.log).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the admission key can't be read");
+        None
+    });
+    if signer.is_none() {
+        tracing::error!(
+            "there is no admission key: no checkpoint is signed, and no cut of this log can be proven"
+        );
+    }
+    anchors.begin(signer, head);
+    let anchors = anchors.clone();
+    let thread = std::thread::Builder::new().name("anchor".into());
+    thread.spawn(move || anchors.run(hands)).map_err(host_error("cannot start the anchor thread"))
 }
 
 /// SIGTERM and SIGINT, caught from before the first hook.

@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ServiceError, StopFlag, pump::Batch};
+use super::{ServiceError, StopFlag, anchor::Anchors, pump::Batch};
 use crate::{
-    journal::{JournalError, Writer},
+    journal::{JournalError, Writer, checkpoint::Head},
     model::{Body, Flags, Mark, Record, Stop, StreamNo},
     session::Tracked,
     sys::clock,
@@ -31,7 +31,12 @@ struct Books {
 }
 
 /// Runs until the pump is gone, then seals and stops.
-pub(super) fn run(journal: Writer, batches: &Receiver<Batch>, stop: &StopFlag) -> Result<(), ServiceError> {
+pub(super) fn run(
+    journal: Writer,
+    batches: &Receiver<Batch>,
+    stop: &StopFlag,
+    anchors: &Anchors,
+) -> Result<Head, ServiceError> {
     let mut books = Books { journal, streams: HashMap::new() };
     let mut since: Option<Instant> = None;
     let mut last = Instant::now();
@@ -58,6 +63,10 @@ pub(super) fn run(journal: Writer, batches: &Receiver<Batch>, stop: &StopFlag) -
                 Err(TryRecvError::Disconnected) => ended = true,
             }
         }
+        for record in anchors.returned() {
+            books.journal.append(StreamNo::LOG, record);
+            since.get_or_insert_with(Instant::now);
+        }
         let pending = books.journal.pending();
         let due = pending.bytes >= ENOUGH
             || (pending.critical && last.elapsed() >= BREATH)
@@ -65,7 +74,8 @@ pub(super) fn run(journal: Writer, batches: &Receiver<Batch>, stop: &StopFlag) -
         if (due && pending.bytes > 0) || ended {
             last = Instant::now();
             match books.journal.commit(clock::pair()) {
-                Ok(_) => {
+                Ok(done) => {
+                    anchors.publish(books.journal.head(), done.restarts > 0);
                     since = None;
                     failures = 0;
                 }

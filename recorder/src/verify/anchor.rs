@@ -233,7 +233,11 @@ impl Given {
     fn witness(&self, by: &Verifier, anchor: &Anchor, recorded_at: Option<u64>, judged: &mut Judged) {
         let Some(policy) = self.policy.as_ref().filter(|p| p.knows(by)) else { return };
         let cosigners = policy.cosigners(&anchor.note);
-        let Some(time) = policy.reached(&cosigners).filter(|_| !cosigners.is_empty()) else { return };
+        let Some(first) = cosigners.first().map(|c| c.time) else { return };
+        // Where no quorum is asked for, the first one says as much as all.
+        let Some(time) = policy.reached(&cosigners).map(|t| if t == u64::MAX { first } else { t }) else {
+            return;
+        };
         let seen = Witnessed {
             log: anchor.log,
             leaves: anchor.head.size,
