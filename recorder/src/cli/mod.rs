@@ -5,6 +5,7 @@
 
 mod args;
 mod brief;
+mod checkpoint;
 mod control;
 mod doctor;
 mod events;
@@ -20,6 +21,7 @@ mod status;
 mod table;
 mod timeline;
 mod verify;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -57,6 +59,10 @@ enum Command {
     Replay(replay::Args),
     /// Check a journal and say everything that was found
     Verify(verify::Args),
+    /// Print the signed note of where the log stands, to be kept elsewhere
+    Checkpoint(checkpoint::Args),
+    /// Countersign checkpoints of other hosts' logs
+    Witness(witness::Args),
     /// Ask for access, answer, and check what others signed
     #[command(subcommand)]
     Grant(grant::Command),
@@ -72,6 +78,8 @@ fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
         Command::Timeline(args) => timeline::run(args, io),
         Command::Replay(args) => replay::run(args, io),
         Command::Verify(args) => verify::run(args, io),
+        Command::Checkpoint(args) => checkpoint::run(args, io),
+        Command::Witness(args) => witness::run(args, io),
         Command::Grant(command) => grant::run(command, io),
     }
 }
