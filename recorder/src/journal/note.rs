@@ -94,7 +94,8 @@ impl Verifier {
         if verifier.hash() == hash { Ok(verifier) } else { Err(NoteError::VerifierKey) }
     }
 
-    fn hash(&self) -> String {
+    /// First four bytes of its hash, as eight hex digits.
+    pub fn hash(&self) -> String {
         format!("{:08x}", u32::from_be_bytes(key_id(&self.name, self.algorithm, self.key)))
     }
 

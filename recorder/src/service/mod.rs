@@ -129,6 +129,8 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
         let _guard = runtime.enter();
         Signals::install().map_err(host_error("cannot install signal handlers"))?
     };
+    // A key that is none is told before anything is written.
+    let hands = Hands::new(config).map_err(|(url, source)| ServiceError::Witness { url, source })?;
     let boot = process::boot_id().map_err(host_error("cannot read the boot id"))?;
     let mut capture = Capture::start(&capture_config(config))?;
     if let Some(why) = capture.no_lsm() {
@@ -163,7 +165,7 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let record = boot::record(config, &capture, opened.previous_end, boot);
     journal.append(crate::model::StreamNo::LOG, record);
     journal.commit(clock::pair())?;
-    let anchor = anchor_thread(config, &anchors, &opened, journal.head())?;
+    let anchor = anchor_thread(config, hands, &anchors, (&opened, journal.head()))?;
 
     // Before anybody is told that this host is recorded: whoever has no grant is refused from the first moment.
     let first = desk.as_mut().map(|desk| desk.round(clock::pair(), Vec::new())).unwrap_or_default();
@@ -221,12 +223,10 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
 /// Begins to hand checkpoints out. A log whose admission key is gone is recorded all the same.
 fn anchor_thread(
     config: &Config,
+    hands: Hands,
     anchors: &Anchors,
-    opened: &crate::journal::Opened,
-    head: Head,
+    (opened, head): (&crate::journal::Opened, Head),
 ) -> Result<std::thread::JoinHandle<()>, ServiceError> {
-    let hands =
-        Hands::new(config, opened.log).map_err(|(url, source)| ServiceError::Witness { url, source })?;
     let signer = Signer::open(&config.journal_dir, opened.log).unwrap_or_else(|error| {
         tracing::warn!(%error, "the admission key can't be read");
         None

@@ -58,6 +58,7 @@ pub(super) struct Recorded {
 pub(super) struct Subject<'a> {
     pub(super) log: LogId,
     pub(super) admission: PublicKey,
+    /// By size, rising.
     pub(super) marks: &'a [Mark],
     pub(super) recorded: &'a [Recorded],
     /// Leaves that are sealed and follow.
@@ -176,7 +177,8 @@ impl Given {
         let mut beyond: Vec<&Anchor> = Vec::new();
         let mut invalid: Vec<&Anchor> = Vec::new();
         for anchor in self.anchors.iter().filter(|a| a.log == subject.log) {
-            let mark = subject.marks.iter().find(|m| m.size == anchor.head.size);
+            let mark = subject.marks.binary_search_by_key(&anchor.head.size, |m| m.size);
+            let mark = mark.ok().and_then(|n| subject.marks.get(n));
             let state = match (anchor.note.signed_by(&by), mark) {
                 (Signed::Not | Signed::Badly, _) => {
                     invalid.push(anchor);
@@ -245,9 +247,7 @@ impl Given {
             recorded_at,
             by: cosigners.into_iter().map(|c| c.name).collect(),
         };
-        if !judged.witnessed.contains(&seen) {
-            judged.witnessed.push(seen);
-        }
+        judged.witnessed.push(seen);
     }
 
     /// A CHECKPOINT record bounds the time of what stands before and behind it; it does not show where the log ends.
@@ -285,7 +285,8 @@ impl Given {
     /// Whether enough witnesses stand behind the whole log.
     fn short(&self, by: &Verifier, subject: &Subject<'_>, out: &mut Findings, judged: &mut Judged) {
         let Some(policy) = &self.policy else { return };
-        judged.witnessed.sort_by_key(|w| (w.leaves, w.not_after));
+        judged.witnessed.sort_by_key(|w| (w.leaves, w.not_after, w.recorded_at));
+        judged.witnessed.dedup();
         if !policy.knows(by) {
             out.add(f::WITNESSES_SHORT, None, None, "the policy does not list this log's key");
         } else if policy.reached(&[]).is_none() {

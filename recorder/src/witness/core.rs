@@ -221,6 +221,7 @@ mod tests {
         assert_eq!(status(published(2, 3, &FIVE, ORIGIN, None)), 200);
         assert_eq!(status(published(2, 5, &[], ORIGIN, None)), 200, "the same again");
         // What was signed is remembered by the next process, too.
+        drop(w);
         let mut next = witness(dir.path(), vec![log()]);
         let back = next.add_checkpoint(published(1, 1, &[ONE, TWO], ORIGIN, None).as_bytes(), 8);
         assert!(matches!(back, Err(Refusal::Conflict(5))), "{back:?}");

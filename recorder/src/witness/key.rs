@@ -61,9 +61,8 @@ pub fn load_or_make(path: &Path, name: &str) -> Result<(Verifier, SecretKey), Ke
             let (verifier, secret) = pair(name, &seed)?.ok_or_else(|| KeyError::Name(name.to_owned()))?;
             let mut raw = Zeroizing::new(vec![4u8]);
             raw.extend_from_slice(&*seed);
-            let vkey = verifier.to_string();
-            let (named, _) = vkey.rsplit_once('+').unwrap_or_default();
-            let line = Zeroizing::new(format!("{PREFIX}{named}+{}\n", STANDARD.encode(&*raw)));
+            let (name, hash) = (verifier.name(), verifier.hash());
+            let line = Zeroizing::new(format!("{PREFIX}{name}+{hash}+{}\n", STANDARD.encode(&*raw)));
             let mut file =
                 fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
             file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
@@ -90,7 +89,7 @@ fn parse(text: &str) -> Result<Option<(Verifier, SecretKey)>, KeyError> {
         Some((name, hash, Zeroizing::new(seed)))
     };
     let Some((name, hash, seed)) = read() else { return Ok(None) };
-    let fits = |v: &Verifier| v.to_string().starts_with(&format!("{name}+{hash}+"));
+    let fits = |v: &Verifier| v.hash() == hash;
     Ok(pair(name, &seed)?.filter(|(verifier, _)| fits(verifier)))
 }
 

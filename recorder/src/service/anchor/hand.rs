@@ -13,7 +13,7 @@ use crate::{
         leaves,
         note::NoteError,
     },
-    model::{Bytes, Cosigned, LogId},
+    model::{Bytes, Cosigned},
 };
 
 /// Who gets checkpoints.
@@ -21,13 +21,13 @@ use crate::{
 pub(in crate::service) struct Hands {
     config: config::Anchor,
     witnesses: Vec<Client>,
-    /// Where segments lie, the spare directory last.
+    /// Where logs lie, the spare directory last.
     dirs: Vec<PathBuf>,
 }
 
 impl Hands {
     /// As it is configured; the first witness's key that is none otherwise.
-    pub(in crate::service) fn new(config: &config::Config, log: LogId) -> Result<Self, (String, NoteError)> {
+    pub(in crate::service) fn new(config: &config::Config) -> Result<Self, (String, NoteError)> {
         let witnesses = config
             .anchor
             .witnesses
@@ -36,7 +36,7 @@ impl Hands {
         let dirs = std::iter::once(&config.journal_dir).chain(&config.spare_dir);
         Ok(Self {
             witnesses: witnesses.collect::<Result<_, _>>()?,
-            dirs: dirs.map(|dir| dir.join(log.to_string())).collect(),
+            dirs: dirs.cloned().collect(),
             config: config.anchor.clone(),
         })
     }
@@ -61,8 +61,14 @@ impl Hands {
         };
         keep(&plain);
         let mut note = plain.clone();
+        let log = signer.identity().log.to_string();
+        let dirs: Vec<PathBuf> = self.dirs.iter().map(|dir| dir.join(&log)).collect();
         for client in &mut self.witnesses {
-            let prove = |old| leaves::prove(&self.dirs, old, head);
+            if until.is_none() && to.is_ended() {
+                // Everybody gets the last one, which is about to come.
+                return;
+            }
+            let prove = |old| leaves::prove(&dirs, old, head);
             let lines = client.cosign(&plain, head, &prove, patience());
             to.went(
                 &format!("witness {}", client.name()),

@@ -117,6 +117,11 @@ impl Anchors {
         Ok((signer.sign(head), vkey))
     }
 
+    /// True once the end is known.
+    fn is_ended(&self) -> bool {
+        self.state().ended
+    }
+
     /// What became of the checkpoints so far.
     pub(super) fn told(&self) -> Told {
         self.state().told.clone()

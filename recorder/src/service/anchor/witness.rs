@@ -1,6 +1,10 @@
 //! The client's side of C2SP tlog-witness: shows a witness that the log only grew, and gets its signature.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ureq::{
@@ -21,6 +25,8 @@ use crate::{
 const MAX_ANSWER: u64 = 64 << 10;
 /// A witness that says each time that it knows another size is asked no more than this.
 const TRIES: usize = 3;
+/// A time limit of nothing would be none.
+const LEAST: Duration = Duration::from_millis(1);
 
 /// Why there is no signature.
 #[derive(Debug, thiserror::Error)]
@@ -110,13 +116,15 @@ impl Client {
         prove: &dyn Fn(u64) -> Result<Vec<Digest>, ProveError>,
         patience: Duration,
     ) -> Result<String, WitnessError> {
+        let until = Instant::now() + patience;
         for _ in 0..TRIES {
             let old = self.seen;
             if old > head.size {
                 return Err(WitnessError::Ahead { seen: old, here: head.size });
             }
             let proof = if old == 0 || old == head.size { Vec::new() } else { prove(old)? };
-            let (status, text) = self.post(&body(old, &proof, note), patience)?;
+            let left = until.saturating_duration_since(Instant::now()).max(LEAST);
+            let (status, text) = self.post(&body(old, &proof, note), left)?;
             match status {
                 200 => {
                     let lines = self.take(note, &text)?;
