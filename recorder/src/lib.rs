@@ -14,3 +14,4 @@ pub mod service;
 pub mod session;
 pub mod sys;
 pub mod verify;
+pub mod witness;

@@ -19,6 +19,11 @@ pub(crate) struct JournalArgs {
 }
 
 impl JournalArgs {
+    /// True if the command line names a directory.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.journal.is_some()
+    }
+
     /// The directory: flag, else environment, else the default.
     pub(crate) fn dir(&self) -> PathBuf {
         let environment =

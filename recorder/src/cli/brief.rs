@@ -51,6 +51,7 @@ pub(crate) fn body(record: &Record) -> String {
         Body::Grant(g) => grant(g),
         Body::Login(l) => login(l),
         Body::Token(t) => token(t),
+        Body::Checkpoint(c) => format!("{} leaves, root {}, signed by witnesses", c.size, digest(c.root)),
         Body::Storage(s) => format!("{}: errno {}", s.operation.escaped(), s.errno),
         Body::Unknown { kind, bytes } => format!("kind {}, {} bytes", kind.code(), bytes.len()),
     }

@@ -5,6 +5,7 @@
 
 mod args;
 mod brief;
+mod checkpoint;
 mod control;
 mod doctor;
 mod events;
@@ -22,6 +23,7 @@ mod status;
 mod table;
 mod timeline;
 mod verify;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -61,6 +63,10 @@ enum Command {
     Replay(replay::Args),
     /// Check a journal and say everything that was found
     Verify(verify::Args),
+    /// Print the signed note of where the log stands, to be kept elsewhere
+    Checkpoint(checkpoint::Args),
+    /// Countersign checkpoints of other hosts' logs
+    Witness(witness::Args),
     /// Ask for access, answer, and check what others signed
     #[command(subcommand)]
     Grant(grant::Command),
@@ -77,6 +83,8 @@ fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
         Command::Timeline(args) => timeline::run(args, io),
         Command::Replay(args) => replay::run(args, io),
         Command::Verify(args) => verify::run(args, io),
+        Command::Checkpoint(args) => checkpoint::run(args, io),
+        Command::Witness(args) => witness::run(args, io),
         Command::Grant(command) => grant::run(command, io),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::args::{Format, FormatArgs, JournalArgs};
@@ -9,7 +10,7 @@ use super::grant::recheck::{self, Recheck};
 use super::journal::verdict_words;
 use super::{Failure, Io, table};
 use crate::export::{write_line, write_pretty};
-use crate::verify::{Finding, Options, Progress, Report, Severity};
+use crate::verify::{AnchorState, Finding, Options, Progress, Report, Severity};
 
 /// Arguments of `recorder verify`.
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,12 @@ pub(crate) struct Args {
     /// The origin note, kept elsewhere, that the journal must come from
     #[arg(long, value_name = "FILE")]
     origin: Option<PathBuf>,
+    /// A checkpoint kept elsewhere: a file with signed notes or lines of syslog, or a directory of such files (repeat)
+    #[arg(long, value_name = "FILE")]
+    anchor: Vec<PathBuf>,
+    /// Whose cosignatures the checkpoints must have: a C2SP policy
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Check the stored grant documents again, against this list of signers (ssh-keygen's ALLOWED SIGNERS)
     #[arg(long, value_name = "FILE")]
     allowed_signers: Option<PathBuf>,
@@ -46,6 +53,8 @@ pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
         &Options {
             origin: args.origin.clone(),
             identities: args.journal.identity.read()?,
+            anchors: args.anchor.clone(),
+            policy: args.policy.clone(),
             ..Options::default()
         },
         &mut |p| bar.show(p, io.err),
@@ -124,6 +133,7 @@ fn print_table(report: &Report, io: &mut Io<'_>) -> Result<(), Failure> {
             session.losses
         )?;
     }
+    print_anchors(report, io)?;
     writeln!(
         io.out,
         "findings: {}",
@@ -142,6 +152,25 @@ fn print_table(report: &Report, io: &mut Io<'_>) -> Result<(), Failure> {
     writeln!(io.out, "not checked:{}", if report.not_checked.is_empty() { " nothing" } else { "" })?;
     for text in &report.not_checked {
         writeln!(io.out, "  {}", escape(text))?;
+    }
+    Ok(())
+}
+
+fn print_anchors(report: &Report, io: &mut Io<'_>) -> Result<(), Failure> {
+    for log in &report.logs {
+        let of_log = || report.anchors.iter().filter(|a| a.log == log.id);
+        let fit = || of_log().filter(|a| a.state == AnchorState::Matches);
+        if of_log().next().is_some() {
+            let up_to = fit().map(|a| a.size).max().unwrap_or(0);
+            let (all, good) = (of_log().count(), fit().count());
+            writeln!(io.out, "anchors: {good} of {all} fit log {}, up to leaf {up_to}", log.id)?;
+        }
+        if let Some(seen) = report.witnessed.iter().rfind(|w| w.log == log.id) {
+            let by: Vec<String> = seen.by.iter().map(|name| escape(name)).collect();
+            let at = Timestamp::from_second(i64::try_from(seen.not_after).unwrap_or(i64::MAX));
+            let at = at.map(|at| at.to_string()).unwrap_or_default();
+            writeln!(io.out, "witnessed: {} leaves were there at {at}, by {}", seen.leaves, by.join(", "))?;
+        }
     }
     Ok(())
 }

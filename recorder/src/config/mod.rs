@@ -3,6 +3,7 @@
 //! All faults are reported at once, with the key they lie in. What does not exist yet is refused by name rather than
 //! ignored.
 
+mod anchor;
 mod schema;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+pub use anchor::{Anchor, Witness};
 pub(crate) use schema::duration;
 pub use schema::{BackendKey, EnforcementKey, InputKey, ScopeKey};
 
@@ -64,6 +66,8 @@ pub struct Config {
     pub notices: Notices,
     /// The file that it was read from; none for [`Config::least`].
     pub path: Option<PathBuf>,
+    /// Where signed checkpoints are handed to.
+    pub anchor: Anchor,
     /// The text as read, for its hash.
     pub text: String,
 }
@@ -189,6 +193,7 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
     if !journal_dir.is_absolute() {
         faults.push("journal.dir: must be an absolute path".into());
     }
+    let anchor = anchor::check(raw.anchor, &journal_dir, faults);
     let mut size = |key: &str, text: Option<&str>, default: u64, least: u64, most: u64| {
         let Some(text) = text else { return default };
         match schema::size(text) {
@@ -236,6 +241,7 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         socket,
         notices,
         path: None,
+        anchor,
         text: text.to_owned(),
     }
 }

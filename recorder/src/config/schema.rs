@@ -14,6 +14,7 @@ pub(super) struct File {
     pub(super) grants: Grants,
     pub(super) control: Control,
     pub(super) notices: Notices,
+    pub(super) anchor: super::anchor::Keys,
 }
 
 #[derive(Debug, Default, Deserialize)]

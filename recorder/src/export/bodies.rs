@@ -7,9 +7,9 @@ use serde::{Serialize, Serializer};
 
 use super::json::{Shown, auid, put_bytes, put_list, put_opt, rfc3339};
 use crate::model::{
-    Body, Boot, Caps, ClockPair, CoverageChange, Cred, Cut, Elevation, Enforcement, Exec, Exit, File, FileOp,
-    Grant, Heartbeat, Ids, Jump, Login, LoginWitness, Loss, Overdue, SessionClosed, SessionEnd, SessionStart,
-    StorageFault, TaskId, Token, Tty, Uncovered,
+    Body, Boot, Caps, ClockPair, Cosigned, CoverageChange, Cred, Cut, Elevation, Enforcement, Exec, Exit,
+    File, FileOp, Grant, Heartbeat, Ids, Jump, Login, LoginWitness, Loss, Overdue, SessionClosed, SessionEnd,
+    SessionStart, StorageFault, TaskId, Token, Tty, Uncovered,
 };
 
 /// What was cut in a record, wherever its kind keeps that.
@@ -48,6 +48,7 @@ pub(super) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Er
         Body::Grant(b) => map.serialize_entry("grant_change", &Obj(&**b)),
         Body::Login(b) => map.serialize_entry("login", &Obj(&**b)),
         Body::Token(b) => map.serialize_entry("token_use", &Obj(&**b)),
+        Body::Checkpoint(b) => map.serialize_entry("checkpoint", &Obj(&**b)),
         Body::Unknown { kind, bytes } => {
             map.serialize_entry("unknown", &Obj(&(kind.code(), bytes.as_slice())))
         }
@@ -445,6 +446,14 @@ impl Fields for StorageFault {
         put_bytes(map, "operation", "operation_b64", &self.operation)?;
         map.serialize_entry("errno", &self.errno)?;
         map.serialize_entry("repeated", &self.repeated)
+    }
+}
+
+impl Fields for Cosigned {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("size", &self.size)?;
+        map.serialize_entry("root", &Shown(self.root))?;
+        put_bytes(map, "note", "note_b64", &self.note)
     }
 }
 

@@ -213,6 +213,8 @@ impl Fixture {
                 bytes: 4096,
                 encryption: "off".to_owned(),
             }],
+            anchors: Vec::new(),
+            witnessed: Vec::new(),
             not_checked: Vec::new(),
         }
     }

@@ -65,6 +65,11 @@ fn read_slot(file: &impl ReadAt, offset: u64) -> Result<Option<SecretKey>, Journ
     decode(&raw)
 }
 
+/// The key of a file's first slot.
+pub(super) fn first_key(file: &impl ReadAt) -> Result<Option<SecretKey>, JournalError> {
+    read_slot(file, 0)
+}
+
 impl<F: ReadAt> KeyFile<F> {
     /// Makes the file, empty.
     pub(super) fn create<D: Disk<File = F>>(

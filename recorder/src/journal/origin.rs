@@ -3,7 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::key::{Identity, PublicKey, SecretKey, sha256};
+use super::checkpoint::{origin_line, verifier};
+use super::key::{Identity, PublicKey, SecretKey};
+use super::note::{self, Note, Signed};
 use crate::model::LogId;
 
 /// File name.
@@ -57,7 +59,7 @@ pub struct Origin {
 impl Origin {
     /// The C2SP origin line, also the signer's name.
     pub fn name(&self) -> String {
-        format!("recorder-journal/v1/{}", self.identity.log)
+        origin_line(self.identity.log)
     }
 
     fn text(&self) -> String {
@@ -76,27 +78,16 @@ impl Origin {
         )
     }
 
-    /// First four bytes of SHA-256(name || 0x0a || 0x01 || key), as C2SP signed-note has it.
-    fn key_hash(&self) -> [u8; 4] {
-        let mut input = self.name().into_bytes();
-        input.extend_from_slice(&[0x0a, 0x01]);
-        input.extend_from_slice(&self.identity.admission.0);
-        sha256(&input).as_bytes().first_chunk().copied().unwrap_or_default()
-    }
-
     /// The signed note.
     pub fn sign(&self, admission: &SecretKey) -> String {
         let text = self.text();
-        let mut raw = self.key_hash().to_vec();
-        raw.extend_from_slice(&admission.sign(text.as_bytes()));
-        format!("{text}\n\u{2014} {} {}\n", self.name(), STANDARD.encode(raw))
+        format!("{text}\n{}", note::sign(&self.name(), admission, &text))
     }
 
     /// Reads a note and checks its signature against the key that it names.
-    pub fn parse(note: &[u8]) -> Option<Self> {
-        let note = std::str::from_utf8(note).ok().filter(|n| n.len() <= MAX_LEN)?;
-        let (text, signatures) = note.split_once("\n\n")?;
-        let mut lines = text.split('\n');
+    pub fn parse(raw: &[u8]) -> Option<Self> {
+        let note = Note::parse(raw).ok().filter(|_| raw.len() <= MAX_LEN)?;
+        let mut lines = note.text.split('\n');
         let log = LogId::from_hex(lines.next()?.strip_prefix("recorder-journal/v1/")?)?;
         let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
         let key = |text: &str| STANDARD.decode(text).ok()?.try_into().ok().map(PublicKey);
@@ -115,19 +106,8 @@ impl Origin {
         let origin =
             Self { identity: Identity { log, admission }, host_id, host, incarnation, previous, first_seal };
         // The text must be exactly what we would write: one form for one meaning.
-        let signed = origin.text();
-        if signed.strip_suffix('\n') != Some(text) {
-            return None;
-        }
-        let prefix = format!("\u{2014} {} ", origin.name());
-        let good = signatures.lines().filter_map(|line| line.strip_prefix(&prefix)).any(|encoded| {
-            STANDARD.decode(encoded).is_ok_and(|raw| {
-                raw.split_first_chunk::<4>().is_some_and(|(hash, signature)| {
-                    *hash == origin.key_hash()
-                        && signature.try_into().is_ok_and(|s| admission.verifies(signed.as_bytes(), s))
-                })
-            })
-        });
+        let by = verifier(log, admission).filter(|_| origin.text() == note.text)?;
+        let good = matches!(note.signed_by(&by), Signed::At(_));
         good.then_some(origin)
     }
 }

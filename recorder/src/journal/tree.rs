@@ -11,7 +11,8 @@ pub struct Frontier {
     peaks: Vec<Digest>,
 }
 
-fn node(left: &Digest, right: &Digest) -> Digest {
+/// Hash of an inner node.
+pub(super) fn node(left: &Digest, right: &Digest) -> Digest {
     let mut sha = Sha256::new();
     sha.update([1u8]);
     sha.update(left.as_bytes());

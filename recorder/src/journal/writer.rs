@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::bytes::wide;
 use super::chain::{Position, Sealer};
+use super::checkpoint::Head;
 use super::disk::{Disk, RealDisk};
 use super::key::{Entropy, OsEntropy, PublicKey, RESTART_LABEL, SecretKey};
 use super::keyfile::{self, KeyFile};
@@ -73,6 +74,11 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
         now: ClockPair,
     ) -> Result<(Self, Opened), JournalError> {
         super::open::open(config, disk, entropy, boot, now)
+    }
+
+    /// Where the log stands: behind its last durable seal.
+    pub fn head(&self) -> Head {
+        Head { size: self.at.leaf, root: self.at.tree.root() }
     }
 
     /// Begins a session's stream and says so in clear.
@@ -361,8 +367,8 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
         Ok(())
     }
 
-    /// Writes the stop record, the footer and the last seal in one commit and closes the segment.
-    pub fn stop(mut self, stop: Stop) -> Result<(), JournalError> {
+    /// Writes the stop record, the footer and the last seal in one commit and closes the segment. Gives where the log ends.
+    pub fn stop(mut self, stop: Stop) -> Result<Head, JournalError> {
         let now = stop.clock;
         self.commit(now)?;
         let record = Record {
@@ -376,13 +382,14 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
         self.streams.cut_all();
         if self.poison.is_none() {
             match self.close_segment(now, true) {
-                Ok(()) => return Ok(()),
-                Err(_) if self.streams.queue.is_empty() => return Ok(()),
+                Ok(()) => return Ok(self.head()),
+                Err(_) if self.streams.queue.is_empty() => return Ok(self.head()),
                 Err(e) => self.poison(&e),
             }
         }
         self.restart(now)?;
-        self.close_segment(now, true)
+        self.close_segment(now, true)?;
+        Ok(self.head())
     }
 }
 

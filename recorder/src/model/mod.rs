@@ -5,6 +5,7 @@
 
 mod bytes;
 mod captured;
+mod checkpoint;
 mod control;
 mod coverage;
 mod enforcement;
@@ -17,6 +18,7 @@ mod token;
 
 pub use bytes::Bytes;
 pub use captured::{Act, Captured, Elevated, KernelEvent, TtyAct};
+pub use checkpoint::Cosigned;
 pub use control::{
     Boot, ClockPair, EndReason, Heartbeat, Jump, Loss, LossReason, PreviousEnd, SessionClosed, SessionOpened,
     Stop, StorageFault,

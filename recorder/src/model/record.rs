@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Boot, BootNanos, CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat,
-    Jump, Login, Loss, Overdue, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault,
-    Task, Token, Tty, TtyOp,
+    Boot, BootNanos, Cosigned, CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp, Fork, Grant,
+    Heartbeat, Jump, Login, Loss, Overdue, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop,
+    StorageFault, Task, Token, Tty, TtyOp,
 };
 
 macro_rules! kinds {
@@ -92,6 +92,8 @@ kinds! {
     LOGIN = 265, "login";
     /// A token was used, or refused.
     TOKEN = 266, "token";
+    /// Witnesses signed a checkpoint of this log.
+    CHECKPOINT = 267, "checkpoint";
 }
 
 impl Kind {
@@ -237,6 +239,7 @@ pub enum Body {
     Grant(Box<Grant>),
     Login(Box<Login>),
     Token(Box<Token>),
+    Checkpoint(Box<Cosigned>),
     /// A kind that this version doesn't know, as stored.
     Unknown {
         kind: Kind,
@@ -275,6 +278,7 @@ impl Body {
             Self::Grant(_) => Kind::GRANT,
             Self::Login(_) => Kind::LOGIN,
             Self::Token(_) => Kind::TOKEN,
+            Self::Checkpoint(_) => Kind::CHECKPOINT,
             Self::Unknown { kind, .. } => *kind,
         }
     }

@@ -4,6 +4,7 @@
 //! one writes. Between them a bounded channel:
 //! when the disk is slow the channel fills, then the rings, and what no longer fits is counted by the kernel side.
 
+mod anchor;
 mod board;
 mod boot;
 mod control;
@@ -13,6 +14,7 @@ mod host;
 mod kept;
 mod pulse;
 mod pump;
+mod sealing;
 mod terminal;
 mod writer;
 
@@ -27,6 +29,7 @@ use std::{
 
 pub use self::control::SocketError;
 use self::{
+    anchor::{Anchors, Hands},
     control::Control,
     grants::{Desk, Enforcer},
 };
@@ -34,7 +37,8 @@ use crate::{
     capture::{Backend, BackendChoice, Capture, CaptureConfig, InputMode, LoadError},
     config::{BackendKey, Config, EnforcementKey, InputKey, ScopeKey},
     journal::{
-        Encryption, JournalError, OsEntropy, RealDisk, Recipient, Writer, WriterConfig,
+        Encryption, JournalError, OsEntropy, RealDisk, Writer, WriterConfig,
+        checkpoint::{Head, Signer},
         recipients::{MAX_RECIPIENTS, RecipientError},
     },
     model::Bytes,
@@ -81,6 +85,14 @@ pub enum ServiceError {
     /// Grants can't be enforced.
     #[error("who may elevate could not be told to the kernel: {0}")]
     Gates(String),
+    /// A witness's key is none.
+    #[error("anchor.witness {url}: {source}")]
+    Witness {
+        /// Where it is asked.
+        url: String,
+        /// What is wrong.
+        source: crate::journal::note::NoteError,
+    },
     /// A thread ended by a fault of ours.
     #[error("the {0} thread failed")]
     Thread(&'static str),
@@ -132,7 +144,9 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
         Signals::install().map_err(host_error("cannot install signal handlers"))?
     };
     secret::refuse_dumps().map_err(host_error("cannot refuse core dumps"))?;
-    let encryption = encryption(config)?;
+    let encryption = sealing::encryption(config)?;
+    // A key that is none is told before anything is written.
+    let hands = Hands::new(config).map_err(|(url, source)| ServiceError::Witness { url, source })?;
     let boot = process::boot_id().map_err(host_error("cannot read the boot id"))?;
     let mut capture = Capture::start(&capture_config(config))?;
     if let Some(why) = capture.no_lsm() {
@@ -147,7 +161,9 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let mut desk = Desk::open(config, &host, Enforcer::new(config, marks), boot, clock::pair())
         .map_err(|e| ServiceError::Grants(e.to_string()))?;
     let marks = capture.marks().map_err(host_error("cannot read the kernel's marks"))?;
-    let (control, pump_end) = Control::open(config, marks, capture.backend(), &host, desk.is_some())?;
+    let anchors = Anchors::default();
+    let (control, pump_end) =
+        Control::open(config, marks, capture.backend(), &host, desk.is_some(), anchors.clone())?;
     let (mut journal, opened) =
         Writer::open(writer_config(config, encryption.clone()), RealDisk, OsEntropy, boot, clock::pair())?;
     let log = opened.log.to_string();
@@ -165,6 +181,7 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let record = boot::record(config, &capture, opened.previous_end, boot);
     journal.append(crate::model::StreamNo::LOG, record);
     journal.commit(clock::pair())?;
+    let anchor = anchor_thread(config, hands, &anchors, (&opened, journal.head()))?;
 
     // Before anybody is told that this host is recorded: whoever has no grant is refused from the first moment.
     let first = desk.as_mut().map(|desk| desk.round(clock::pair(), Vec::new())).unwrap_or_default();
@@ -175,11 +192,13 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let (faults, writer_state) = mpsc::channel();
     let writer_stop = stop.clone();
     let (rekey, recipients) = mpsc::channel();
-    let kept = encryption.is_on().then(|| kept::Kept::at(&config.grants.memory));
+    let books =
+        writer::Books::new(journal, encryption.is_on().then(|| kept::Kept::at(&config.grants.memory)));
+    let writer_anchors = anchors.clone();
     let writer = std::thread::Builder::new()
         .name("writer".into())
         .spawn(move || {
-            let done = writer::run(journal, &from_pump, &writer_stop, kept, &recipients);
+            let done = writer::run(books, &from_pump, &writer_stop, &recipients, &writer_anchors);
             // Whoever waits for the end learns of a fault at once.
             let _ = faults.send(());
             done
@@ -198,7 +217,7 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
 
     observer.ready();
     notify::systemd("READY=1");
-    let mut reload = || reload(config, &rekey, observer);
+    let mut reload = || sealing::reload(config, &rekey, observer);
     let signal = runtime.block_on(async {
         tokio::select! {
             signal = signals.wait(&writer_state, &mut reload) => signal,
@@ -212,37 +231,35 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     stop.raise(signal);
     let pumped = pump.join();
     let written = writer.join();
-    written.map_err(|_| ServiceError::Thread("writer"))??;
+    let written = written.map_err(|_| ServiceError::Thread("writer")).flatten();
+    // What ended the log leaves the host as well, before this process is gone.
+    anchors.end(written.as_ref().ok().copied());
+    let handed = anchor.join();
+    written?;
+    handed.map_err(|_| ServiceError::Thread("anchor"))?;
     pumped.map_err(|_| ServiceError::Thread("pump"))
 }
 
-/// Whom the journal is sealed to.
-fn encryption(config: &Config) -> Result<Encryption, ServiceError> {
-    if config.recipients.is_empty() {
-        return Ok(Encryption::Off);
+/// Begins to hand checkpoints out. A log whose admission key is gone is recorded all the same.
+fn anchor_thread(
+    config: &Config,
+    hands: Hands,
+    anchors: &Anchors,
+    (opened, head): (&crate::journal::Opened, Head),
+) -> Result<std::thread::JoinHandle<()>, ServiceError> {
+    let signer = Signer::open(&config.journal_dir, opened.log).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the admission key can't be read");
+        None
+    });
+    if signer.is_none() {
+        tracing::error!(
+            "there is no admission key: no checkpoint is signed, and no cut of this log can be proven"
+        );
     }
-    if config.recipients.len() > MAX_RECIPIENTS {
-        return Err(ServiceError::TooManyRecipients);
-    }
-    let parse = |(n, text): (usize, &String)| {
-        text.parse::<Recipient>()
-            .map_err(|source| ServiceError::Recipient { no: n.saturating_add(1), source })
-    };
-    config.recipients.iter().enumerate().map(parse).collect::<Result<_, _>>().map(Encryption::To)
-}
-
-/// SIGHUP: reads the configuration again and takes its recipients, from the next segment on. Nothing else changes without a
-/// new start, and a faulty file changes nothing.
-fn reload(config: &Config, rekey: &mpsc::Sender<Vec<Recipient>>, observer: &mut dyn Observer) {
-    let read = crate::config::load(config.path.as_deref()).map_err(|e| e.to_string());
-    match read.and_then(|new| encryption(&new).map_err(|e| e.to_string())) {
-        Ok(Encryption::To(recipients)) if !config.recipients.is_empty() => {
-            observer.say(&format!("sealed to {} recipients from the next segment on", recipients.len()));
-            let _ = rekey.send(recipients);
-        }
-        Ok(_) => tracing::error!("encryption is switched on or off by a new start only; nothing was changed"),
-        Err(error) => tracing::error!(error, "the configuration has faults; nothing was changed"),
-    }
+    anchors.begin(signer, head);
+    let anchors = anchors.clone();
+    let thread = std::thread::Builder::new().name("anchor".into());
+    thread.spawn(move || anchors.run(hands)).map_err(host_error("cannot start the anchor thread"))
 }
 
 /// SIGTERM and SIGINT, caught from before the first hook, and SIGHUP.

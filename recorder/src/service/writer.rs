@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ServiceError, StopFlag, kept::Kept, pump::Batch};
+use super::{ServiceError, StopFlag, anchor::Anchors, kept::Kept, pump::Batch};
 use crate::{
-    journal::{JournalError, Recipient, Writer},
+    journal::{JournalError, Recipient, Writer, checkpoint::Head},
     model::{Body, Flags, Mark, Record, Stop, StreamNo},
     session::Tracked,
     sys::clock,
@@ -25,7 +25,8 @@ const BREATH: Duration = Duration::from_millis(3);
 const RETRY: Duration = Duration::from_millis(500);
 const RETRIES: u32 = 120;
 
-struct Books {
+/// The journal, and which of its streams is whose.
+pub(super) struct Books {
     journal: Writer,
     streams: HashMap<Mark, StreamNo>,
     /// Where the host keeps content of the log's records for itself, if only others can read them.
@@ -34,13 +35,12 @@ struct Books {
 
 /// Runs until the pump is gone, then seals and stops.
 pub(super) fn run(
-    journal: Writer,
+    mut books: Books,
     batches: &Receiver<Batch>,
     stop: &StopFlag,
-    kept: Option<Kept>,
     rekey: &Receiver<Vec<Recipient>>,
-) -> Result<(), ServiceError> {
-    let mut books = Books { journal, streams: HashMap::new(), kept };
+    anchors: &Anchors,
+) -> Result<Head, ServiceError> {
     let mut since: Option<Instant> = None;
     let mut last = Instant::now();
     let mut failures = 0;
@@ -69,6 +69,10 @@ pub(super) fn run(
                 Err(TryRecvError::Disconnected) => ended = true,
             }
         }
+        for record in anchors.returned() {
+            books.journal.append(StreamNo::LOG, record);
+            since.get_or_insert_with(Instant::now);
+        }
         let pending = books.journal.pending();
         let due = pending.bytes >= ENOUGH
             || (pending.critical && last.elapsed() >= BREATH)
@@ -76,7 +80,8 @@ pub(super) fn run(
         if (due && pending.bytes > 0) || ended {
             last = Instant::now();
             match books.journal.commit(clock::pair()) {
-                Ok(_) => {
+                Ok(done) => {
+                    anchors.publish(books.journal.head(), done.restarts > 0);
                     since = None;
                     failures = 0;
                 }
@@ -106,6 +111,10 @@ fn storage_failed(error: JournalError, failures: u32, ended: bool) -> Result<(),
 }
 
 impl Books {
+    pub(super) fn new(journal: Writer, kept: Option<Kept>) -> Self {
+        Self { journal, streams: HashMap::new(), kept }
+    }
+
     /// A record of the log. What is content of it is for the recipients, its twin for everybody.
     fn take_control(&mut self, record: Record) {
         let Some(kept) = self.kept.as_ref().filter(|_| Kept::concerns(record.body.kind())) else {

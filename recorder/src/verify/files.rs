@@ -81,6 +81,28 @@ pub(super) fn segments(dirs: &[PathBuf]) -> Result<Vec<(u64, PathBuf)>, VerifyEr
     Ok(found)
 }
 
+/// The regular files of a directory, by name.
+pub(super) fn regular(dir: &Path) -> Result<Vec<PathBuf>, VerifyError> {
+    let paths = names(dir)?.into_iter().map(|name| dir.join(name));
+    Ok(paths.filter(|path| std::fs::symlink_metadata(path).is_ok_and(|m| m.is_file())).collect())
+}
+
+/// A whole file of at most `most` bytes.
+pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, VerifyError> {
+    use std::io::Read as _;
+    let file = open_file(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => VerifyError::NotFound { path: path.to_owned() },
+        _ => VerifyError::Io { path: path.to_owned(), source: e },
+    })?;
+    let mut raw = Vec::new();
+    file.take(crate::journal::wide(most).saturating_add(1)).read_to_end(&mut raw).map_err(io_error(path))?;
+    if raw.len() > most {
+        let source = io::Error::other(format!("longer than {most} bytes"));
+        return Err(VerifyError::Io { path: path.to_owned(), source });
+    }
+    Ok(raw)
+}
+
 /// What a file says about an origin.
 #[derive(Clone, Debug)]
 pub(super) enum Note {

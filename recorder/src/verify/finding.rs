@@ -27,9 +27,12 @@ codes! {
     GAP = Gap;
     CONTROL_UNREADABLE = Gap;
     DECRYPT_FAILED = Undecryptable;
+    WITNESSES_SHORT = Gap;
     UNSUPPORTED_VERSION = Unsupported;
     ORIGIN_MISMATCH = Untrusted;
+    ANCHOR_INVALID = Untrusted;
     FOREIGN_LOG = Untrusted;
+    ROLLED_BACK = Missing;
     SEGMENT_MISSING = Missing;
     SEGMENT_CUT = Missing;
     LOG_MISSING = Missing;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::anchor::{Given, Judged, Mark, Recorded, Subject};
 use super::files::{self, LogDir};
 use super::finding::{self as f, Findings};
 use super::link::{self, Named};
-use super::report::{Finding, LogSummary, SessionVerdict};
+use super::report::{AnchorVerdict, Finding, LogSummary, SessionVerdict, Witnessed};
 use super::secrecy::Secrecy;
 use super::segment::{Note, Outcome, Task, Walked, peek, walk};
 use super::sessions::Sessions;
@@ -15,7 +17,7 @@ use crate::journal::Identities;
 use crate::journal::origin::Origin;
 use crate::journal::segment::Reason;
 use crate::journal::walk::Unreadable;
-use crate::model::LogId;
+use crate::model::{LogId, RealNanos};
 
 /// A range of a segment that verification vouches for.
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ pub(super) struct LogResult {
     pub(super) summary: LogSummary,
     pub(super) plan: Plan,
     pub(super) not_checked: Vec<String>,
+    pub(super) anchors: Vec<AnchorVerdict>,
+    pub(super) witnessed: Vec<Witnessed>,
 }
 
 /// Declared losses of one class and reason.
@@ -65,17 +69,35 @@ struct Fold<'a> {
     ranges: Vec<Range>,
     not_checked: Vec<String>,
     whole: bool,
+    kept: &'a Given,
+    marks: Vec<Mark>,
+    recorded: Vec<Recorded>,
+    judged: Judged,
 }
 
 fn name_of(task: &Task) -> String {
     task.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// Why the end is open, and up to where it is not.
+fn unproven(seal: u64, proven: Option<(u64, Option<RealNanos>)>) -> String {
+    let text = format!("nothing outside this log shows that it did not go on behind seal {seal}");
+    match proven {
+        None => text,
+        Some((size, None)) => format!("{text}; an anchor shows its first {size} leaves"),
+        Some((size, Some(at))) => {
+            let seconds = i64::try_from(at.get() / 1_000_000_000).unwrap_or(i64::MAX);
+            let time = jiff::Timestamp::from_second(seconds).map(|t| t.to_string()).unwrap_or_default();
+            format!("{text}; an anchor shows its first {size} leaves, sealed at {time}")
+        }
+    }
+}
+
 /// Verifies one log.
 pub(super) fn verify(
     dir: &LogDir,
     options: &Options,
-    given: Option<&Origin>,
+    (given, kept): (Option<&Origin>, &Given),
     progress: &mut dyn FnMut(u64),
 ) -> Result<LogResult, VerifyError> {
     let note = files::note(&dir.path.join(crate::journal::origin::FILE))?;
@@ -91,9 +113,10 @@ pub(super) fn verify(
             dirs.push(spare);
         }
     }
+    let wanted = id.map(|id| kept.sizes(id)).unwrap_or_default();
     let mut tasks: Vec<Task> = files::segments(&dirs)?
         .into_iter()
-        .map(|(_, path)| Task { path, limit: None, repeated: false })
+        .map(|(_, path)| Task { path, limit: None, repeated: false, wanted: Arc::clone(&wanted) })
         .collect();
     drop_void(&mut tasks)?;
     let mut first_id = None;
@@ -113,7 +136,7 @@ pub(super) fn verify(
         });
     }
     let id = id.or(first_id).unwrap_or_default();
-    let mut fold = Fold::new(id, given);
+    let mut fold = Fold::new(id, given, kept);
     match &note {
         files::Note::Missing => fold.out.add(f::ORIGIN_MISSING, None, None, "origin.note is missing"),
         files::Note::Invalid => {
@@ -137,6 +160,8 @@ pub(super) fn verify(
         summary: fold.summary,
         plan: Plan { log: id, ranges: fold.ranges },
         not_checked: fold.not_checked,
+        anchors: fold.judged.anchors,
+        witnessed: fold.judged.witnessed,
     })
 }
 
@@ -201,7 +226,7 @@ fn walk_all(
 }
 
 impl<'a> Fold<'a> {
-    fn new(log: LogId, given: Option<&'a Origin>) -> Self {
+    fn new(log: LogId, given: Option<&'a Origin>, kept: &'a Given) -> Self {
         let summary = LogSummary {
             id: log,
             first: 0,
@@ -223,6 +248,10 @@ impl<'a> Fold<'a> {
             ranges: Vec::new(),
             not_checked: Vec::new(),
             whole: false,
+            kept,
+            marks: Vec::new(),
+            recorded: Vec::new(),
+            judged: Judged::default(),
         }
     }
 
@@ -268,13 +297,15 @@ impl<'a> Fold<'a> {
         if let Some((name, last)) = &before {
             self.whole = link::ends(Named { name, walked: last }, &mut self.out);
             let ended = self.whole && last.stopped() && last.tail.len == last.sealed_end();
-            if !(ended && options.end == EndPolicy::Stopped) {
-                let text = format!(
-                    "nothing outside this log shows that it did not go on behind seal {}",
-                    last.end.next_seal.saturating_sub(1)
-                );
+            self.judge(id, last.header.admission);
+            let proven = self.judged.proven.filter(|_| self.whole);
+            let anchored = proven.is_some_and(|(size, _)| size >= last.end.leaf);
+            if !anchored && !(ended && options.end == EndPolicy::Stopped) {
+                let text = unproven(last.end.next_seal.saturating_sub(1), proven);
                 self.out.add(f::END_UNPROVEN, Some(name), Some(last.end.leaf), text);
             }
+        } else if let Some(origin) = origin {
+            self.judge(id, origin.identity.admission);
         }
         if let Some(n) = stopped_at {
             let rest = tasks.len().saturating_sub(n);
@@ -284,6 +315,21 @@ impl<'a> Fold<'a> {
             ));
         }
         Ok(())
+    }
+
+    /// Holds what was walked against what was kept elsewhere.
+    fn judge(&mut self, log: LogId, admission: crate::journal::key::PublicKey) {
+        let given = self.given.filter(|o| o.identity.log == log).map(|o| o.identity.admission);
+        let subject = Subject {
+            log,
+            admission: given.unwrap_or(admission),
+            marks: &self.marks,
+            recorded: &self.recorded,
+            last: self.summary.last,
+            whole: self.whole,
+        };
+        self.judged = self.kept.judge(&subject, &mut self.out);
+        self.not_checked.append(&mut self.judged.not_checked);
     }
 
     fn unreadable(&mut self, before: Option<&(String, Walked)>, name: &str, why: Unreadable) {
@@ -383,6 +429,10 @@ impl<'a> Fold<'a> {
             self.note(note, name, *leaf);
         }
         self.secrecy.segment(name, w);
+        self.marks.extend(&w.marks);
+        if self.kept.has_policy() {
+            self.recorded.extend(w.recorded.iter().cloned());
+        }
         self.summary.last = w.end.leaf;
         self.summary.root = w.end.tree.root();
         self.summary.seals = self.summary.seals.saturating_add(w.end.seals);
@@ -428,6 +478,7 @@ impl<'a> Fold<'a> {
                 let text = "a body does not open with its segment's key";
                 out.add(f::DECRYPT_FAILED, Some(name), Some(leaf), text);
             }
+            Note::Cosigned(_) => {}
             Note::Unreadable => {
                 out.add(f::CONTROL_UNREADABLE, Some(name), Some(leaf), "a control frame can't be decoded");
             }

@@ -3,6 +3,7 @@
 //! Reads files and nothing else: no write, no lock, no root, no secret. A broken chain is a [`Finding`]; an error means
 //! that nothing can be said about the evidence.
 
+mod anchor;
 mod clock;
 mod entries;
 mod entry;
@@ -11,6 +12,7 @@ mod finding;
 mod link;
 mod log;
 mod opener;
+mod policy;
 mod report;
 mod secrecy;
 mod segment;
@@ -23,7 +25,10 @@ use std::path::{Path, PathBuf};
 pub use crate::journal::Identities;
 pub use entries::Entries;
 pub use entry::{Entry, Verified};
-pub use report::{Finding, LogSummary, Report, SessionVerdict, Severity, Verdict};
+pub use report::{
+    AnchorState, AnchorVerdict, Cosignature, Finding, LogSummary, Report, SessionVerdict, Severity, Verdict,
+    Witnessed,
+};
 
 /// What the end of a log has to show for the verdict `VERIFIED`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +51,10 @@ pub struct Options {
     pub end: EndPolicy,
     /// Who reads. Without any, bodies stay shut; everything else is verified all the same.
     pub identities: Identities,
+    /// Checkpoints that were kept elsewhere: files with notes or lines of syslog, directories of such files.
+    pub anchors: Vec<PathBuf>,
+    /// A C2SP policy: whose cosignatures have to be there.
+    pub policy: Option<PathBuf>,
 }
 
 /// How far verification is.
@@ -85,6 +94,22 @@ pub enum VerifyError {
     BadOrigin {
         /// Where.
         path: PathBuf,
+    },
+    /// A file given as an anchor has none.
+    #[error("{path} holds no checkpoint of a recorder's log", path = path.display())]
+    NoAnchor {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The file given as policy is none.
+    #[error("{path}, line {line}: {text}", path = path.display())]
+    BadPolicy {
+        /// Where.
+        path: PathBuf,
+        /// The line, from 1; 0 for the file as a whole.
+        line: usize,
+        /// What is wrong.
+        text: String,
     },
     /// What was verified is not there any more, or not as it was.
     #[error("{path} changed while it was read", path = path.display())]

@@ -116,6 +116,66 @@ pub struct LogSummary {
     pub opened: u64,
 }
 
+/// What a checkpoint that was kept elsewhere says of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnchorState {
+    /// The log has that root at that size.
+    Matches,
+    /// The log is shorter.
+    RolledBack,
+    /// The log has another root at that size.
+    Fork,
+    /// The log's admission key did not sign it.
+    Invalid,
+    /// The log does not verify that far.
+    NotChecked,
+}
+
+/// A witness's signature that holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cosignature {
+    /// Name of its key.
+    pub name: String,
+    /// When, by its own clock: seconds since 1970.
+    pub time: u64,
+}
+
+/// A checkpoint that was kept elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AnchorVerdict {
+    /// The file.
+    pub source: String,
+    /// The log.
+    #[serde(serialize_with = "display")]
+    pub log: LogId,
+    /// Its leaves.
+    pub size: u64,
+    /// Their root.
+    #[serde(serialize_with = "display")]
+    pub root: Digest,
+    /// What it says of the log.
+    pub state: AnchorState,
+    /// The policy's witnesses whose signatures hold.
+    pub cosigned: Vec<Cosignature>,
+}
+
+/// What the policy's quorum saw, and when by its own clocks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Witnessed {
+    /// The log.
+    #[serde(serialize_with = "display")]
+    pub log: LogId,
+    /// The first so many leaves were there at `not_after`.
+    pub leaves: u64,
+    /// Seconds since 1970.
+    pub not_after: u64,
+    /// The checkpoint came back into the log at that leaf: what stands there and behind it was not there before `not_after`.
+    pub recorded_at: Option<u64>,
+    /// Whose signatures hold.
+    pub by: Vec<String>,
+}
+
 /// Everything that verification says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -129,6 +189,10 @@ pub struct Report {
     pub sessions: Vec<SessionVerdict>,
     /// All logs.
     pub logs: Vec<LogSummary>,
+    /// The anchors that were given, as far as they are of these logs.
+    pub anchors: Vec<AnchorVerdict>,
+    /// What the policy's witnesses saw, by log and leaves; empty without a policy.
+    pub witnessed: Vec<Witnessed>,
     /// What was not checked, and why.
     pub not_checked: Vec<String>,
 }

@@ -1,9 +1,12 @@
 //! Walks one segment and keeps what the log's fold needs: no look at other segments, so segments can be walked in parallel.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::VerifyError;
+use super::anchor::{Mark, Recorded};
 use super::files::{io_error, open_file};
 use super::opener::{Access, Content, Opener};
 use crate::journal::Identities;
@@ -11,8 +14,8 @@ use crate::journal::frame::FrameType;
 use crate::journal::record::{CODEC, decode};
 use crate::journal::scan::Found;
 use crate::journal::segment::{NONE, SegmentHeader};
-use crate::journal::walk::{Event, Fault, State, Unreadable, Walk};
-use crate::model::{Body, BootNanos, ClockPair, Digest, Jump, Loss, SessionClosed, SessionOpened};
+use crate::journal::walk::{Event, Fault, SealPoint, State, Unreadable, Walk};
+use crate::model::{Body, BootNanos, ClockPair, Cosigned, Digest, Jump, Loss, SessionClosed, SessionOpened};
 
 /// Longest time between two seals of a living recorder: three idle heartbeats.
 pub(super) const SILENCE: u64 = 30_000_000_000;
@@ -33,6 +36,7 @@ pub(super) enum Note {
         from: BootNanos,
         to: BootNanos,
     },
+    Cosigned(Box<Cosigned>),
     Unreadable,
     /// A body does not open with the segment's key.
     Undecryptable,
@@ -77,6 +81,10 @@ pub(super) struct Walked {
     pub(super) tail: Tail,
     /// What the identities make of it.
     pub(super) access: Access,
+    /// Roots at the sizes that were asked for.
+    pub(super) marks: Vec<Mark>,
+    /// Checkpoints that witnesses had signed.
+    pub(super) recorded: Vec<Recorded>,
 }
 
 /// A file that is to be walked.
@@ -87,6 +95,8 @@ pub(super) struct Task {
     pub(super) limit: Option<u64>,
     /// That restart followed a storage fault and repeats what was not acknowledged.
     pub(super) repeated: bool,
+    /// Tree sizes whose roots have to be kept, rising.
+    pub(super) wanted: Arc<[u64]>,
 }
 
 pub(super) type Outcome = Result<Walked, Unreadable>;
@@ -111,6 +121,8 @@ pub(super) fn walk(task: &Task, identities: &Identities) -> Result<Outcome, Veri
     let (mut sealed_notes, mut seals_behind) = (0, 0u64);
     let mut end: Option<State> = None;
     let (mut first_clock, mut last_clock) = (None::<ClockPair>, ClockPair::default());
+    let mut roots = Roots::new(&task.wanted);
+    roots.leaf(&walk.state);
     let fault = loop {
         match walk.step().map_err(&io)? {
             Event::Leaf(found) if end.is_none() => {
@@ -118,6 +130,7 @@ pub(super) fn walk(task: &Task, identities: &Identities) -> Result<Outcome, Veri
                 if matches!(opener.open(&found.header, walk.body()), Content::Broken) {
                     notes.push((found.header.leaf, Note::Undecryptable));
                 }
+                roots.leaf(&walk.state);
             }
             Event::Leaf(_) => {}
             Event::Sealed(_) if end.is_some() => seals_behind = seals_behind.saturating_add(1),
@@ -130,6 +143,7 @@ pub(super) fn walk(task: &Task, identities: &Identities) -> Result<Outcome, Veri
                     notes.push((point.seal.tree_size, silence));
                 }
                 last_clock = now;
+                roots.sealed(&point, notes.get(sealed_notes..).unwrap_or_default());
                 sealed_notes = notes.len();
                 if task.limit == Some(point.seal.no) {
                     end = Some(walk.committed.clone());
@@ -143,6 +157,7 @@ pub(super) fn walk(task: &Task, identities: &Identities) -> Result<Outcome, Veri
     let reached = end.is_some();
     let readable = (walk.state.end, walk.state.record, walk.state.next_stream);
     let end = end.unwrap_or_else(|| walk.committed.clone());
+    let marks = roots.marks.into_iter().filter(|m| m.size <= end.leaf).collect();
     let from = end.seal.map_or(end.end, |s| s.end);
     let used = walk.scanner().used_end(from).map_err(&io)?;
     let sha256 = walk.scanner().digest(from, used.saturating_sub(from)).map_err(&io)?;
@@ -173,7 +188,57 @@ pub(super) fn walk(task: &Task, identities: &Identities) -> Result<Outcome, Veri
         first_clock: first_clock.unwrap_or_default(),
         tail,
         access: opener.access,
+        marks,
+        recorded: roots.recorded,
     }))
+}
+
+/// Seals of a segment whose roots are kept for the checkpoints that come back: some minutes of the busiest host.
+const RECENT: usize = 1 << 16;
+
+/// Roots that somebody else may have signed.
+struct Roots<'a> {
+    wanted: std::slice::Iter<'a, u64>,
+    next: Option<u64>,
+    marks: Vec<Mark>,
+    recent: VecDeque<(u64, Digest)>,
+    recorded: Vec<Recorded>,
+}
+
+impl<'a> Roots<'a> {
+    fn new(wanted: &'a [u64]) -> Self {
+        let mut wanted = wanted.iter();
+        let next = wanted.next().copied();
+        Self { wanted, next, marks: Vec::new(), recent: VecDeque::new(), recorded: Vec::new() }
+    }
+
+    fn leaf(&mut self, state: &State) {
+        while self.next.is_some_and(|size| size < state.leaf) {
+            self.next = self.wanted.next().copied();
+        }
+        if self.next == Some(state.leaf) {
+            self.marks.push(Mark { size: state.leaf, root: state.tree.root(), sealed: None });
+        }
+    }
+
+    /// `notes`: of the frames that this seal covers.
+    fn sealed(&mut self, point: &SealPoint, notes: &[(u64, Note)]) {
+        let seal = &point.seal;
+        if let Some(mark) = self.marks.last_mut().filter(|m| m.size == seal.tree_size) {
+            mark.sealed = Some(seal.clock.real);
+        }
+        for (leaf, note) in notes {
+            let Note::Cosigned(cosigned) = note else { continue };
+            let known = self.recent.iter().rev().find(|(size, _)| *size <= cosigned.size);
+            let fits =
+                known.filter(|(size, _)| *size == cosigned.size).map(|(_, root)| *root == cosigned.root);
+            self.recorded.push(Recorded { leaf: *leaf, cosigned: Cosigned::clone(cosigned), fits });
+        }
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((seal.tree_size, seal.root));
+    }
 }
 
 /// Control records are read here; bodies of sessions are not opened by verification.
@@ -199,6 +264,7 @@ fn of_body(body: Body) -> Option<Note> {
         Body::SessionClosed(c) => Note::Closed(c),
         Body::Loss(l) => Note::Loss(l),
         Body::Jump(j) => Note::Jump(j),
+        Body::Checkpoint(c) => Note::Cosigned(c),
         _ => return None,
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::anchor::Given;
 use super::files;
 use super::finding::{self as f, Findings};
 use super::log::{self, LogResult, Plan};
@@ -24,6 +25,7 @@ pub(super) fn run(
             files::Note::Missing => return Err(VerifyError::NotFound { path: path.clone() }),
         },
     };
+    let kept = Given::load(options)?;
     let dirs = files::logs(dir)?;
     let mut total = 0u64;
     for log in &dirs {
@@ -34,7 +36,7 @@ pub(super) fn run(
     let mut done = 0u64;
     let mut results = Vec::with_capacity(dirs.len());
     for log in &dirs {
-        results.push(log::verify(log, options, given.as_ref(), &mut |bytes| {
+        results.push(log::verify(log, options, (given.as_ref(), &kept), &mut |bytes| {
             done = done.saturating_add(bytes);
             progress(Progress { done, total });
         })?);
@@ -48,7 +50,10 @@ pub(super) fn run(
         across.add(f::ORIGIN_MISMATCH, None, None, text);
     }
     incarnations(&mut results, dirs.len() > 1);
-    Ok(assemble(results, across))
+    let logs: Vec<_> = results.iter().map(|r| r.summary.id).collect();
+    let mut not_checked = Vec::new();
+    kept.foreign(&logs, &mut across, &mut not_checked);
+    Ok(assemble(results, across, not_checked))
 }
 
 /// Logs of one journal are incarnations of one host's, each named by the next.
@@ -130,18 +135,20 @@ fn judge(findings: &[Finding]) -> Verdict {
     heaviest.map_or(Verdict::Verified, |(_, verdict)| verdict)
 }
 
-fn assemble(results: Vec<LogResult>, across: Findings) -> (Report, Vec<Plan>) {
+fn assemble(results: Vec<LogResult>, across: Findings, mut not_checked: Vec<String>) -> (Report, Vec<Plan>) {
+    not_checked.push(
+        "bodies of session records: their bytes are vouched for, their meaning is decoded by readers"
+            .to_owned(),
+    );
     let mut report = Report {
         verdict: Verdict::Verified,
         exit: 0,
         findings: across.list,
         sessions: Vec::new(),
         logs: Vec::new(),
-        not_checked: vec![
-            "anchors: this version compares with no checkpoint kept elsewhere".to_owned(),
-            "bodies of session records: their bytes are vouched for, their meaning is decoded by readers"
-                .to_owned(),
-        ],
+        anchors: Vec::new(),
+        witnessed: Vec::new(),
+        not_checked,
     };
     let mut plans = Vec::new();
     for result in results {
@@ -149,6 +156,8 @@ fn assemble(results: Vec<LogResult>, across: Findings) -> (Report, Vec<Plan>) {
         report.sessions.extend(result.sessions);
         report.logs.push(result.summary);
         report.not_checked.extend(result.not_checked);
+        report.anchors.extend(result.anchors);
+        report.witnessed.extend(result.witnessed);
         plans.push(result.plan);
     }
     report.verdict = judge(&report.findings);

@@ -8,6 +8,8 @@
 )]
 
 #[cfg(test)]
+mod anchors;
+#[cfg(test)]
 mod common;
 #[cfg(test)]
 mod crash;

@@ -20,7 +20,10 @@ use super::{
 use crate::{
     grant::AuthInfo,
     model::{Bytes, Coverage, Digest, Login},
-    service::board::{Board, Snapshot},
+    service::{
+        anchor::Anchors,
+        board::{Board, Snapshot},
+    },
     sys::clock,
 };
 
@@ -48,6 +51,7 @@ pub(super) struct Clerk {
     pub(super) board: Board,
     pub(super) orders: SyncSender<Order>,
     pub(super) rates: Rates,
+    pub(super) anchors: Anchors,
 }
 
 /// An answer before it has its form.
@@ -106,6 +110,12 @@ impl Clerk {
     async fn reply(&self, peer: Peer, question: Question) -> Result<Reply, String> {
         match question {
             Question::Status { all, .. } => self.status(peer, all).await,
+            Question::Checkpoint { .. } => {
+                root_only(peer)?;
+                let (note, key) = self.anchors.current().map_err(str::to_owned)?;
+                let fields = json!({"note": note, "key": key});
+                Ok(Reply { word: "allow", lines: note.lines().map(str::to_owned).collect(), fields })
+            }
             Question::Add { document, signature, .. } => self.add(peer, &document, &signature).await,
             Question::Login { account, service, remote, tty, auth_info, pid, audit_session, .. } => {
                 root_only(peer)?;
@@ -192,6 +202,10 @@ impl Clerk {
             snapshot = timeout(BOARD_WAIT, shown).await.map_err(late)?.map_err(|e| e.to_string())?.clone();
         }
         let fields = status::fields(&self.facts, &snapshot, peer.pid, mark, all, clock::pair());
+        let mut fields = fields;
+        if all && let Some(fields) = fields.as_object_mut() {
+            fields.insert("anchor".into(), status::anchor(&self.anchors.told()));
+        }
         let line = match fields.pointer("/session/id").and_then(Value::as_str) {
             Some(id) => format!("recorded: session {id}"),
             None => "not recorded".to_owned(),

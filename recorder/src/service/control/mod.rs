@@ -20,7 +20,7 @@ use std::{
 pub(super) use self::orders::{PumpEnd, Reply};
 pub use self::socket::SocketError;
 use self::{answer::Clerk, limits::Rates, may::Rules, orders::ORDERS, socket::Socket};
-use super::board;
+use super::{anchor::Anchors, board};
 use crate::{
     capture::Marks,
     config::{Config, InputKey, ScopeKey},
@@ -57,6 +57,7 @@ impl Control {
         backend: crate::capture::Backend,
         host: &str,
         watched: bool,
+        anchors: Anchors,
     ) -> Result<(Self, PumpEnd), SocketError> {
         let socket = Socket::bind(&config.socket)?;
         socket.mark_fail_closed(config.grants.fail_closed)?;
@@ -80,6 +81,7 @@ impl Control {
             board,
             orders: to_pump,
             rates: Rates::default(),
+            anchors,
         };
         Ok((Self { socket, clerk: Arc::new(clerk) }, PumpEnd::new(from_control, publisher)))
     }

@@ -29,6 +29,12 @@ pub(super) enum Question {
         #[serde(default)]
         all: bool,
     },
+    /// Where does the log stand?
+    Checkpoint {
+        v: Version,
+        #[serde(default)]
+        plain: bool,
+    },
     /// A signed document.
     Add {
         v: Version,
@@ -78,6 +84,7 @@ impl Question {
     pub(super) const fn plain(&self) -> bool {
         match self {
             Self::Status { plain, .. }
+            | Self::Checkpoint { plain, .. }
             | Self::Add { plain, .. }
             | Self::Login { plain, .. }
             | Self::May { plain, .. } => *plain,

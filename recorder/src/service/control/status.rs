@@ -8,7 +8,10 @@ use crate::{
     export::json::rfc3339,
     grant::{Grant, State},
     model::{BootNanos, Bytes, ClockPair, Coverage, Mark, RealNanos, Uncovered},
-    service::board::{Ledger, Open, Snapshot},
+    service::{
+        anchor::Told,
+        board::{Ledger, Open, Snapshot},
+    },
     sys::process,
 };
 
@@ -40,6 +43,17 @@ pub(super) fn fields(
         fields.insert("sessions".into(), list.into());
     }
     fields
+}
+
+/// What became of the checkpoints: for root.
+pub(super) fn anchor(told: &Told) -> Value {
+    json!({
+        "leaves": told.last.map(|(size, _)| size),
+        "time": told.last.map(|(_, time)| rfc3339(time)),
+        "witnessed": told.witnessed,
+        "failed": told.failed,
+        "faults": told.faults,
+    })
 }
 
 fn text(bytes: &Bytes) -> Option<String> {

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
+mod anchors;
 mod contract;
 mod damage;
 mod enforce;
@@ -137,6 +138,7 @@ const SCENARIOS: &[Scenario] = &[
     e2e("shared-account-by-key", Place::Sshd, status::shared_account_by_key),
     e2e("resize-is-recorded", Place::Any, loads::resize_is_recorded),
     e2e("damaged-journals", Place::Any, damage::damaged_journals),
+    e2e("anchored-journal", Place::Any, anchors::a_journal_is_anchored),
     e2e("kill-9-under-load", Place::Any, hostile::kill_9_under_load),
     Scenario {
         name: "old-kernel-is-69",
