@@ -213,6 +213,7 @@ impl Fixture {
                 bytes: 4096,
                 encryption: "off".to_owned(),
             }],
+            intervals: Vec::new(),
             not_checked: Vec::new(),
         }
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Boot, BootNanos, CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat,
-    Jump, Login, Loss, Overdue, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault,
-    Task, Token, Tty, TtyOp,
+    Boot, BootNanos, ClockChange, CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp, Fork, Grant,
+    Heartbeat, HookChange, Jump, Login, Loss, Overdue, SessionClosed, SessionEnd, SessionOpened,
+    SessionStart, Stop, StorageFault, Task, Token, Tty, TtyOp,
 };
 
 macro_rules! kinds {
@@ -92,6 +92,10 @@ kinds! {
     LOGIN = 265, "login";
     /// A token was used, or refused.
     TOKEN = 266, "token";
+    /// A hook fell silent, or answers again.
+    HOOK = 269, "hook";
+    /// A clock ran off, or the host slept.
+    CLOCK = 270, "clock";
 }
 
 impl Kind {
@@ -131,6 +135,8 @@ impl Kind {
                 | Self::GRANT
                 | Self::LOGIN
                 | Self::TOKEN
+                | Self::HOOK
+                | Self::CLOCK
         )
     }
 }
@@ -233,6 +239,8 @@ pub enum Body {
     Grant(Box<Grant>),
     Login(Box<Login>),
     Token(Box<Token>),
+    Hook(Box<HookChange>),
+    Clock(ClockChange),
     /// A kind that this version doesn't know, as stored.
     Unknown {
         kind: Kind,
@@ -271,6 +279,8 @@ impl Body {
             Self::Grant(_) => Kind::GRANT,
             Self::Login(_) => Kind::LOGIN,
             Self::Token(_) => Kind::TOKEN,
+            Self::Hook(_) => Kind::HOOK,
+            Self::Clock(_) => Kind::CLOCK,
             Self::Unknown { kind, .. } => *kind,
         }
     }

@@ -6,6 +6,8 @@
 
 mod board;
 mod boot;
+mod canaries;
+mod clocks;
 mod control;
 mod grants;
 mod herald;

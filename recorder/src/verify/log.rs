@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::files::{self, LogDir};
 use super::finding::{self as f, Findings};
+use super::interval::{Edge, Interval, Intervals};
 use super::link::{self, Named};
 use super::report::{Finding, LogSummary, SessionVerdict};
 use super::segment::{Note, Outcome, Task, Walked, peek, walk};
@@ -43,6 +44,9 @@ pub(super) struct LogResult {
     pub(super) summary: LogSummary,
     pub(super) plan: Plan,
     pub(super) not_checked: Vec<String>,
+    pub(super) intervals: Vec<Interval>,
+    /// Where the first run began and the last one ended, as far as it is sealed.
+    pub(super) edges: (Option<Edge>, Option<Edge>),
 }
 
 /// Declared losses of one class and reason.
@@ -61,6 +65,7 @@ struct Fold<'a> {
     summary: LogSummary,
     ranges: Vec<Range>,
     not_checked: Vec<String>,
+    intervals: Intervals,
     whole: bool,
 }
 
@@ -124,6 +129,8 @@ pub(super) fn verify(
     fold.run(&tasks, id, origin.as_ref(), options, progress)?;
     let incarnation = origin.as_ref().map_or(0, |o| o.incarnation);
     fold.report_losses();
+    let edges = (fold.intervals.began, fold.intervals.ended);
+    let intervals = fold.intervals.finish(&mut fold.out);
     let sessions = fold.sessions.verdicts(fold.whole);
     Ok(LogResult {
         origin,
@@ -133,6 +140,8 @@ pub(super) fn verify(
         summary: fold.summary,
         plan: Plan { log: id, ranges: fold.ranges },
         not_checked: fold.not_checked,
+        intervals,
+        edges,
     })
 }
 
@@ -207,6 +216,7 @@ impl<'a> Fold<'a> {
             summary,
             ranges: Vec::new(),
             not_checked: Vec::new(),
+            intervals: Intervals::new(log),
             whole: false,
         }
     }
@@ -365,9 +375,13 @@ impl<'a> Fold<'a> {
         if fresh {
             self.sessions.interrupted(w.header.next_stream);
         }
+        let (place, out) = ((name, w.first.header.leaf), &mut self.out);
+        let (boot, clock) = (w.header.boot, w.header.clock);
+        self.intervals.begins(fresh, boot, clock, w.first_clock, &w.notes, place, out);
         for (leaf, note) in &w.notes {
             self.note(note, name, *leaf);
         }
+        self.intervals.sealed(w.last_clock, boot, w.stopped());
         self.summary.last = w.end.leaf;
         self.summary.root = w.end.tree.root();
         self.summary.seals = self.summary.seals.saturating_add(w.end.seals);
@@ -400,15 +414,10 @@ impl<'a> Fold<'a> {
                 let step = drift(j.after) - drift(j.before);
                 out.add(f::JUMP, Some(name), Some(leaf), format!("the wall clock was set by {step} ns"));
             }
-            Note::Silence { from, to } => {
-                let seconds = to.since(*from) / 1_000_000_000;
-                out.add(
-                    f::GAP,
-                    Some(name),
-                    Some(leaf),
-                    format!("no sign of a living recorder for {seconds} s"),
-                );
-            }
+            Note::Silence { from, to } => self.intervals.quiet(*from, *to, name, leaf),
+            Note::Hook(change) => self.intervals.hook(change, name, leaf, out),
+            Note::Clock(change) => self.intervals.clock(*change, name, leaf, out),
+            Note::Boot(_) => {}
             Note::Unreadable => {
                 out.add(f::CONTROL_UNREADABLE, Some(name), Some(leaf), "a control frame can't be decoded");
             }

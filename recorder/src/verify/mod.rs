@@ -8,6 +8,7 @@ mod entries;
 mod entry;
 mod files;
 mod finding;
+mod interval;
 mod link;
 mod log;
 mod report;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 pub use entries::Entries;
 pub use entry::{Entry, Verified};
+pub use interval::{Interval, IntervalKind};
 pub use report::{Finding, LogSummary, Report, SessionVerdict, Severity, Verdict};
 
 /// What the end of a log has to show for the verdict `VERIFIED`.

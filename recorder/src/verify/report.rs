@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::interval::Interval;
 use crate::model::{Digest, LogId, SessionId};
 
 /// The outcome, with the exit code that scripts rely on (docs/journal-format.md).
@@ -123,6 +124,8 @@ pub struct Report {
     pub sessions: Vec<SessionVerdict>,
     /// All logs.
     pub logs: Vec<LogSummary>,
+    /// Time without a recorder that saw everything.
+    pub intervals: Vec<Interval>,
     /// What was not checked, and why.
     pub not_checked: Vec<String>,
 }

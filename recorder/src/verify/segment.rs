@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use super::VerifyError;
 use super::files::{io_error, open_file};
+use super::interval::SILENCE;
 use crate::journal::frame::FrameType;
 use crate::journal::record::{CODEC, decode};
 use crate::journal::scan::Found;
 use crate::journal::segment::{NONE, SegmentHeader};
 use crate::journal::walk::{Event, Fault, State, Unreadable, Walk};
-use crate::model::{Body, BootNanos, ClockPair, Digest, Jump, Loss, SessionClosed, SessionOpened};
-
-/// Longest time between two seals of a living recorder: three idle heartbeats.
-pub(super) const SILENCE: u64 = 30_000_000_000;
+use crate::model::{
+    Body, ClockChange, ClockPair, Digest, HookChange, Jump, Loss, SessionClosed, SessionOpened,
+};
 
 /// What the log's fold has to know of a sealed leaf.
 #[derive(Clone, Debug)]
@@ -23,7 +23,10 @@ pub(super) enum Note {
     Closed(SessionClosed),
     Loss(Loss),
     Jump(Jump),
-    Silence { from: BootNanos, to: BootNanos },
+    Hook(Box<HookChange>),
+    Clock(ClockChange),
+    Boot(ClockPair),
+    Silence { from: ClockPair, to: ClockPair },
     Unreadable,
 }
 
@@ -107,7 +110,7 @@ pub(super) fn walk(task: &Task) -> Result<Outcome, VerifyError> {
                 if first_clock.is_none() {
                     first_clock = Some(now);
                 } else if now.boot.since(last_clock.boot) > SILENCE {
-                    let silence = Note::Silence { from: last_clock.boot, to: now.boot };
+                    let silence = Note::Silence { from: last_clock, to: now };
                     notes.push((point.seal.tree_size, silence));
                 }
                 last_clock = now;
@@ -179,6 +182,9 @@ fn of_body(body: Body) -> Option<Note> {
         Body::SessionClosed(c) => Note::Closed(c),
         Body::Loss(l) => Note::Loss(l),
         Body::Jump(j) => Note::Jump(j),
+        Body::Hook(h) => Note::Hook(h),
+        Body::Clock(c) => Note::Clock(c),
+        Body::Boot(b) => Note::Boot(b.clock),
         _ => return None,
     })
 }
