@@ -29,9 +29,11 @@ impl Hold {
         Self { name, program, by: By::Event(event) }
     }
 
-    /// `sys_exit_open at sys_exit_openat`.
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    /// `sys_exit_open at sys_exit_openat`. What held it is not closed: that descriptor may be somebody else's by now.
+    pub(super) fn into_name(self) -> String {
+        let Self { name, by, .. } = self;
+        std::mem::forget(by);
+        name
     }
 
     /// True if the kernel says that it does, by our descriptor, which may be none of ours any more.

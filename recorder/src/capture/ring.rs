@@ -245,9 +245,9 @@ impl Capture {
         self.rounds.round()
     }
 
-    /// Programs that the kernel no longer has where they were attached.
-    pub fn missing_links(&self) -> impl Iterator<Item = &str> {
-        self.loaded.attached.iter().filter(|hold| !hold.holds()).map(Hold::name)
+    /// Programs that the kernel no longer has where they were attached; each is told once.
+    pub fn missing_links(&mut self) -> Vec<String> {
+        self.loaded.attached.extract_if(.., |hold| !hold.holds()).map(Hold::into_name).collect()
     }
 }
 

@@ -98,16 +98,16 @@ impl Canaries {
     }
 
     fn judge(&mut self, now: Reading, round: CanaryRound, out: &mut Vec<Record>) {
-        let record = |name: &str, state, misses, since| {
+        let told = |name: &str, state, misses, since| {
             let name = Bytes::from(name);
-            change(now, HookChange { name, state, misses, since, clock: now.pair })
+            record(now, HookChange { name, state, misses, since, clock: now.pair })
         };
         for (n, (hook, name)) in self.hooks.iter_mut().zip(Hook::NAMES).enumerate() {
             let bit = 1 << n;
             if round.answered & bit != 0 {
                 if hook.dead {
                     tracing::warn!(hook = name, missed = hook.misses, "a hook sees again");
-                    out.push(record(name, HookState::Back, hook.misses, hook.alive));
+                    out.push(told(name, HookState::Back, hook.misses, hook.alive));
                 }
                 *hook = Watched { alive: now.pair.boot, ..Watched::default() };
                 self.vitals.live |= bit;
@@ -118,36 +118,31 @@ impl Canaries {
                     hook.dead = true;
                     self.vitals.live &= !bit;
                     tracing::error!(hook = name, misses = hook.misses, "HOOK_DEAD: a hook does not see");
-                    out.push(record(name, HookState::Dead, hook.misses, hook.alive));
+                    out.push(told(name, HookState::Dead, hook.misses, hook.alive));
                 }
             }
         }
     }
 
-    /// Says once of each link that it is gone. `seen`: when it was last looked at and there.
-    pub(super) fn links<'a>(
-        &mut self,
-        now: Reading,
-        seen: BootNanos,
-        gone: impl Iterator<Item = &'a str>,
-    ) -> Vec<Record> {
+    /// Says of links that they are gone. `seen`: when they were last looked at and there.
+    pub(super) fn links(&mut self, now: Reading, seen: BootNanos, gone: Vec<String>) -> Vec<Record> {
         let mut out = Vec::new();
         for name in gone {
-            if self.missing.iter().all(|known| known != name) {
-                self.missing.push(name.to_owned());
-                tracing::error!(
-                    link = name,
-                    "HOOK_DEAD: the kernel does not have a program where it was attached"
-                );
-                let (name, state) = (Bytes::from(name), HookState::LinkMissing);
-                out.push(change(now, HookChange { name, state, misses: 0, since: seen, clock: now.pair }));
-            }
+            tracing::error!(
+                link = name,
+                "HOOK_DEAD: the kernel does not have a program where it was attached"
+            );
+            let (state, clock) = (HookState::LinkMissing, now.pair);
+            let change =
+                HookChange { name: Bytes::from(name.as_str()), state, misses: 0, since: seen, clock };
+            out.push(record(now, change));
+            self.missing.push(name);
         }
         out
     }
 }
 
-fn change(now: Reading, change: HookChange) -> Record {
+fn record(now: Reading, change: HookChange) -> Record {
     Record {
         boot_ns: now.pair.boot,
         cpu: u16::MAX,
@@ -290,11 +285,11 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_link_is_told_once_and_at_once() {
+    fn a_missing_link_is_told_at_once() {
         let mut watch = Canaries::new(at(0));
-        let records = watch.links(at(2_000), at(1_000).pair.boot, ["a at b"].into_iter());
+        let records = watch.links(at(2_000), at(1_000).pair.boot, vec!["a at b".to_owned()]);
         assert_eq!(told(&records), [("a at b".to_owned(), "link_missing", 0, 1_000)]);
-        assert_eq!(watch.links(at(3_000), at(2_000).pair.boot, ["a at b"].into_iter()), []);
+        assert_eq!(watch.links(at(3_000), at(2_000).pair.boot, Vec::new()), []);
         assert_eq!(watch.silent(), ["a at b"]);
     }
 }
