@@ -144,7 +144,7 @@ fn f4_sleep_explains_silence_and_a_slew_is_a_finding() {
 }
 
 #[test]
-fn silence_over_a_rotation_is_seen() {
+fn silence_is_an_interval_in_every_segment() {
     let dir = tempfile::tempdir().unwrap();
     let (mut w, _) = open(dir.path(), 3072, 1, 0);
     let s = w.open_session(session(1), at(1).boot);
