@@ -5,12 +5,14 @@ use std::{io, time::Duration};
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, Map, RingBuf},
-    programs::Program,
+    programs::{Program, links::FdLink},
 };
 
 use super::{
-    btf, canary,
+    btf,
+    canary::{self, Canary},
     kernel_log::{self, KernelLog},
+    links::Hold,
     offsets,
 };
 use crate::{
@@ -231,7 +233,9 @@ const SYSCALLS: [Syscalls; 9] = [
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     pub(super) backend: Backend,
-    pub(super) attached: Vec<perf::Attached>,
+    pub(super) attached: Vec<Hold>,
+    /// There from the first round on.
+    pub(super) canary: Option<Canary>,
     pub(super) critical: RingBuf<aya::maps::MapData>,
     pub(super) bulk: RingBuf<aya::maps::MapData>,
     pub(super) state: Array<aya::maps::MapData, u32>,
@@ -310,6 +314,7 @@ fn attempt(
         ebpf,
         backend,
         attached: Vec::new(),
+        canary: None,
         critical,
         bulk,
         state,
@@ -399,18 +404,27 @@ impl Loaded {
         match self.program(t.program)? {
             Program::BtfTracePoint(p) => {
                 p.load(t.target, btf).map_err(fail())?;
-                p.attach().map_err(fail())?;
+                let link = p.attach().and_then(|id| p.take_link(id)).map_err(fail())?;
+                self.hold(t.program, t.target, link.into())
             }
             Program::FExit(p) => {
                 p.load(t.target, btf).map_err(fail())?;
-                p.attach().map_err(fail())?;
+                let link = p.attach().and_then(|id| p.take_link(id)).map_err(fail())?;
+                self.hold(t.program, t.target, link.into())
             }
             Program::FEntry(p) => {
                 p.load(t.target, btf).map_err(fail())?;
-                p.attach().map_err(fail())?;
+                let link = p.attach().and_then(|id| p.take_link(id)).map_err(fail())?;
+                self.hold(t.program, t.target, link.into())
             }
-            _ => return Err(missing(t.program)),
+            _ => Err(missing(t.program)),
         }
+    }
+
+    /// Keeps what holds a program, to be looked at while it runs.
+    fn hold(&mut self, program: &str, target: &str, link: FdLink) -> Result<(), LoadError> {
+        let id = self.program(program)?.info().map_err(refused(program))?.id();
+        self.attached.push(Hold::link(format!("{program} at {target}"), id, link));
         Ok(())
     }
 
@@ -423,7 +437,9 @@ impl Loaded {
             return Err("not in the object".to_owned());
         };
         program.load("bprm_check_security", btf).map_err(|e| refused("gate_exec")(e).to_string())?;
-        program.attach().map(drop).map_err(|e| refused("gate_exec")(e).to_string())
+        let link = program.attach().and_then(|id| program.take_link(id));
+        let link = link.map_err(|e| refused("gate_exec")(e).to_string())?;
+        self.hold("gate_exec", "bprm_check_security", link.into()).map_err(|e| e.to_string())
     }
 
     fn attach_syscalls(&mut self) -> Result<(), LoadError> {
@@ -434,13 +450,15 @@ impl Loaded {
                 return Err(missing(s.program));
             };
             program.load().map_err(refused(s.program))?;
+            let number = program.info().map_err(refused(s.program))?.id();
             let fd = program.fd().map_err(refused(s.program))?;
             let mut links = Vec::new();
             for event in s.events {
                 let id =
                     tracefs.id(&format!("syscalls/{event}")).map_err(io(format!("tracepoint {event}")))?;
                 let fd = std::os::fd::AsFd::as_fd(fd);
-                links.push(perf::attach_tracepoint(fd, id).map_err(io(format!("attach to {event}")))?);
+                let attached = perf::attach_tracepoint(fd, id).map_err(io(format!("attach to {event}")))?;
+                links.push(Hold::event(format!("{} at {event}", s.program), number, attached));
             }
             self.attached.append(&mut links);
         }

@@ -14,10 +14,12 @@ use super::{
     decode::{self, Decoder},
     gate::{GateKey, GateWindow, Gates},
     join::Joiner,
+    links::Hold,
     load::{self, Backend, CaptureConfig, LoadError, Loaded},
     loss::LossTracker,
     marks::Marks,
     order::Reorder,
+    rounds::{CanaryRound, Rounds},
     seed,
 };
 use crate::{
@@ -50,6 +52,7 @@ pub struct Capture {
     counts: Counts,
     checked: Instant,
     gates: Gates,
+    rounds: Rounds,
 }
 
 impl Capture {
@@ -75,6 +78,7 @@ impl Capture {
                 gates.ok_or_else(|| missing("map GATES"))?,
                 allowed.ok_or_else(|| missing("map ALLOWED"))?,
             ),
+            rounds: Rounds::default(),
             loaded,
         };
         for raw in std::mem::take(&mut capture.loaded.early) {
@@ -136,10 +140,18 @@ impl Capture {
         let horizon = clock::boot();
         let now = Instant::now();
         let before = self.counts.events;
+        self.rounds.look(&mut self.loaded);
+        let mut emptied = false;
         for _ in 0..if last { 64 } else { 1 } {
-            if !self.turn(now) {
+            let turn = self.turn(now);
+            emptied = turn.emptied;
+            if !turn.any {
                 break;
             }
+        }
+        if emptied {
+            let counters = &self.counters;
+            self.rounds.settle(|| read_counters(counters));
         }
         for event in self.decoder.overdue(now, last) {
             self.order.push(event);
@@ -149,7 +161,7 @@ impl Capture {
         self.order.release(horizon, |e| joiner.push(out, e));
         if last || self.losses.has_holes() || now.duration_since(self.checked) > Duration::from_millis(500) {
             self.checked = now;
-            let counters = self.read_counters();
+            let counters = read_counters(&self.counters);
             for loss in self.losses.declare(&counters, now, last) {
                 self.counts.lost += loss.count;
                 out.push(Captured::Lost(loss));
@@ -158,22 +170,26 @@ impl Capture {
         usize::try_from(self.counts.events - before).unwrap_or(usize::MAX)
     }
 
-    /// One turn over both rings; false if there was nothing.
-    fn turn(&mut self, now: Instant) -> bool {
-        let mut any = false;
-        let Self { loaded, decoder, losses, order, counts, .. } = self;
+    /// One turn over both rings.
+    fn turn(&mut self, now: Instant) -> Turn {
+        let mut turn = Turn { any: false, emptied: true };
+        let Self { loaded, decoder, losses, order, counts, rounds, .. } = self;
         for ring in [&mut loaded.critical, &mut loaded.bulk] {
-            for _ in 0..TURN {
+            let mut taken = 0;
+            while taken < TURN {
                 let Some(item) = ring.next() else { break };
-                any = true;
-                take(&item, now, decoder, losses, order, counts);
+                taken += 1;
+                take(&item, now, decoder, losses, order, counts, rounds);
             }
+            turn.any |= taken > 0;
+            turn.emptied &= taken < TURN;
         }
-        any
+        turn
     }
 
     fn take(&mut self, raw: &[u8], now: Instant) {
-        take(raw, now, &mut self.decoder, &mut self.losses, &mut self.order, &mut self.counts);
+        let Self { decoder, losses, order, counts, rounds, .. } = self;
+        take(raw, now, decoder, losses, order, counts, rounds);
     }
 
     /// True if events are held for their order.
@@ -215,10 +231,35 @@ impl Capture {
         }
     }
 
-    fn read_counters(&self) -> Vec<CpuCounters> {
-        let Ok(values) = self.counters.get(&0, 0) else { return Vec::new() };
-        values.iter().map(counters_of).collect()
+    /// Lets one canary per hook out, unless the round before still runs; [`Self::canaries`] tells what came back.
+    ///
+    /// # Errors
+    /// The acts can't be asked for: the thread can't be started.
+    pub fn send_canaries(&mut self) -> io::Result<()> {
+        let counters = read_counters(&self.counters);
+        self.rounds.send(&mut self.loaded, &counters, clock::boot().get())
     }
+
+    /// What the newest round came to so far.
+    pub const fn canaries(&self) -> CanaryRound {
+        self.rounds.round()
+    }
+
+    /// Programs that the kernel no longer has where they were attached; each is told once.
+    pub fn missing_links(&mut self) -> Vec<String> {
+        self.loaded.attached.extract_if(.., |hold| !hold.holds()).map(Hold::into_name).collect()
+    }
+}
+
+/// What a turn over the rings found.
+struct Turn {
+    any: bool,
+    /// Both rings were read to their end.
+    emptied: bool,
+}
+
+fn read_counters(counters: &PerCpuArray<MapData, [u64; COUNTER_WORDS]>) -> Vec<CpuCounters> {
+    counters.get(&0, 0).map(|values| values.iter().map(counters_of).collect()).unwrap_or_default()
 }
 
 fn take(
@@ -228,11 +269,15 @@ fn take(
     losses: &mut LossTracker,
     order: &mut Reorder,
     counts: &mut Counts,
+    rounds: &mut Rounds,
 ) {
-    counts.events += 1;
     if let Ok(head) = decode::header(raw) {
         losses.seen(head.cpu, head.ring, head.seq, now);
+        if rounds.takes(&head) {
+            return;
+        }
     }
+    counts.events += 1;
     match decoder.decode(raw) {
         Ok(Some(event)) => order.push(event),
         Ok(None) => {}

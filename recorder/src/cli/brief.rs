@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    Body, Bytes, CoverageChange, Cred, Digest, Enforcement, EnforcementAct, Exec, Exit, File, FileOp, Grant,
-    Jump, Login, Loss, Overdue, Record, SessionId, Token, Tty, TtyOp,
+    Body, Bytes, ClockChange, ClockEvent, CoverageChange, Cred, Digest, Enforcement, EnforcementAct, Exec,
+    Exit, File, FileOp, Grant, HookChange, HookState, Jump, Login, Loss, Overdue, Record, SessionId, Token,
+    Tty, TtyOp,
 };
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.
@@ -52,6 +53,8 @@ pub(crate) fn body(record: &Record) -> String {
         Body::Login(l) => login(l),
         Body::Token(t) => token(t),
         Body::Checkpoint(c) => format!("{} leaves, root {}, signed by witnesses", c.size, digest(c.root)),
+        Body::Hook(h) => hook(h),
+        Body::Clock(c) => clock(c),
         Body::Storage(s) => format!("{}: errno {}", s.operation.escaped(), s.errno),
         Body::Unknown { kind, bytes } => format!("kind {}, {} bytes", kind.code(), bytes.len()),
     }
@@ -269,6 +272,28 @@ pub(crate) fn jump(jump: &Jump) -> String {
     let moved = i128::from(jump.after.real.get()) - i128::from(jump.before.real.get());
     let ran = i128::from(jump.after.boot.get()) - i128::from(jump.before.boot.get());
     format!("the wall clock stepped by {} ms", (moved - ran) / 1_000_000)
+}
+
+/// What became of a hook.
+pub(crate) fn hook(hook: &HookChange) -> String {
+    let name = hook.name.escaped();
+    let seconds = hook.clock.boot.since(hook.since) / 1_000_000_000;
+    match hook.state {
+        HookState::Dead => format!("{name} does not see: {} canaries lost in {seconds} s", hook.misses),
+        HookState::Back => format!("{name} sees again after {seconds} s"),
+        HookState::LinkMissing => format!("{name} is not attached any more"),
+        HookState::Unknown(code) => format!("{name}: state {code}"),
+    }
+}
+
+/// What a clock did.
+pub(crate) fn clock(clock: &ClockChange) -> String {
+    let seconds = clock.after.boot.since(clock.before.boot) / 1_000_000_000;
+    match clock.event {
+        ClockEvent::Slew => format!("the clocks ran off by {} ms in {seconds} s", clock.nanos / 1_000_000),
+        ClockEvent::Suspend => format!("the host slept for {} s", clock.nanos / 1_000_000_000),
+        ClockEvent::Unknown(code) => format!("event {code}"),
+    }
 }
 
 /// A declared loss.

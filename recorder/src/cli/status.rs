@@ -226,6 +226,10 @@ fn list(answer: &Value, io: &mut Io<'_>) -> Result<(), Failure> {
             cell("incident"),
         ]
     };
+    let silent = words(list_of(answer, "hooks_silent"));
+    if !silent.is_empty() {
+        writeln!(io.out, "THE RECORDER DOES NOT SEE: {silent}")?;
+    }
     let rows: Vec<Vec<String>> = list_of(answer, "sessions").iter().map(row).collect();
     table::print(io.out, &header, &rows)?;
     Ok(())
@@ -318,6 +322,18 @@ mod tests {
         // What a shell expands in its prompt stays a word.
         assert_eq!(prompt(&with("incident", "x:$(id)%n\\u`!\u{1b}".into())), "rec:__id__n_u___:1h58m");
         assert_eq!(prompt(&with("incident", "y".repeat(99).into())).len(), "rec::1h58m".len() + TOKEN);
+    }
+
+    #[test]
+    fn root_is_told_which_hooks_do_not_see() {
+        let said = |silent: Value| {
+            captured(|io| list(&json!({"sessions": [], "hooks_silent": silent}), io).map(|()| 0)).out
+        };
+        assert!(
+            said(json!(["open", "rename\u{1b}[2J"])).starts_with("THE RECORDER DOES NOT SEE: open; rename")
+        );
+        assert!(!said(json!(["open\u{1b}[2J"])).contains('\u{1b}'));
+        assert!(!said(json!([])).contains("SEE"));
     }
 
     #[test]

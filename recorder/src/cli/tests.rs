@@ -8,8 +8,13 @@ use super::events::Wanted;
 use super::journal::Source;
 use super::*;
 use crate::index::fixture::{self as fx, Fixture};
-use crate::model::{Body, Bytes, Exit, FileOp, Flags, SessionClosed, StreamNo, TtyOp};
-use crate::verify::{Entry, Finding, Report, Severity, Verdict, Verified, VerifyError};
+use crate::model::{
+    Body, BootNanos, Bytes, ClockChange, ClockEvent, ClockPair, Exit, FileOp, Flags, HookChange, HookState,
+    RealNanos, SessionClosed, StreamNo, TtyOp,
+};
+use crate::verify::{
+    Entry, Finding, Interval, IntervalKind, Report, Severity, Verdict, Verified, VerifyError,
+};
 
 pub(super) struct Ran {
     pub(super) code: u8,
@@ -144,6 +149,20 @@ fn every_kind_has_its_object() {
     f.control(Body::Jump(crate::model::Jump::default()));
     f.control(Body::Stop(crate::model::Stop::default()));
     f.control(Body::Storage(crate::model::StorageFault::default()));
+    let pair = |s: u64| ClockPair {
+        boot: BootNanos::new(s * 1_000_000_000),
+        real: RealNanos::new((1_700_000_000 + s) * 1_000_000_000),
+    };
+    f.control(Body::Hook(Box::new(HookChange {
+        name: "open".into(),
+        state: HookState::Dead,
+        misses: 3,
+        since: pair(4).boot,
+        clock: pair(8),
+    })));
+    let event = ClockEvent::Suspend;
+    let slept = ClockChange { event, before: pair(9), after: pair(70), nanos: 60_000_000_000 };
+    f.control(Body::Clock(slept));
     f.control(Body::Login(Box::new(crate::model::Login {
         account: "oncall".into(),
         service: "sshd".into(),
@@ -342,6 +361,14 @@ fn tampered(f: &Fixture) -> Report {
             finding("ORIGIN_UNCHECKED", Severity::Gap, "no origin was given"),
             finding("CHAIN_BROKEN", Severity::Tampered, "frame 12 does not follow frame 11"),
         ],
+        intervals: vec![Interval {
+            kind: IntervalKind::HookDead,
+            log: fx::log_id(),
+            from: RealNanos::new(1_700_000_001_500_000_000),
+            to: RealNanos::new(1_700_000_010_000_000_000),
+            seconds: 8,
+            text: "hook open\u{1b}[2J did not see".into(),
+        }],
         not_checked: vec!["bodies: encrypted and no identity".into()],
         ..f.report()
     }

@@ -10,6 +10,7 @@ use super::grant::recheck::{self, Recheck};
 use super::journal::verdict_words;
 use super::{Failure, Io, table};
 use crate::export::{write_line, write_pretty};
+use crate::model::RealNanos;
 use crate::verify::{AnchorState, Finding, Options, Progress, Report, Severity};
 
 /// Arguments of `recorder verify`.
@@ -134,6 +135,20 @@ fn print_table(report: &Report, io: &mut Io<'_>) -> Result<(), Failure> {
         )?;
     }
     print_anchors(report, io)?;
+    if !report.intervals.is_empty() {
+        writeln!(io.out, "time without a recorder that saw everything: {}", report.intervals.len())?;
+    }
+    for interval in &report.intervals {
+        writeln!(
+            io.out,
+            "  {} to {} ({} s) {}: {}",
+            seconds(interval.from),
+            seconds(interval.to),
+            interval.seconds,
+            interval.kind.name().replace('_', " "),
+            escape(&interval.text)
+        )?;
+    }
     writeln!(
         io.out,
         "findings: {}",
@@ -173,6 +188,13 @@ fn print_anchors(report: &Report, io: &mut Io<'_>) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// `2026-11-21 02:31:00 UTC`.
+fn seconds(time: RealNanos) -> String {
+    let text = time.rfc3339();
+    let text = text.split_once('.').map_or(text.as_str(), |(seconds, _)| seconds);
+    format!("{} UTC", text.replacen('T', " ", 1))
 }
 
 fn place(finding: &Finding) -> String {

@@ -49,6 +49,8 @@ pub(super) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Er
         Body::Login(b) => map.serialize_entry("login", &Obj(&**b)),
         Body::Token(b) => map.serialize_entry("token_use", &Obj(&**b)),
         Body::Checkpoint(b) => map.serialize_entry("checkpoint", &Obj(&**b)),
+        Body::Hook(b) => map.serialize_entry("hook", &Obj(&**b)),
+        Body::Clock(b) => map.serialize_entry("clock", &Obj(b)),
         Body::Unknown { kind, bytes } => {
             map.serialize_entry("unknown", &Obj(&(kind.code(), bytes.as_slice())))
         }

@@ -2,7 +2,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jiff::Timestamp;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
@@ -110,9 +109,7 @@ pub fn auid(raw: u32) -> Option<u32> {
 
 /// RFC 3339 in UTC with nine digits: `2026-11-21T02:31:00.123456789Z`.
 pub fn rfc3339(time: RealNanos) -> String {
-    // u64 nanoseconds end in 2554, which every timestamp type holds.
-    Timestamp::from_nanosecond(i128::from(time.get()))
-        .map_or_else(|_| format!("{}ns", time.get()), |t| format!("{t:.9}"))
+    time.rfc3339()
 }
 
 /// Anything with a `Display` as a string.

@@ -2,6 +2,7 @@
 
 mod bodies;
 pub mod json;
+mod liveness;
 mod safe;
 
 pub use bodies::ElevationJson;

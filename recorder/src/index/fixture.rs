@@ -215,6 +215,7 @@ impl Fixture {
             }],
             anchors: Vec::new(),
             witnessed: Vec::new(),
+            intervals: Vec::new(),
             not_checked: Vec::new(),
         }
     }

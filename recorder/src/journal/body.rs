@@ -204,6 +204,8 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
         Body::Login(x) => put_serde(out, x),
         Body::Token(x) => put_serde(out, x),
         Body::Checkpoint(x) => put_serde(out, x),
+        Body::Hook(x) => put_serde(out, x),
+        Body::Clock(x) => put_serde(out, x),
         Body::Unknown { bytes, .. } => out.extend_from_slice(bytes),
     }
 }
@@ -246,6 +248,8 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::LOGIN => Body::Login(get_serde(raw)?),
         Kind::TOKEN => Body::Token(get_serde(raw)?),
         Kind::CHECKPOINT => Body::Checkpoint(get_serde(raw)?),
+        Kind::HOOK => Body::Hook(get_serde(raw)?),
+        Kind::CLOCK => Body::Clock(get_serde(raw)?),
         kind => Body::Unknown { kind, bytes: raw.to_vec() },
     })
 }
@@ -306,6 +310,7 @@ pub(super) fn interned_len(body: &Body) -> usize {
         Body::Loss(x) => x.class.len() + x.ring.len(),
         Body::Storage(x) => x.operation.len(),
         Body::Checkpoint(x) => x.note.len(),
+        Body::Hook(x) => x.name.len(),
         Body::Coverage(x) => x.person.len() + x.incident.len(),
         Body::Grant(x) => [&x.kind, &x.signer, &x.person, &x.key, &x.text, &x.bytes, &x.signature]
             .map(Bytes::len)

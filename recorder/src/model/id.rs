@@ -99,6 +99,15 @@ number! {
     /// `CLOCK_REALTIME` in nanoseconds since 1970-01-01T00:00:00Z.
     RealNanos(u64)
 }
+
+impl RealNanos {
+    /// RFC 3339, UTC, nine digits.
+    pub fn rfc3339(self) -> String {
+        // u64 nanoseconds end in 2554, which every timestamp type holds.
+        jiff::Timestamp::from_nanosecond(i128::from(self.0))
+            .map_or_else(|_| format!("{}ns", self.0), |t| format!("{t:.9}"))
+    }
+}
 number! {
     /// The kernel's name for a session: what task storage and the ring buffers carry. Unique within one boot.
     Mark(u64)

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Boot, BootNanos, Cosigned, CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp, Fork, Grant,
-    Heartbeat, Jump, Login, Loss, Overdue, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop,
-    StorageFault, Task, Token, Tty, TtyOp,
+    Boot, BootNanos, ClockChange, Cosigned, CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp,
+    Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue, SessionClosed, SessionEnd, SessionOpened,
+    SessionStart, Stop, StorageFault, Task, Token, Tty, TtyOp,
 };
 
 macro_rules! kinds {
@@ -94,6 +94,10 @@ kinds! {
     TOKEN = 266, "token";
     /// Witnesses signed a checkpoint of this log.
     CHECKPOINT = 267, "checkpoint";
+    /// A hook fell silent, or answers again.
+    HOOK = 269, "hook";
+    /// A clock ran off, or the host slept.
+    CLOCK = 270, "clock";
 }
 
 impl Kind {
@@ -133,6 +137,8 @@ impl Kind {
                 | Self::GRANT
                 | Self::LOGIN
                 | Self::TOKEN
+                | Self::HOOK
+                | Self::CLOCK
         )
     }
 }
@@ -240,6 +246,8 @@ pub enum Body {
     Login(Box<Login>),
     Token(Box<Token>),
     Checkpoint(Box<Cosigned>),
+    Hook(Box<HookChange>),
+    Clock(ClockChange),
     /// A kind that this version doesn't know, as stored.
     Unknown {
         kind: Kind,
@@ -279,6 +287,8 @@ impl Body {
             Self::Login(_) => Kind::LOGIN,
             Self::Token(_) => Kind::TOKEN,
             Self::Checkpoint(_) => Kind::CHECKPOINT,
+            Self::Hook(_) => Kind::HOOK,
+            Self::Clock(_) => Kind::CLOCK,
             Self::Unknown { kind, .. } => *kind,
         }
     }

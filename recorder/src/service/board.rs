@@ -50,6 +50,8 @@ pub(super) struct Snapshot {
     pub(super) sessions: Arc<BTreeMap<Mark, Open>>,
     /// `None` if no grants are watched.
     pub(super) ledger: Option<Arc<Ledger>>,
+    /// Hooks that do not see.
+    pub(super) silent: Arc<[String]>,
 }
 
 /// The reader's end.
@@ -66,6 +68,17 @@ pub(super) fn board() -> (Publisher, Board) {
 }
 
 impl Publisher {
+    /// Puts up which hooks do not see.
+    pub(super) fn silent(&self, hooks: Vec<String>) {
+        self.0.send_if_modified(|snapshot| {
+            let changed = *snapshot.silent != *hooks;
+            if changed {
+                snapshot.silent = hooks.into();
+            }
+            changed
+        });
+    }
+
     /// Puts up what has changed; most rounds change nothing and cost one look at each record.
     pub(super) fn publish(&self, tracked: &[Tracked], ledger: Option<Ledger>) {
         let ready = self.0.borrow().ready;

@@ -7,6 +7,8 @@
 mod anchor;
 mod board;
 mod boot;
+mod canaries;
+mod clocks;
 mod control;
 mod grants;
 mod herald;

@@ -62,7 +62,7 @@ pub(super) fn run(
     let mut herald = settings.tell.then(Herald::default);
     let mut tracker = Tracker::default();
     let mut host = RunningHost;
-    let mut pulse = Pulse::new(clock::pair());
+    let mut pulse = Pulse::new(clock::reading());
     let mut captured = seeded.members;
     if seeded.failed > 0 {
         tracing::error!(failed = seeded.failed, "running processes could not be marked");
@@ -115,9 +115,9 @@ pub(super) fn run(
         }
         batch.control.splice(0..0, asked.records);
         control.publish(&batch.tracked, desk.as_mut());
-        let hooks = capture.hooks().len();
-        let beats = pulse.due(now, tracker.open_sessions(), capture.counts(), &settings.journal_dir, hooks);
-        batch.control.extend(beats);
+        let signs = pulse.due(clock::reading(), tracker.open_sessions(), &mut capture, &settings.journal_dir);
+        batch.control.extend(signs);
+        control.silent(pulse.silent());
         let something = !batch.tracked.is_empty() || !batch.control.is_empty();
         // The writer is gone only after a fault, which ends the service.
         if (something && writer.send(batch).is_err()) || last {

@@ -32,9 +32,39 @@ struct Attr {
     config1: u64,
 }
 
+/// `_IOWR('$', 10, struct perf_event_query_bpf *)`, include/uapi/linux/perf_event.h.
+const PERF_EVENT_IOC_QUERY_BPF: libc::c_ulong = 0xc008_240a;
+/// The kernel's limit of programs on one tracepoint (`BPF_TRACE_MAX_PROGS`, kernel/trace/bpf_trace.c).
+const PROGRAMS: usize = 64;
+
+/// `struct perf_event_query_bpf`.
+#[repr(C)]
+struct Query {
+    room: u32,
+    count: u32,
+    ids: [u32; PROGRAMS],
+}
+
 /// An attached program: detaches when dropped.
 #[derive(Debug)]
-pub struct Attached(#[expect(dead_code, reason = "held for its Drop")] OwnedFd);
+pub struct Attached(OwnedFd);
+
+impl Attached {
+    /// Whether the kernel has that program at this event's tracepoint.
+    ///
+    /// # Errors
+    /// The kernel's; a descriptor that was closed behind our back is one.
+    pub fn has(&self, program: u32) -> io::Result<bool> {
+        let mut query = Query { room: 64, count: 0, ids: [0; PROGRAMS] };
+        // SAFETY: `query` has room for as many ids as it says and outlives the call.
+        let r = unsafe { libc::ioctl(self.0.as_raw_fd(), PERF_EVENT_IOC_QUERY_BPF, &raw mut query) };
+        if r < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let count = usize::try_from(query.count).unwrap_or(PROGRAMS);
+        Ok(query.ids.iter().take(count).any(|id| *id == program))
+    }
+}
 
 /// Runs `program` at the tracepoint with that id, for all tasks on all processors.
 pub fn attach_tracepoint(program: BorrowedFd<'_>, id: u64) -> io::Result<Attached> {

@@ -25,6 +25,9 @@ codes! {
     LOSS = Gap;
     JUMP = Gap;
     GAP = Gap;
+    HOOK_DEAD = Gap;
+    SLEW = Gap;
+    SUSPEND = Gap;
     CONTROL_UNREADABLE = Gap;
     DECRYPT_FAILED = Undecryptable;
     WITNESSES_SHORT = Gap;

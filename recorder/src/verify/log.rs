@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::anchor::{Given, Judged, Mark, Recorded, Subject};
 use super::files::{self, LogDir};
 use super::finding::{self as f, Findings};
+use super::interval::{Edge, Interval, Intervals};
 use super::link::{self, Named};
 use super::report::{AnchorVerdict, Finding, LogSummary, SessionVerdict, Witnessed};
 use super::secrecy::Secrecy;
@@ -49,6 +50,9 @@ pub(super) struct LogResult {
     pub(super) not_checked: Vec<String>,
     pub(super) anchors: Vec<AnchorVerdict>,
     pub(super) witnessed: Vec<Witnessed>,
+    pub(super) intervals: Vec<Interval>,
+    /// Where the first run began and the last one ended, as far as it is sealed.
+    pub(super) edges: (Option<Edge>, Option<Edge>),
 }
 
 /// Declared losses of one class and reason.
@@ -68,6 +72,7 @@ struct Fold<'a> {
     summary: LogSummary,
     ranges: Vec<Range>,
     not_checked: Vec<String>,
+    intervals: Intervals,
     whole: bool,
     kept: &'a Given,
     marks: Vec<Mark>,
@@ -151,6 +156,8 @@ pub(super) fn verify(
     let incarnation = origin.as_ref().map_or(0, |o| o.incarnation);
     fold.report_losses();
     fold.secrecy.report(&mut fold.summary, &mut fold.out, &mut fold.not_checked);
+    let edges = (fold.intervals.began, fold.intervals.ended);
+    let intervals = fold.intervals.finish(&mut fold.out);
     let sessions = fold.sessions.verdicts(fold.whole);
     Ok(LogResult {
         origin,
@@ -162,6 +169,8 @@ pub(super) fn verify(
         not_checked: fold.not_checked,
         anchors: fold.judged.anchors,
         witnessed: fold.judged.witnessed,
+        intervals,
+        edges,
     })
 }
 
@@ -247,6 +256,7 @@ impl<'a> Fold<'a> {
             summary,
             ranges: Vec::new(),
             not_checked: Vec::new(),
+            intervals: Intervals::new(log),
             whole: false,
             kept,
             marks: Vec::new(),
@@ -425,6 +435,9 @@ impl<'a> Fold<'a> {
         if fresh {
             self.sessions.interrupted(w.header.next_stream);
         }
+        let (place, out) = ((name, w.first.header.leaf), &mut self.out);
+        let (boot, clock) = (w.header.boot, w.header.clock);
+        self.intervals.begins(fresh, boot, clock, w.first_clock, &w.notes, place, out);
         for (leaf, note) in &w.notes {
             self.note(note, name, *leaf);
         }
@@ -433,6 +446,7 @@ impl<'a> Fold<'a> {
         if self.kept.has_policy() {
             self.recorded.extend(w.recorded.iter().cloned());
         }
+        self.intervals.sealed(w.last_clock, boot, w.stopped());
         self.summary.last = w.end.leaf;
         self.summary.root = w.end.tree.root();
         self.summary.seals = self.summary.seals.saturating_add(w.end.seals);
@@ -465,20 +479,15 @@ impl<'a> Fold<'a> {
                 let step = drift(j.after) - drift(j.before);
                 out.add(f::JUMP, Some(name), Some(leaf), format!("the wall clock was set by {step} ns"));
             }
-            Note::Silence { from, to } => {
-                let seconds = to.since(*from) / 1_000_000_000;
-                out.add(
-                    f::GAP,
-                    Some(name),
-                    Some(leaf),
-                    format!("no sign of a living recorder for {seconds} s"),
-                );
-            }
             Note::Undecryptable => {
                 let text = "a body does not open with its segment's key";
                 out.add(f::DECRYPT_FAILED, Some(name), Some(leaf), text);
             }
             Note::Cosigned(_) => {}
+            Note::Silence { from, to } => self.intervals.quiet(*from, *to, name, leaf),
+            Note::Hook(change) => self.intervals.hook(change, name, leaf, out),
+            Note::Clock(change) => self.intervals.clock(*change, name, leaf, out),
+            Note::Boot(_) => {}
             Note::Unreadable => {
                 out.add(f::CONTROL_UNREADABLE, Some(name), Some(leaf), "a control frame can't be decoded");
             }

@@ -9,6 +9,7 @@ mod entries;
 mod entry;
 mod files;
 mod finding;
+mod interval;
 mod link;
 mod log;
 mod opener;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 pub use crate::journal::Identities;
 pub use entries::Entries;
 pub use entry::{Entry, Verified};
+pub use interval::{Interval, IntervalKind};
 pub use report::{
     AnchorState, AnchorVerdict, Cosignature, Finding, LogSummary, Report, SessionVerdict, Severity, Verdict,
     Witnessed,

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::interval::Interval;
 use crate::model::{Digest, LogId, SessionId};
 
 /// The outcome, with the exit code that scripts rely on (docs/journal-format.md).
@@ -193,6 +194,8 @@ pub struct Report {
     pub anchors: Vec<AnchorVerdict>,
     /// What the policy's witnesses saw, by log and leaves; empty without a policy.
     pub witnessed: Vec<Witnessed>,
+    /// Time without a recorder that saw everything.
+    pub intervals: Vec<Interval>,
     /// What was not checked, and why.
     pub not_checked: Vec<String>,
 }

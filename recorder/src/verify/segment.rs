@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::VerifyError;
 use super::anchor::{Mark, Recorded};
 use super::files::{io_error, open_file};
+use super::interval::SILENCE;
 use super::opener::{Access, Content, Opener};
 use crate::journal::Identities;
 use crate::journal::frame::FrameType;
@@ -15,10 +16,9 @@ use crate::journal::record::{CODEC, decode};
 use crate::journal::scan::Found;
 use crate::journal::segment::{NONE, SegmentHeader};
 use crate::journal::walk::{Event, Fault, SealPoint, State, Unreadable, Walk};
-use crate::model::{Body, BootNanos, ClockPair, Cosigned, Digest, Jump, Loss, SessionClosed, SessionOpened};
-
-/// Longest time between two seals of a living recorder: three idle heartbeats.
-pub(super) const SILENCE: u64 = 30_000_000_000;
+use crate::model::{
+    Body, ClockChange, ClockPair, Cosigned, Digest, HookChange, Jump, Loss, SessionClosed, SessionOpened,
+};
 
 /// What the log's fold has to know of a sealed leaf.
 #[derive(Clone, Debug)]
@@ -32,11 +32,14 @@ pub(super) enum Note {
     Closed(SessionClosed),
     Loss(Loss),
     Jump(Jump),
-    Silence {
-        from: BootNanos,
-        to: BootNanos,
-    },
     Cosigned(Box<Cosigned>),
+    Hook(Box<HookChange>),
+    Clock(ClockChange),
+    Boot(ClockPair),
+    Silence {
+        from: ClockPair,
+        to: ClockPair,
+    },
     Unreadable,
     /// A body does not open with the segment's key.
     Undecryptable,
@@ -139,7 +142,7 @@ pub(super) fn walk(task: &Task, identities: &Identities) -> Result<Outcome, Veri
                 if first_clock.is_none() {
                     first_clock = Some(now);
                 } else if now.boot.since(last_clock.boot) > SILENCE {
-                    let silence = Note::Silence { from: last_clock.boot, to: now.boot };
+                    let silence = Note::Silence { from: last_clock, to: now };
                     notes.push((point.seal.tree_size, silence));
                 }
                 last_clock = now;
@@ -265,6 +268,9 @@ fn of_body(body: Body) -> Option<Note> {
         Body::Loss(l) => Note::Loss(l),
         Body::Jump(j) => Note::Jump(j),
         Body::Checkpoint(c) => Note::Cosigned(c),
+        Body::Hook(h) => Note::Hook(h),
+        Body::Clock(c) => Note::Clock(c),
+        Body::Boot(b) => Note::Boot(b.clock),
         _ => return None,
     })
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::anchor::Given;
 use super::files;
 use super::finding::{self as f, Findings};
+use super::interval;
 use super::log::{self, LogResult, Plan};
 use super::report::{Finding, Report, Severity, Verdict};
 use super::{Options, Progress, VerifyError};
@@ -61,6 +62,7 @@ fn incarnations(results: &mut [LogResult], whole_journal: bool) {
     let index: BTreeMap<_, _> = results.iter().enumerate().map(|(n, r)| (r.summary.id, n)).collect();
     let host = results.iter().find_map(|r| r.origin.as_ref()).map(|o| o.host_id);
     let mut found: Vec<(usize, Findings)> = Vec::new();
+    let mut between = Vec::new();
     let mut numbers = BTreeMap::new();
     for (n, r) in results.iter().enumerate() {
         let mut own = Findings::new(Some(r.summary.id));
@@ -72,6 +74,10 @@ fn incarnations(results: &mut [LogResult], whole_journal: bool) {
         }
         if let Some((previous, why)) = origin.previous {
             if let Some(before) = index.get(&previous) {
+                let end = results.get(*before).and_then(|r| r.edges.1);
+                if let (Some(end), Some(next)) = (end, r.edges.0) {
+                    between.push((n, interval::between(r.summary.id, end, next)));
+                }
                 let mut theirs = Findings::new(Some(previous));
                 abandoned(&mut theirs, why, &r.summary.id.to_string());
                 found.push((*before, theirs));
@@ -92,6 +98,11 @@ fn incarnations(results: &mut [LogResult], whole_journal: bool) {
             }
         }
         found.push((n, own));
+    }
+    for (n, interval) in between {
+        if let Some(r) = results.get_mut(n) {
+            r.intervals.insert(0, interval);
+        }
     }
     for (n, findings) in found {
         if let Some(r) = results.get_mut(n) {
@@ -148,6 +159,7 @@ fn assemble(results: Vec<LogResult>, across: Findings, mut not_checked: Vec<Stri
         logs: Vec::new(),
         anchors: Vec::new(),
         witnessed: Vec::new(),
+        intervals: Vec::new(),
         not_checked,
     };
     let mut plans = Vec::new();
@@ -155,6 +167,7 @@ fn assemble(results: Vec<LogResult>, across: Findings, mut not_checked: Vec<Stri
         report.findings.extend(result.findings);
         report.sessions.extend(result.sessions);
         report.logs.push(result.summary);
+        report.intervals.extend(result.intervals);
         report.not_checked.extend(result.not_checked);
         report.anchors.extend(result.anchors);
         report.witnessed.extend(result.witnessed);

@@ -80,8 +80,25 @@ fn body() -> impl Strategy<Value = Body> {
                 }))
             }
         ),
+        liveness(),
         (1000u16.., bytes())
             .prop_map(|(kind, b)| Body::Unknown { kind: Kind::new(kind), bytes: b.as_slice().to_vec() }),
+    ]
+}
+
+/// What the recorder says of its own hooks and clocks; unknown states are kept.
+fn liveness() -> impl Strategy<Value = Body> {
+    let pair = |[boot, real]: [u64; 2]| ClockPair { boot: BootNanos::new(boot), real: RealNanos::new(real) };
+    prop_oneof![
+        (bytes(), any::<u16>(), any::<[u64; 4]>()).prop_map(move |(name, state, [misses, since, a, b])| {
+            let state = HookState::from_code(state);
+            let since = BootNanos::new(since);
+            Body::Hook(Box::new(HookChange { name, state, misses, since, clock: pair([a, b]) }))
+        }),
+        (any::<u16>(), any::<[u64; 4]>(), any::<i64>()).prop_map(move |(event, [a, b, c, d], nanos)| {
+            let event = ClockEvent::from_code(event);
+            Body::Clock(ClockChange { event, before: pair([a, b]), after: pair([c, d]), nanos })
+        }),
     ]
 }
 

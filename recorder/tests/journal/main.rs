@@ -20,6 +20,8 @@ mod forgery;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod liveness;
+#[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod sealed;

@@ -3,7 +3,9 @@
 use super::screens::{Moment, Screens};
 use super::tree::Tree;
 use super::{Ended, Hidden, Item, Story, What, choice};
-use crate::model::{Body, Exit, File, FileOp, LogId, Record, SessionId, Task, TaskId, Tty, TtyOp};
+use crate::model::{
+    Body, ClockEvent, Exit, File, FileOp, HookState, LogId, Record, SessionId, Task, TaskId, Tty, TtyOp,
+};
 use crate::verify::{Entry, Verified};
 
 /// Tells the story of one session from entries in journal order, of whatever session.
@@ -97,6 +99,22 @@ impl Builder {
             Body::Stop(_) => self.push(entry, 0, What::Gap("the recorder stopped")),
             Body::Boot(_) => self.push(entry, 0, What::Gap("the recorder started again")),
             Body::Storage(_) => self.push(entry, 0, What::Gap("storage failed")),
+            Body::Hook(hook) => self.push(
+                entry,
+                0,
+                What::Gap(match hook.state {
+                    HookState::Back => "a hook of the recorder answers again",
+                    _ => "a hook of the recorder fell silent",
+                }),
+            ),
+            Body::Clock(clock) => self.push(
+                entry,
+                0,
+                What::Gap(match clock.event {
+                    ClockEvent::Suspend => "the host was suspended",
+                    _ => "the clocks ran off",
+                }),
+            ),
             _ => {}
         }
     }

@@ -131,6 +131,11 @@ impl PumpEnd {
         Done { records, replies, denials }
     }
 
+    /// Puts up which hooks do not see.
+    pub(in crate::service) fn silent(&self, hooks: Vec<String>) {
+        self.publisher.silent(hooks);
+    }
+
     /// Puts up what a round came to.
     pub(in crate::service) fn publish(&self, tracked: &[Tracked], desk: Option<&mut Desk>) {
         self.publisher.publish(tracked, desk.and_then(Desk::ledger));

@@ -41,6 +41,7 @@ pub(super) fn fields(
     if all && let Some(fields) = fields.as_object_mut() {
         let list: Vec<Value> = snapshot.sessions.values().map(|open| session(open, ledger, now)).collect();
         fields.insert("sessions".into(), list.into());
+        fields.insert("hooks_silent".into(), snapshot.silent.to_vec().into());
     }
     fields
 }

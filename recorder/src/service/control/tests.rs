@@ -148,6 +148,9 @@ fn status_is_the_callers_own_and_root_sees_all() {
     assert_eq!(hidden["session"], Value::Null);
     let all = json!({"v": 1, "op": "status", "all": true});
     assert_eq!(reply(&desk, ROOT, &all)["sessions"].as_array().unwrap().len(), 1);
+    desk.publisher.silent(vec!["open".to_owned()]);
+    assert_eq!(reply(&desk, ROOT, &all)["hooks_silent"], json!(["open"]));
+    assert!(reply(&desk, USER, &status).get("hooks_silent").is_none(), "not for who may have done it");
     let refused = reply(&desk, USER, &all);
     assert_eq!((&refused["ok"], &refused["error"]), (&json!(false), &json!("only root may ask this")));
 }

@@ -11,6 +11,7 @@ mod enforce;
 mod gate;
 mod grants;
 mod hostile;
+mod liveness;
 mod loads;
 mod logins;
 mod sealed;
@@ -79,6 +80,8 @@ enum Place {
     Accounts,
     /// Needs sshd as well.
     Sshd,
+    /// A machine made for the run: clocks and kernel settings are changed.
+    Alone,
 }
 
 /// One scenario.
@@ -139,6 +142,12 @@ const SCENARIOS: &[Scenario] = &[
     e2e("resize-is-recorded", Place::Any, loads::resize_is_recorded),
     e2e("damaged-journals", Place::Any, damage::damaged_journals),
     e2e("anchored-journal", Place::Any, anchors::a_journal_is_anchored),
+    e2e("canaries-come-back", Place::Any, liveness::canaries_come_back),
+    e2e("e2-no-descriptors-left", Place::Any, liveness::e2_no_descriptors_left),
+    e2e("e5-ftrace-off", Place::Alone, liveness::e5_ftrace_off),
+    e2e("e9-acts-before-the-start", Place::Any, liveness::e9_acts_before_the_start),
+    e2e("e11-restart-while-busy", Place::Any, liveness::e11_restart_while_busy),
+    e2e("f4-clock-set-and-slewed", Place::Alone, liveness::f4_clock_set_and_slewed),
     e2e("kill-9-under-load", Place::Any, hostile::kill_9_under_load),
     Scenario {
         name: "old-kernel-is-69",

@@ -70,6 +70,9 @@ impl World {
             Place::Accounts | Place::Sshd if !self.accounts => {
                 Some("no sudo and useradd here; runs natively")
             }
+            Place::Alone if !crate::liveness::alone() => {
+                Some("changes clocks and kernel settings; runs in a machine of its own")
+            }
             Place::Sshd if self.sshd.is_none() => Some("no sshd here; runs natively"),
             _ => None,
         }
