@@ -133,7 +133,11 @@ pub(crate) fn a_journal_is_anchored(stage: &mut Stage) -> Result<()> {
     proc::until("the witness's word", stage.limit(60), || {
         running.said().contains("a checkpoint could not be handed out").then_some(())
     })?;
-    ensure!(running.said().contains("rolled back") || running.said().contains("another root"), "{}", running.said());
+    ensure!(
+        running.said().contains("rolled back") || running.said().contains("another root"),
+        "{}",
+        running.said()
+    );
     running.stop(stage.limit(60))?;
     let json = judged(&clone, 2, &kept, &origin_kept, None).context("the clone")?;
     ensure!(codes(&json).contains(&"FORK"), "{json}");
