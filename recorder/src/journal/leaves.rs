@@ -49,6 +49,9 @@ pub enum ProveError {
 pub fn prove(dirs: &[PathBuf], old: u64, head: Head) -> Result<Vec<Digest>, ProveError> {
     let sizes = ProveError::Sizes { old, new: head.size };
     let mut prover = Prover::new(old, head.size).ok_or(sizes)?;
+    if old == head.size {
+        return Ok(Vec::new());
+    }
     let missing = || ProveError::Leaves { old, new: head.size };
     let segments = segments(dirs)?;
     // The last segment that begins at or before the old size: its header has the tree in front of it.
@@ -76,10 +79,8 @@ pub fn prove(dirs: &[PathBuf], old: u64, head: Head) -> Result<Vec<Digest>, Prov
             break;
         }
     }
-    let tree =
-        tree.filter(|tree| tree.size() == head.size && tree.root() == head.root).ok_or_else(missing)?;
-    let at_old = if old == head.size { Some(tree) } else { at_old };
-    at_old.and_then(|edge| prover.finish(&edge)).ok_or_else(missing)
+    let ours = tree.is_some_and(|tree| tree.size() == head.size && tree.root() == head.root);
+    at_old.filter(|_| ours).and_then(|edge| prover.finish(&edge)).ok_or_else(missing)
 }
 
 /// Takes the leaves of one file up to `until`; `None` if it doesn't hold them.

@@ -20,9 +20,13 @@ struct Host {
 
 impl Host {
     fn new() -> (Self, Real) {
+        Self::with(4096, 1)
+    }
+
+    fn with(segment: u64, seed: u64) -> (Self, Real) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("kept")).unwrap();
-        let (w, opened) = open(&dir.path().join("journal"), 4096, 1, 0);
+        let (w, opened) = open(&dir.path().join("journal"), segment, seed, 0);
         std::fs::write(dir.path().join("origin.note"), &opened.origin).unwrap();
         (Self { dir, opened }, w)
     }
@@ -227,7 +231,7 @@ fn f5_what_the_log_did_not_sign_is_no_anchor() {
     beat(&mut w, 1, 5);
     let head = w.stop(stop(5)).unwrap();
     let good = host.note(head);
-    let (other, mut w) = Host::new();
+    let (other, mut w) = Host::with(4096, 900);
     beat(&mut w, 1, 5);
     let file = host.dir.path().join("anchor");
     let judge = |text: &str| {
@@ -294,7 +298,7 @@ fn vkey(n: u8) -> String {
 
 #[test]
 fn a_policy_is_held_against_anchors_and_records() {
-    let (host, mut w) = Host::new();
+    let (host, mut w) = Host::with(1 << 16, 1);
     let early = beat(&mut w, 1, 4);
     let back = Cosigned {
         size: early.size,
@@ -344,7 +348,7 @@ fn a_policy_is_held_against_anchors_and_records() {
 
 #[test]
 fn f6_a_checkpoint_in_the_log_that_is_not_of_its_past_is_a_fork() {
-    let (host, mut w) = Host::new();
+    let (host, mut w) = Host::with(1 << 16, 1);
     let early = beat(&mut w, 1, 4);
     let lie = Head { size: early.size, root: Digest::new([7; 32]) };
     let note = cosigned(&host.note(lie), 1, 5);
