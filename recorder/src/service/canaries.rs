@@ -159,6 +159,7 @@ mod tests {
 
     const MS: u64 = 1_000_000;
     const ALL: u64 = (1 << Hook::NAMES.len()) - 1;
+    const EACH: u64 = 9;
 
     fn at(ms: u64) -> Reading {
         let (boot, real) = (BootNanos::new(5_000 * MS + ms * MS), RealNanos::new(9_000_000 * MS + ms * MS));
@@ -206,8 +207,8 @@ mod tests {
             let mut watch = Canaries::new(at(0));
             assert_eq!(run(&mut watch, 0..60_500, busy, |_| done(ALL)), []);
             let sent = watch.vitals().sent;
-            let expected = rounds * Hook::NAMES.len() as u64;
-            assert!(sent <= expected && sent + 2 * Hook::NAMES.len() as u64 >= expected, "{sent} {expected}");
+            let expected = rounds * EACH;
+            assert!(sent <= expected && sent + 2 * EACH >= expected, "{sent} {expected}");
             assert_eq!((watch.vitals().missed, watch.vitals().live), (0, ALL));
         }
     }
@@ -248,7 +249,7 @@ mod tests {
         assert_eq!(told.len(), Hook::NAMES.len() - 1, "the first act was done: {told:?}");
         assert!(told.iter().all(|(when, ..)| *when <= 4_000), "{told:?}");
         // No second round goes out behind the hung one; when it ends, all is well.
-        assert_eq!(watch.vitals().sent, Hook::NAMES.len() as u64);
+        assert_eq!(watch.vitals().sent, EACH);
         let back = run(&mut watch, 10_000..10_010, true, |_| hung);
         assert_eq!(back, []);
         let step = watch.step(at(10_020), true, done(ALL));
@@ -267,7 +268,6 @@ mod tests {
         // Two misses, then loss, then the third.
         let mut watch = Canaries::new(at(0));
         let told = run(&mut watch, 0..20_000, true, |since| match since {
-            0..3_000 => done(0),
             3_000..9_000 => CanaryRound { answered: 0, done: true, lost: true },
             _ => done(0),
         });

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::finding::{self as f, Findings};
-use super::segment::Note;
+use super::segment::{Note, Walked};
 use crate::model::{
     BootId, BootNanos, Bytes, ClockChange, ClockEvent, ClockPair, HookChange, HookState, LogId, RealNanos,
 };
@@ -149,27 +149,18 @@ impl Intervals {
         }
     }
 
-    /// A segment begins here; `fresh` with a new process of the recorder. `first`: its first seal.
-    pub(super) fn begins(
-        &mut self,
-        fresh: bool,
-        boot: BootId,
-        header: ClockPair,
-        first: ClockPair,
-        notes: &[(u64, Note)],
-        (segment, leaf): (&str, u64),
-        out: &mut Findings,
-    ) {
+    /// A segment begins; `fresh` with a new process of the recorder.
+    pub(super) fn begins(&mut self, fresh: bool, segment: &str, w: &Walked, out: &mut Findings) {
+        let (boot, header) = (w.header.boot, w.header.clock);
         if !fresh {
             if let Some(before) = self.ended {
-                self.quiet(before.clock, first, segment, leaf);
+                self.quiet(before.clock, w.first_clock, segment, w.first.header.leaf);
             }
-            let stopped = false;
-            self.began.get_or_insert(Edge { clock: header, boot, stopped });
+            self.began.get_or_insert(Edge { clock: header, boot, stopped: false });
             return;
         }
         // The boot record says when the hooks answered.
-        let ready = notes.iter().find_map(|(_, note)| match note {
+        let ready = w.notes.iter().find_map(|(_, note)| match note {
             Note::Boot(clock) => Some(*clock),
             _ => None,
         });
@@ -181,9 +172,9 @@ impl Intervals {
         self.ended = None;
     }
 
-    /// The newest seal of a segment.
-    pub(super) const fn sealed(&mut self, clock: ClockPair, boot: BootId, stopped: bool) {
-        self.ended = Some(Edge { clock, boot, stopped });
+    /// A segment ends at its newest seal.
+    pub(super) fn ends(&mut self, w: &Walked) {
+        self.ended = Some(Edge { clock: w.last_clock, boot: w.header.boot, stopped: w.stopped() });
     }
 
     /// No seal between these; a gap unless the host slept.

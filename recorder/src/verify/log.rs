@@ -435,9 +435,7 @@ impl<'a> Fold<'a> {
         if fresh {
             self.sessions.interrupted(w.header.next_stream);
         }
-        let (place, out) = ((name, w.first.header.leaf), &mut self.out);
-        let (boot, clock) = (w.header.boot, w.header.clock);
-        self.intervals.begins(fresh, boot, clock, w.first_clock, &w.notes, place, out);
+        self.intervals.begins(fresh, name, w, &mut self.out);
         for (leaf, note) in &w.notes {
             self.note(note, name, *leaf);
         }
@@ -446,7 +444,7 @@ impl<'a> Fold<'a> {
         if self.kept.has_policy() {
             self.recorded.extend(w.recorded.iter().cloned());
         }
-        self.intervals.sealed(w.last_clock, boot, w.stopped());
+        self.intervals.ends(w);
         self.summary.last = w.end.leaf;
         self.summary.root = w.end.tree.root();
         self.summary.seals = self.summary.seals.saturating_add(w.end.seals);
