@@ -6,6 +6,7 @@
 mod args;
 mod brief;
 mod control;
+#[cfg(feature = "service")]
 mod doctor;
 mod events;
 mod grant;
@@ -13,7 +14,9 @@ mod io;
 mod journal;
 mod paint;
 mod play;
+mod reader;
 mod replay;
+#[cfg(feature = "service")]
 mod run;
 mod sessions;
 mod status;
@@ -27,6 +30,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 pub(crate) use self::io::{Failure, Io};
+pub use self::reader::main as reader_main;
 
 /// Exit code for a command line that makes no sense.
 const USAGE: u8 = 64;
@@ -42,8 +46,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Record: the service in the foreground
+    #[cfg(feature = "service")]
     Run(run::Args),
     /// Say what this kernel offers and what can't be seen
+    #[cfg(feature = "service")]
     Doctor(doctor::Args),
     /// Say whether you are recorded, since when, under which grant, and how much time is left
     Status(status::Args),
@@ -64,7 +70,9 @@ enum Command {
 
 fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
     match command {
+        #[cfg(feature = "service")]
         Command::Run(args) => run::run(args, io),
+        #[cfg(feature = "service")]
         Command::Doctor(args) => doctor::run(args, io),
         Command::Status(args) => status::run(args, io),
         Command::Sessions(args) => sessions::run(args, io),
@@ -79,6 +87,7 @@ fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
 /// Runs the command line.
 pub fn main() -> ExitCode {
     // The program that the exec canary starts: nothing may happen before it ends.
+    #[cfg(feature = "service")]
     if std::env::args_os().nth(1).is_some_and(|a| a == crate::capture::EXIT_ARGUMENT) {
         return ExitCode::SUCCESS;
     }
@@ -90,11 +99,14 @@ pub fn main() -> ExitCode {
 fn execute(args: impl IntoIterator<Item = std::ffi::OsString>, io: &mut Io<'_>) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error, io),
+        Err(error) => return refuse(&error, "recorder", io),
     };
-    let done =
-        dispatch(&cli.command, io).and_then(|code| io.out.flush().map(|()| code).map_err(Failure::from));
-    match done {
+    finish(dispatch(&cli.command, io), io)
+}
+
+/// What was printed goes out; a failure becomes its line and code.
+fn finish(done: Result<u8, Failure>, io: &mut Io<'_>) -> u8 {
+    match done.and_then(|code| io.out.flush().map(|()| code).map_err(Failure::from)) {
         Ok(code) => code,
         Err(failure) => {
             // What was printed so far stays; a closed pipe says nothing and is no error.
@@ -105,7 +117,7 @@ fn execute(args: impl IntoIterator<Item = std::ffi::OsString>, io: &mut Io<'_>) 
 }
 
 /// Help and version are clap's; an error becomes one line. clap's exit code 2 means something else here.
-fn refuse(error: &clap::Error, io: &mut Io<'_>) -> u8 {
+fn refuse(error: &clap::Error, program: &str, io: &mut Io<'_>) -> u8 {
     let text = error.render();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -122,12 +134,14 @@ fn refuse(error: &clap::Error, io: &mut Io<'_>) -> u8 {
             let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
             let line = lines.collect::<Vec<_>>().join(" ");
             let line = line.strip_prefix("error: ").unwrap_or(&line);
-            Failure::Usage(format!("{line}; see `recorder --help`")).report(io)
+            Failure::Usage(format!("{line}; see `{program} --help`")).report(io)
         }
     }
 }
 
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,8 @@ mod files;
 mod finding;
 mod link;
 mod log;
+mod notes;
+mod queue;
 mod report;
 mod segment;
 mod sessions;
