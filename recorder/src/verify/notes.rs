@@ -8,7 +8,7 @@ use crate::journal::record::{CODEC, decode};
 use crate::model::{Body, BootNanos, Jump, Loss, SessionClosed, SessionOpened};
 
 /// Most notes of a segment that are kept. A segment with more is walked a second time, when its turn in the log comes.
-pub(super) const KEPT: usize = 1 << 17;
+pub(super) const KEPT: usize = 1 << 15;
 
 /// What the log's fold has to know of sealed leaves.
 #[derive(Clone, Debug, PartialEq)]
