@@ -114,12 +114,11 @@ impl Findings {
         }
         let more = count.saturating_sub(LISTED).saturating_add(1);
         let text = format!("{more} more of this kind are not listed one by one");
-        match self.more.get(code).and_then(|at| self.list.get_mut(*at)) {
-            Some(last) => last.text = text,
-            None => {
-                self.more.insert(code, self.list.len());
-                self.list.push(Finding { code, severity, log: self.log, segment: None, leaf: None, text });
-            }
+        if let Some(last) = self.more.get(code).and_then(|at| self.list.get_mut(*at)) {
+            last.text = text;
+        } else {
+            self.more.insert(code, self.list.len());
+            self.list.push(Finding { code, severity, log: self.log, segment: None, leaf: None, text });
         }
     }
 }

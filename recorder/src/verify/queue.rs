@@ -177,7 +177,11 @@ mod tests {
     fn everything_comes_in_order_with_all_that_was_told() {
         for (items, width) in [(0, 4), (1, 4), (3, 1), (100, 2), (100, 7), (5, 64)] {
             let expected: Vec<usize> = (0..items).collect();
-            assert_eq!(all(items, width), (expected, 3 * items as u64), "{items} on {width}");
+            assert_eq!(
+                all(items, width),
+                (expected, 3 * u64::try_from(items).unwrap()),
+                "{items} on {width}"
+            );
         }
     }
 

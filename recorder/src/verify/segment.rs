@@ -178,7 +178,7 @@ pub(super) fn retell(
     while walk.state.end < walked.sealed_end() {
         match walk.step().map_err(io_error(&task.path))? {
             Event::Leaf(found) => {
-                of_leaf(&found.header, walk.body(), &mut |note| each(found.header.leaf, note))
+                of_leaf(&found.header, walk.body(), &mut |note| each(found.header.leaf, note));
             }
             Event::Sealed(point) => {
                 let now = point.seal.clock;

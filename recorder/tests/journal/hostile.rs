@@ -16,7 +16,7 @@ use recorder::verify::{self, Options, Report, Verdict};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 /// Address space and processor time of a reader: far more than it needs, far less than what is promised to it.
-const LIMITS: &str = "ulimit -v 400000; ulimit -t 60; exec \"$@\"";
+const LIMITS: &str = "ulimit -v 400000; ulimit -t 40; exec \"$@\"";
 
 /// The real reader, within the limits.
 fn bounded(args: &[&str]) -> Output {
@@ -229,15 +229,15 @@ fn f7_a_sparse_terabyte_takes_neither_time_nor_memory() {
 #[test]
 fn f7_dense_seals_that_are_none_are_hunted_in_one_pass() {
     let dir = tempfile::tempdir().unwrap();
-    let mut made = Handmade::begin(dir.path(), 8 << 20);
+    let mut made = Handmade::begin(dir.path(), 20 << 20);
     // Headers of seals behind damage, as dense as they can stand; the checksum of none fits.
     let mut decoy = Vec::new();
     Header { body_len: 256, ..Header::new(FrameType::SEAL) }.put(&mut decoy);
     made.out.extend_from_slice(b"damage!!");
-    while made.out.len() < 4 << 20 {
+    while made.out.len() < 16 << 20 {
         made.out.extend_from_slice(b"RJF1\x01\x03p\0");
     }
-    while made.out.len() < 8 << 20 {
+    while made.out.len() < 20 << 20 {
         made.out.extend_from_slice(&decoy);
     }
     made.write();
