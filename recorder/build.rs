@@ -3,6 +3,9 @@
 use std::{env, fs, path::PathBuf};
 
 fn main() {
+    if env::var_os("CARGO_FEATURE_SERVICE").is_none() {
+        return;
+    }
     println!("cargo:rerun-if-env-changed=RECORDER_EBPF_OBJECT");
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let object = env::var_os("RECORDER_EBPF_OBJECT")

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::{
+    build_verify,
     outcome::{self, Ending, Totals},
     setup, sh,
 };
@@ -35,6 +36,8 @@ pub(crate) fn all(quick: bool) -> Result<Totals> {
     checks.push(("machine paths", listed(&tree::machine_paths()?)));
     if !quick {
         checks.push(("clippy", clippy()));
+        checks.push(("clippy recorder-verify", clippy_reader()));
+        checks.push(("dependencies of recorder-verify", listed(&build_verify::foreign()?)));
         if sh::root().join("recorder-ebpf/Cargo.toml").exists() {
             checks.push(("rustfmt recorder-ebpf", formatted_ebpf()));
         }
@@ -79,6 +82,22 @@ fn clippy() -> Ending {
         "-D",
         "warnings",
     ]))
+}
+
+/// The reader's half of the package, as `build-verify` compiles it.
+fn clippy_reader() -> Ending {
+    ran(sh::cargo()
+        .args([
+            "clippy",
+            "--quiet",
+            "-p",
+            "recorder",
+            "--no-default-features",
+            "--lib",
+            "--bin",
+            "recorder-verify",
+        ])
+        .args(["--locked", "--", "-D", "warnings"]))
 }
 
 /// Advisories need a database from the network, so they are not part of this; `cargo deny check` fetches it.

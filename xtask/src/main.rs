@@ -5,6 +5,7 @@
 mod bench;
 mod build;
 mod build_ebpf;
+mod build_verify;
 mod check;
 mod demo;
 mod fuzz;
@@ -41,6 +42,8 @@ enum Command {
     BuildEbpf(build_ebpf::Args),
     /// Set up and build everything: target/release/recorder
     Build(build::Args),
+    /// Build the reader alone, as one static file: recorder-verify
+    BuildVerify(build_verify::Args),
     /// Record a real elevated session and show it
     Demo(demo::Args),
     /// Become the person of the demonstration
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Build(args) => build::run(&args),
+        Command::BuildVerify(args) => build_verify::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::LogIn(args) => demo::log_in(&args),
         Command::Check(args) => check::run(&args),

@@ -7,15 +7,19 @@ mod args;
 mod brief;
 mod checkpoint;
 mod control;
+#[cfg(feature = "service")]
 mod doctor;
 mod events;
 mod grant;
 mod identity;
 mod io;
 mod journal;
+mod key;
 mod paint;
 mod play;
+mod reader;
 mod replay;
+#[cfg(feature = "service")]
 mod run;
 mod sessions;
 mod setup;
@@ -23,6 +27,7 @@ mod status;
 mod table;
 mod timeline;
 mod verify;
+#[cfg(feature = "service")]
 mod witness;
 
 use std::process::ExitCode;
@@ -31,6 +36,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 pub(crate) use self::io::{Failure, Io};
+pub use self::reader::main as reader_main;
 
 /// Exit code for a command line that makes no sense.
 const USAGE: u8 = 64;
@@ -48,8 +54,10 @@ enum Command {
     /// Write this host's configuration: who may read its journal, and where it lies
     Setup(setup::Args),
     /// Record: the service in the foreground
+    #[cfg(feature = "service")]
     Run(run::Args),
     /// Say what this kernel offers and what can't be seen
+    #[cfg(feature = "service")]
     Doctor(doctor::Args),
     /// Say whether you are recorded, since when, under which grant, and how much time is left
     Status(status::Args),
@@ -63,9 +71,12 @@ enum Command {
     Replay(replay::Args),
     /// Check a journal and say everything that was found
     Verify(verify::Args),
+    /// Show the public parts of a journal's keys
+    Key(key::Args),
     /// Print the signed note of where the log stands, to be kept elsewhere
     Checkpoint(checkpoint::Args),
     /// Countersign checkpoints of other hosts' logs
+    #[cfg(feature = "service")]
     Witness(witness::Args),
     /// Ask for access, answer, and check what others signed
     #[command(subcommand)]
@@ -75,7 +86,9 @@ enum Command {
 fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
     match command {
         Command::Setup(args) => setup::run(args, io),
+        #[cfg(feature = "service")]
         Command::Run(args) => run::run(args, io),
+        #[cfg(feature = "service")]
         Command::Doctor(args) => doctor::run(args, io),
         Command::Status(args) => status::run(args, io),
         Command::Sessions(args) => sessions::run(args, io),
@@ -83,7 +96,9 @@ fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
         Command::Timeline(args) => timeline::run(args, io),
         Command::Replay(args) => replay::run(args, io),
         Command::Verify(args) => verify::run(args, io),
+        Command::Key(args) => key::run(args, io),
         Command::Checkpoint(args) => checkpoint::run(args, io),
+        #[cfg(feature = "service")]
         Command::Witness(args) => witness::run(args, io),
         Command::Grant(command) => grant::run(command, io),
     }
@@ -92,6 +107,7 @@ fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
 /// Runs the command line.
 pub fn main() -> ExitCode {
     // The program that the exec canary starts: nothing may happen before it ends.
+    #[cfg(feature = "service")]
     if std::env::args_os().nth(1).is_some_and(|a| a == crate::capture::EXIT_ARGUMENT) {
         return ExitCode::SUCCESS;
     }
@@ -103,11 +119,14 @@ pub fn main() -> ExitCode {
 fn execute(args: impl IntoIterator<Item = std::ffi::OsString>, io: &mut Io<'_>) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error, io),
+        Err(error) => return refuse(&error, "recorder", io),
     };
-    let done =
-        dispatch(&cli.command, io).and_then(|code| io.out.flush().map(|()| code).map_err(Failure::from));
-    match done {
+    finish(dispatch(&cli.command, io), io)
+}
+
+/// What was printed goes out; a failure becomes its line and code.
+fn finish(done: Result<u8, Failure>, io: &mut Io<'_>) -> u8 {
+    match done.and_then(|code| io.out.flush().map(|()| code).map_err(Failure::from)) {
         Ok(code) => code,
         Err(failure) => {
             // What was printed so far stays; a closed pipe says nothing and is no error.
@@ -118,7 +137,7 @@ fn execute(args: impl IntoIterator<Item = std::ffi::OsString>, io: &mut Io<'_>) 
 }
 
 /// Help and version are clap's; an error becomes one line. clap's exit code 2 means something else here.
-fn refuse(error: &clap::Error, io: &mut Io<'_>) -> u8 {
+fn refuse(error: &clap::Error, program: &str, io: &mut Io<'_>) -> u8 {
     let text = error.render();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -135,12 +154,14 @@ fn refuse(error: &clap::Error, io: &mut Io<'_>) -> u8 {
             let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
             let line = lines.collect::<Vec<_>>().join(" ");
             let line = line.strip_prefix("error: ").unwrap_or(&line);
-            Failure::Usage(format!("{line}; see `recorder --help`")).report(io)
+            Failure::Usage(format!("{line}; see `{program} --help`")).report(io)
         }
     }
 }
 
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod tests;

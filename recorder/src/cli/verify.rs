@@ -40,6 +40,8 @@ pub(crate) struct Args {
 /// The report, and what the second look at grants came to if one was asked for.
 #[derive(Serialize)]
 struct Whole<'a> {
+    /// The shape's version (docs/verify.schema.json).
+    v: u8,
     #[serde(flatten)]
     report: &'a Report,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,8 +78,8 @@ pub(super) fn print(
     io: &mut Io<'_>,
 ) -> Result<u8, Failure> {
     match format {
-        Format::Json => write_pretty(io.out, &Whole { report, grants })?,
-        Format::Ndjson => write_line(io.out, &Whole { report, grants })?,
+        Format::Json => write_pretty(io.out, &Whole { v: 1, report, grants })?,
+        Format::Ndjson => write_line(io.out, &Whole { v: 1, report, grants })?,
         Format::Table => {
             print_table(report, io)?;
             if let Some(grants) = grants {

@@ -17,6 +17,10 @@ pub trait ReadAt {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize>;
     /// Length in bytes.
     fn size(&self) -> io::Result<u64>;
+    /// Where bytes that may be other than zero begin, at or behind `offset`; `None`: nowhere. Spares reading holes.
+    fn data_from(&self, offset: u64) -> io::Result<Option<u64>> {
+        Ok(Some(offset))
+    }
 }
 
 /// A file system. All names are single components.
@@ -75,6 +79,17 @@ impl ReadAt for File {
 
     fn size(&self) -> io::Result<u64> {
         self.metadata().map(|m| m.len())
+    }
+
+    fn data_from(&self, offset: u64) -> io::Result<Option<u64>> {
+        match fs::seek(self, fs::SeekFrom::Data(offset)) {
+            Ok(at) => Ok(Some(at.max(offset))),
+            // Behind the last data.
+            Err(Errno::NXIO) => Ok(None),
+            // A file system that knows no holes.
+            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTTY) => Ok(Some(offset)),
+            Err(e) => Err(e.into()),
+        }
     }
 }
 

@@ -5,11 +5,16 @@ use std::io;
 
 use super::bytes::{narrow, wide};
 use super::disk::ReadAt;
-use super::frame::{FrameType, HEADER_LEN, Header, HeaderFault, MAX_BODY, frame_hash, frame_len};
+use super::frame::{FrameType, HEADER_LEN, Header, HeaderFault, frame_hash};
 use crate::model::Digest;
 
-/// How much is read at once.
-const CHUNK: usize = 1 << 20;
+/// How much is read at once: what a processor's second cache holds beside its other work.
+const CHUNK: usize = 256 << 10;
+/// How much is read first: a peek at a header doesn't need more.
+const FIRST: usize = 16 << 10;
+/// Bytes of a seal's frame before its padding.
+const SEAL_FRAME: usize = HEADER_LEN + super::seal::SEAL_LEN + 4;
+static ZEROS: [u8; CHUNK] = [0; CHUNK];
 
 /// A frame found whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +66,9 @@ pub struct Scanner<R> {
     source: R,
     len: u64,
     pos: u64,
+    /// Of its bytes only the first `filled` are the file's.
     buffer: Vec<u8>,
+    filled: usize,
     /// File offset of the buffer's first byte.
     start: u64,
     body: (usize, usize),
@@ -71,7 +78,7 @@ impl<R: ReadAt> Scanner<R> {
     /// Starts at `pos`.
     pub fn new(source: R, pos: u64) -> io::Result<Self> {
         let len = source.size()?;
-        Ok(Self { source, len, pos, buffer: Vec::new(), start: pos, body: (0, 0) })
+        Ok(Self { source, len, pos, buffer: Vec::new(), filled: 0, start: pos, body: (0, 0) })
     }
 
     /// The file's length when it was opened.
@@ -106,36 +113,34 @@ impl<R: ReadAt> Scanner<R> {
 
     /// At least `need` bytes from `pos`, if the file has them; returns the buffer's range from `pos`.
     fn window(&mut self, need: usize) -> io::Result<&[u8]> {
-        let have = |start: u64, len: usize, pos: u64| {
-            pos.checked_sub(start).map(narrow).filter(|skip| *skip <= len).map(|skip| (skip, len - skip))
-        };
-        match have(self.start, self.buffer.len(), self.pos) {
-            Some((_, left)) if left >= need => {}
-            found => {
-                let keep = found.map_or(0, |(skip, left)| {
-                    self.buffer.copy_within(skip.., 0);
-                    left
-                });
-                self.buffer.truncate(keep);
-                self.start = self.pos;
-                let room = self.len.saturating_sub(self.pos).min(wide(CHUNK.max(need)));
-                self.fill(keep, narrow(room))?;
+        let skip = self.pos.checked_sub(self.start).map(narrow).filter(|skip| *skip <= self.filled);
+        let left = skip.map_or(0, |skip| self.filled.saturating_sub(skip));
+        let want = narrow(self.len.saturating_sub(self.pos)).min(need);
+        if skip.is_none() || left < want {
+            if let Some(skip) = skip {
+                self.buffer.copy_within(skip..self.filled, 0);
             }
+            let chunk = if self.buffer.is_empty() { FIRST } else { CHUNK };
+            let room = narrow(self.len.saturating_sub(self.pos)).min(chunk.max(need));
+            (self.start, self.filled) = (self.pos, left);
+            self.fill(room)?;
         }
         let skip = narrow(self.pos.saturating_sub(self.start));
-        Ok(self.buffer.get(skip..).unwrap_or_default())
+        Ok(self.buffer.get(skip..self.filled).unwrap_or_default())
     }
 
-    fn fill(&mut self, mut have: usize, want: usize) -> io::Result<()> {
-        self.buffer.resize(want.max(have), 0);
-        while have < want {
-            let at = self.start.saturating_add(wide(have));
-            match self.source.read_at(at, self.buffer.get_mut(have..want).unwrap_or_default())? {
+    /// Reads until `want` bytes are there or the file has no more.
+    fn fill(&mut self, want: usize) -> io::Result<()> {
+        if self.buffer.len() < want {
+            self.buffer.resize(want, 0);
+        }
+        while self.filled < want {
+            let at = self.start.saturating_add(wide(self.filled));
+            match self.source.read_at(at, self.buffer.get_mut(self.filled..want).unwrap_or_default())? {
                 0 => break,
-                n => have = have.saturating_add(n),
+                n => self.filled = self.filled.saturating_add(n),
             }
         }
-        self.buffer.truncate(have);
         Ok(())
     }
 
@@ -199,12 +204,17 @@ impl<R: ReadAt> Scanner<R> {
         let mut at = from;
         let mut chunk = vec![0u8; narrow(self.len.saturating_sub(from)).min(CHUNK)];
         while at < self.len {
+            let Some(data) = self.source.data_from(at)? else { break };
+            at = data;
             let want = narrow(self.len.saturating_sub(at)).min(CHUNK);
             let got = self.source.read_at(at, chunk.get_mut(..want).unwrap_or_default())?;
             if got == 0 {
                 break;
             }
-            if let Some(last) = chunk.get(..got).unwrap_or_default().iter().rposition(|b| *b != 0) {
+            let bytes = chunk.get(..got).unwrap_or_default();
+            if ZEROS.get(..got) != Some(bytes)
+                && let Some(last) = bytes.iter().rposition(|b| *b != 0)
+            {
                 end = at.saturating_add(wide(last)).saturating_add(1);
             }
             at = at.saturating_add(wide(got));
@@ -230,27 +240,29 @@ impl<R: ReadAt> Scanner<R> {
         Ok(Digest::new(sha.finalize().into()))
     }
 
-    /// Looks behind damage: calls `seen` for every frame of the wanted type with a good CRC at any 8-byte boundary.
-    pub fn hunt(
-        &mut self,
-        from: u64,
-        kind: FrameType,
-        mut seen: impl FnMut(&Found, &[u8]),
-    ) -> io::Result<()> {
-        let longest = frame_len(super::bytes::narrow32(MAX_BODY));
+    /// Looks behind damage: calls `seen` for every seal's frame with a good CRC at any 8-byte boundary.
+    pub fn hunt_seals(&mut self, from: u64, mut seen: impl FnMut(&Found, &[u8])) -> io::Result<()> {
         self.pos = from.next_multiple_of(8);
         while self.pos < self.len {
             let pos = self.pos;
-            let window = self.window(longest)?;
+            if pos >= self.start.saturating_add(wide(self.filled)) {
+                let Some(data) = self.source.data_from(pos)? else { break };
+                self.pos = pos.max(data & !7);
+            }
+            // No more than a seal's length, or each place would have the whole buffer moved.
+            let window = self.window(SEAL_FRAME)?;
+            if window.is_empty() {
+                break;
+            }
+            let read = wide(window.len());
             // Skip to the next magic without hashing what lies between.
-            let read = wide(window.len().max(1));
-            let next = window.chunks(8).position(|c| c.starts_with(b"RJF1"));
-            let wanted = next.and_then(|skip| window.get(skip * 8 + 5)) == Some(&kind.0);
-            let Some(skip) = next else {
-                self.pos = pos.saturating_add(read).next_multiple_of(8);
+            let Some(skip) = window.chunks(8).position(|c| c.starts_with(b"RJF1")) else {
+                self.pos = self.pos.saturating_add(read).next_multiple_of(8);
                 continue;
             };
-            self.pos = pos.saturating_add(wide(skip.saturating_mul(8)));
+            let skip = skip.saturating_mul(8);
+            let wanted = window.get(skip.saturating_add(5)) == Some(&FrameType::SEAL.0);
+            self.pos = self.pos.saturating_add(wide(skip));
             let at = self.pos;
             if wanted && let Step::Frame(found) = self.step()? {
                 seen(&found, self.body());

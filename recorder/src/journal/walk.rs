@@ -199,7 +199,7 @@ impl<R: ReadAt> Walk<R> {
     /// A first frame of another version, or longer than the file. With a seal of ours behind it, it was changed.
     fn first_frame(scanner: &mut Scanner<R>, damage: Damage) -> io::Result<Result<Self, Unreadable>> {
         let mut ours = false;
-        scanner.hunt(0, FrameType::SEAL, |_, _| ours = true)?;
+        scanner.hunt_seals(0, |_, _| ours = true)?;
         Ok(Err(match damage {
             _ if ours => Unreadable::Header(FaultCode::FrameBroken),
             Damage::Version(v) => Unreadable::Version(v),
@@ -385,7 +385,7 @@ impl<R: ReadAt> Walk<R> {
     pub fn seal_behind(&mut self, from: u64, no: u64) -> io::Result<bool> {
         let log = self.identity.log;
         let mut hit = false;
-        self.scanner.hunt(from, FrameType::SEAL, |found, body| {
+        self.scanner.hunt_seals(from, |found, body| {
             hit |= Seal::parse(body).is_ok_and(|(seal, _)| {
                 seal.log == log && seal.no >= no && found.header.stream_seq == seal.no
             });

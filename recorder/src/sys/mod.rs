@@ -1,11 +1,16 @@
 //! The room for system calls: clocks, perf and bpf descriptors, locked memory, processes, notification. The only one
 //! with `unsafe`.
 
+#[cfg(feature = "service")]
 pub mod bpf;
 pub mod clock;
+#[cfg(feature = "service")]
 pub mod notify;
+#[cfg(feature = "service")]
 pub mod perf;
+#[cfg(feature = "service")]
 pub mod process;
 pub mod secret;
 pub mod socket;
+#[cfg(feature = "service")]
 pub mod tracefs;

@@ -27,6 +27,20 @@ pub(super) fn open_file(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
 }
 
+/// Opens a regular file that should be in a journal; `None` if a link, a fifo or another thing has its name.
+pub(super) fn open_regular(path: &Path) -> io::Result<Option<File>> {
+    let meta = std::fs::symlink_metadata(path)?;
+    if !meta.is_file() {
+        return Ok(None);
+    }
+    open_file(path).map(Some)
+}
+
+/// Length of what lies there, links not followed.
+pub(super) fn len(path: &Path) -> u64 {
+    std::fs::symlink_metadata(path).map_or(0, |m| m.len())
+}
+
 pub(super) fn io_error(path: &Path) -> impl Fn(io::Error) -> VerifyError + use<> {
     let path = path.to_owned();
     move |source| VerifyError::Io { path: path.clone(), source }
@@ -112,6 +126,15 @@ pub(super) enum Note {
     Invalid,
     /// A note whose signature fits.
     Origin(Box<Origin>),
+}
+
+/// The origin note of a log. A link or another thing with its name is none.
+pub(super) fn note_in(dir: &Path) -> Result<Note, VerifyError> {
+    let path = dir.join(origin::FILE);
+    match std::fs::symlink_metadata(&path) {
+        Ok(meta) if !meta.is_file() => Ok(Note::Invalid),
+        _ => note(&path),
+    }
 }
 
 /// Reads an origin note.

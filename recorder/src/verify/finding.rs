@@ -1,5 +1,7 @@
 //! Findings with their stable codes: one list, one place where a code gets its weight.
 
+use std::collections::BTreeMap;
+
 use super::report::{Finding, Severity};
 use crate::journal::walk::FaultCode;
 use crate::model::LogId;
@@ -82,16 +84,23 @@ pub(super) const fn of_fault(code: FaultCode) -> (Code, &'static str) {
     }
 }
 
+/// Most findings of one code that are listed for a log. The last of them says how many more there are.
+pub(super) const LISTED: usize = 1000;
+
 /// Findings of one log.
 #[derive(Debug)]
 pub(super) struct Findings {
     log: Option<LogId>,
     pub(super) list: Vec<Finding>,
+    /// Findings of each code.
+    count: BTreeMap<&'static str, usize>,
+    /// Where the list says how many more there are of a code.
+    more: BTreeMap<&'static str, usize>,
 }
 
 impl Findings {
     pub(super) const fn new(log: Option<LogId>) -> Self {
-        Self { log, list: Vec::new() }
+        Self { log, list: Vec::new(), count: BTreeMap::new(), more: BTreeMap::new() }
     }
 
     /// Adds one about the whole log, in front of all others.
@@ -109,7 +118,38 @@ impl Findings {
         text: impl Into<String>,
     ) {
         let (code, severity) = code;
-        let segment = segment.map(str::to_owned);
-        self.list.push(Finding { code, severity, log: self.log, segment, leaf, text: text.into() });
+        let count = self.count.entry(code).or_insert(0);
+        *count = count.saturating_add(1);
+        if *count < LISTED {
+            let segment = segment.map(str::to_owned);
+            self.list.push(Finding { code, severity, log: self.log, segment, leaf, text: text.into() });
+            return;
+        }
+        let more = count.saturating_sub(LISTED).saturating_add(1);
+        let text = format!("{more} more of this kind are not listed one by one");
+        if let Some(last) = self.more.get(code).and_then(|at| self.list.get_mut(*at)) {
+            last.text = text;
+        } else {
+            self.more.insert(code, self.list.len());
+            self.list.push(Finding { code, severity, log: self.log, segment: None, leaf: None, text });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_one_code_is_counted_and_hides_no_other() {
+        let mut out = Findings::new(None);
+        for n in 0..5000u64 {
+            out.add(JUMP, Some("seg"), Some(n), "a jump");
+        }
+        out.add(FORK, None, None, "a fork");
+        assert_eq!(out.list.len(), LISTED + 1);
+        assert_eq!((out.list[998].leaf, &*out.list[998].text), (Some(998), "a jump"));
+        assert_eq!(out.list[999].text, "4001 more of this kind are not listed one by one");
+        assert_eq!((out.list[999].code, out.list[1000].code), ("JUMP", "FORK"));
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::finding::{self as f, Findings};
-use super::segment::{Note, Walked};
+use super::segment::Walked;
 use crate::model::{
     BootId, BootNanos, Bytes, ClockChange, ClockEvent, ClockPair, HookChange, HookState, LogId, RealNanos,
 };
@@ -160,11 +160,7 @@ impl Intervals {
             return;
         }
         // The boot record says when the hooks answered.
-        let ready = w.notes.iter().find_map(|(_, note)| match note {
-            Note::Boot(clock) => Some(*clock),
-            _ => None,
-        });
-        let next = Edge { clock: ready.unwrap_or(header), boot, stopped: false };
+        let next = Edge { clock: w.ready.unwrap_or(header), boot, stopped: false };
         if let Some(before) = self.ended {
             self.run_ends(before.clock, out);
             self.list.push(between(self.log, before, next));

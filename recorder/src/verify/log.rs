@@ -1,6 +1,7 @@
 //! Folds the segments of one log, in order, into findings, sessions and a summary.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,9 +10,11 @@ use super::files::{self, LogDir};
 use super::finding::{self as f, Findings};
 use super::interval::{Edge, Interval, Intervals};
 use super::link::{self, Named};
+use super::notes::Note;
+use super::queue;
 use super::report::{AnchorVerdict, Finding, LogSummary, SessionVerdict, Witnessed};
 use super::secrecy::Secrecy;
-use super::segment::{Note, Outcome, Task, Walked, peek, walk};
+use super::segment::{Outcome, Task, Walked, peek, retell, walk};
 use super::sessions::Sessions;
 use super::{EndPolicy, Options, VerifyError};
 use crate::journal::Identities;
@@ -63,6 +66,11 @@ struct Losses {
     leaf: u64,
 }
 
+/// A log of fewer bytes is walked by one thread.
+const SMALL: u64 = 4 << 20;
+/// Most threads. Each has about 1 MiB, and a few segments' notes.
+const WIDEST: usize = 32;
+
 struct Fold<'a> {
     out: Findings,
     sessions: Sessions,
@@ -105,7 +113,7 @@ pub(super) fn verify(
     (given, kept): (Option<&Origin>, &Given),
     progress: &mut dyn FnMut(u64),
 ) -> Result<LogResult, VerifyError> {
-    let note = files::note(&dir.path.join(crate::journal::origin::FILE))?;
+    let note = files::note_in(&dir.path)?;
     let origin = match &note {
         files::Note::Origin(origin) => Some(Origin::clone(origin)),
         _ => None,
@@ -192,7 +200,7 @@ fn drop_void(tasks: &mut Vec<Task>) -> Result<(), VerifyError> {
                 && theirs.reason == Reason::Fault
                 && mine.last_seal == theirs.last_seal;
             if replaced
-                && walk(candidate, &Identities::default())?
+                && walk(candidate, &Identities::default(), &|_| ())?
                     .is_ok_and(|w| w.end.seals == 1 && !w.tail.later_seal)
             {
                 void.push(candidate.path.clone());
@@ -203,35 +211,27 @@ fn drop_void(tasks: &mut Vec<Task>) -> Result<(), VerifyError> {
     Ok(())
 }
 
-/// Walks segments on all processors, a few at a time, and hands them over in order.
+/// Walks segments on all processors and hands them over in order; `tell` gets the bytes as they are done.
 fn walk_all(
     tasks: &[Task],
     identities: &Identities,
-    each: &mut dyn FnMut(&Task, Outcome) -> bool,
+    tell: &mut dyn FnMut(u64),
+    each: &mut dyn FnMut(&Task, Outcome) -> Result<bool, VerifyError>,
 ) -> Result<(), VerifyError> {
-    let width = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
-    for wave in tasks.chunks(width) {
-        let mut outcomes = Vec::with_capacity(wave.len());
-        // Threads cost more than small files do.
-        let small = |t: &Task| std::fs::metadata(&t.path).is_ok_and(|m| m.len() < 1 << 20);
-        if wave.iter().all(small) {
-            outcomes.extend(wave.iter().map(|task| walk(task, identities)));
-        } else {
-            std::thread::scope(|scope| {
-                let threads: Vec<_> =
-                    wave.iter().map(|task| scope.spawn(move || walk(task, identities))).collect();
-                outcomes.extend(
-                    threads.into_iter().map(|t| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e))),
-                );
-            });
-        }
-        for (task, outcome) in wave.iter().zip(outcomes) {
-            if !each(task, outcome?) {
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
+    // Threads cost more than small files do.
+    let small = tasks.iter().map(|t| files::len(&t.path)).fold(0, u64::saturating_add) < SMALL;
+    let width =
+        if small { 1 } else { std::thread::available_parallelism().map_or(1, NonZero::get).min(WIDEST) };
+    let mut failed = None;
+    let work = |item: usize, tell: &dyn Fn(u64)| tasks.get(item).map(|task| walk(task, identities, tell));
+    queue::in_order(tasks.len(), width, work, tell, &mut |item, outcome| {
+        let (Some(task), Some(outcome)) = (tasks.get(item), outcome) else { return false };
+        outcome.and_then(|outcome| each(task, outcome)).unwrap_or_else(|error| {
+            failed = Some(error);
+            false
+        })
+    });
+    failed.map_or(Ok(()), Err)
 }
 
 impl<'a> Fold<'a> {
@@ -280,29 +280,28 @@ impl<'a> Fold<'a> {
         let mut before: Option<(String, Walked)> = None;
         let mut stopped_at: Option<usize> = None;
         let mut seen = 0usize;
-        walk_all(tasks, &options.identities, &mut |task, outcome| {
+        walk_all(tasks, &options.identities, progress, &mut |task, outcome| {
             let name = name_of(task);
             seen = seen.saturating_add(1);
-            let walked = match outcome {
+            let mut walked = match outcome {
                 Ok(walked) => walked,
                 Err(unreadable) => {
                     self.unreadable(before.as_ref(), &name, unreadable);
                     stopped_at = Some(seen);
                     before = None;
-                    return false;
+                    return Ok(false);
                 }
             };
-            progress(walked.tail.len);
             self.summary.bytes = self.summary.bytes.saturating_add(walked.tail.len);
             let good = self.accept(before.as_ref(), (&name, &walked), id, origin);
             if !good {
                 before = None;
                 stopped_at = Some(seen);
-                return false;
+                return Ok(false);
             }
-            self.take(task, &name, &walked);
+            self.take(task, &options.identities, &name, &mut walked)?;
             before = Some((name, walked));
-            true
+            Ok(true)
         })?;
         if let Some((name, last)) = &before {
             self.whole = link::ends(Named { name, walked: last }, &mut self.out);
@@ -430,14 +429,21 @@ impl<'a> Fold<'a> {
     }
 
     /// Takes over what an accepted segment holds.
-    fn take(&mut self, task: &Task, name: &str, w: &Walked) {
+    fn take(
+        &mut self,
+        task: &Task,
+        identities: &Identities,
+        name: &str,
+        w: &mut Walked,
+    ) -> Result<(), VerifyError> {
         let fresh = matches!(w.header.reason, Reason::Resume | Reason::Break);
         if fresh {
             self.sessions.interrupted(w.header.next_stream);
         }
         self.intervals.begins(fresh, name, w, &mut self.out);
-        for (leaf, note) in &w.notes {
-            self.note(note, name, *leaf);
+        match w.notes.take() {
+            Some(notes) => notes.into_iter().for_each(|(leaf, note)| self.note(&note, name, leaf)),
+            None => retell(task, identities, w, &mut |leaf, note| self.note(&note, name, leaf))?,
         }
         self.secrecy.segment(name, w);
         self.marks.extend(&w.marks);
@@ -451,13 +457,14 @@ impl<'a> Fold<'a> {
         // A reader sees behind a last seal what follows the chain, but not what a storage fault repeats elsewhere.
         let readable = if task.repeated { w.sealed_end() } else { w.tail.readable };
         self.ranges.push(Range { path: task.path.clone(), sealed: w.sealed_end(), readable, fresh });
+        Ok(())
     }
 
     fn note(&mut self, note: &Note, name: &str, leaf: u64) {
         let out = &mut self.out;
         match note {
-            Note::Frame { stream, seq, records } => {
-                self.sessions.frame(*stream, *seq, *records, name, leaf, out);
+            Note::Frames { stream, seq, frames, records } => {
+                self.sessions.frames(*stream, (*seq, *frames), *records, name, leaf, out);
             }
             Note::Opened(o) => self.sessions.opened(*o, name, leaf, out),
             Note::Closed(c) => self.sessions.closed(c, name, leaf, out),

@@ -12,9 +12,12 @@ mod finding;
 mod interval;
 mod link;
 mod log;
+mod notes;
 mod opener;
 mod policy;
+mod queue;
 mod report;
+mod roots;
 mod secrecy;
 mod segment;
 mod sessions;
@@ -129,6 +132,34 @@ pub enum VerifyError {
         /// Why.
         source: crate::journal::record::RecordError,
     },
+}
+
+/// The files of one log, before anything is verified.
+#[derive(Clone, Debug)]
+pub struct LogFiles {
+    /// Its directory.
+    pub path: PathBuf,
+    /// Its origin note, if there is one whose signature fits.
+    pub origin: Option<crate::journal::origin::Origin>,
+    /// Its segments, by their first leaves.
+    pub segments: Vec<PathBuf>,
+}
+
+/// The logs at `dir`: what can be said of them without verifying.
+pub fn log_files(dir: &Path) -> Result<Vec<LogFiles>, VerifyError> {
+    let one = |log: files::LogDir| {
+        let origin = match files::note_in(&log.path)? {
+            files::Note::Origin(origin) => Some(*origin),
+            files::Note::Missing | files::Note::Invalid => None,
+        };
+        let segments = files::segments(std::slice::from_ref(&log.path))?;
+        Ok(LogFiles {
+            path: log.path,
+            origin,
+            segments: segments.into_iter().map(|(_, path)| path).collect(),
+        })
+    };
+    files::logs(dir)?.into_iter().map(one).collect()
 }
 
 /// Verifies a journal or one log of it.

@@ -1,49 +1,24 @@
 //! Walks one segment and keeps what the log's fold needs: no look at other segments, so segments can be walked in parallel.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::VerifyError;
 use super::anchor::{Mark, Recorded};
-use super::files::{io_error, open_file};
+use super::files::{self, io_error};
 use super::interval::SILENCE;
+use super::notes::{Note, Notes, of_leaf};
 use super::opener::{Access, Content, Opener};
+use super::roots::Roots;
 use crate::journal::Identities;
-use crate::journal::frame::FrameType;
-use crate::journal::record::{CODEC, decode};
 use crate::journal::scan::Found;
 use crate::journal::segment::{NONE, SegmentHeader};
-use crate::journal::walk::{Event, Fault, SealPoint, State, Unreadable, Walk};
-use crate::model::{
-    Body, ClockChange, ClockPair, Cosigned, Digest, HookChange, Jump, Loss, SessionClosed, SessionOpened,
-};
+use crate::journal::walk::{Event, Fault, FaultCode, State, Unreadable, Walk};
+use crate::model::{ClockPair, Digest};
 
-/// What the log's fold has to know of a sealed leaf.
-#[derive(Clone, Debug)]
-pub(super) enum Note {
-    Frame {
-        stream: u64,
-        seq: u64,
-        records: u32,
-    },
-    Opened(SessionOpened),
-    Closed(SessionClosed),
-    Loss(Loss),
-    Jump(Jump),
-    Cosigned(Box<Cosigned>),
-    Hook(Box<HookChange>),
-    Clock(ClockChange),
-    Boot(ClockPair),
-    Silence {
-        from: ClockPair,
-        to: ClockPair,
-    },
-    Unreadable,
-    /// A body does not open with the segment's key.
-    Undecryptable,
-}
+/// Longest segment.
+const LONGEST: u64 = 1 << 32;
 
 /// What lies behind the last seal that counts.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +27,7 @@ pub(super) struct Tail {
     pub(super) len: u64,
     /// End of the last byte that is not zero.
     pub(super) used: u64,
-    /// SHA-256 from the seal to `used`.
+    /// SHA-256 from the seal to `used`; zero if that is longer than a segment.
     pub(super) sha256: Digest,
     /// Whole further commits, sealed and all.
     pub(super) seals: u64,
@@ -78,9 +53,12 @@ pub(super) struct Walked {
     pub(super) reached: bool,
     pub(super) fault: Option<Fault>,
     pub(super) unsupported: Option<u64>,
-    pub(super) notes: Vec<(u64, Note)>,
+    /// `None`: too many to keep; [`retell`] gives them.
+    pub(super) notes: Option<Vec<(u64, Note)>>,
     pub(super) last_clock: ClockPair,
     pub(super) first_clock: ClockPair,
+    /// When the boot record of a run that begins here was written: its hooks had answered.
+    pub(super) ready: Option<ClockPair>,
     pub(super) tail: Tail,
     /// What the identities make of it.
     pub(super) access: Access,
@@ -104,50 +82,60 @@ pub(super) struct Task {
 
 pub(super) type Outcome = Result<Walked, Unreadable>;
 
-/// Only the header, to know where its predecessor ends.
-pub(super) fn peek(path: &Path) -> Result<Option<(SegmentHeader, u64)>, VerifyError> {
-    let file = open_file(path).map_err(io_error(path))?;
-    let walk = Walk::<File>::open(file).map_err(io_error(path))?;
-    Ok(walk.ok().map(|w| (w.header, w.first.header.stream_seq)))
+/// A file that is no file, or a link to one, is as good as a damaged one: a recorder makes neither.
+const NO_FILE: Unreadable = Unreadable::Header(FaultCode::FrameBroken);
+/// Bytes between two tellings of how far a walk is.
+const TELL: u64 = 8 << 20;
+
+fn open(path: &Path) -> Result<Result<Walk<File>, Unreadable>, VerifyError> {
+    let Some(file) = files::open_regular(path).map_err(io_error(path))? else { return Ok(Err(NO_FILE)) };
+    Walk::open(file).map_err(io_error(path))
 }
 
-/// Walks a segment to its end.
-pub(super) fn walk(task: &Task, identities: &Identities) -> Result<Outcome, VerifyError> {
+/// Only the header, to know where its predecessor ends.
+pub(super) fn peek(path: &Path) -> Result<Option<(SegmentHeader, u64)>, VerifyError> {
+    Ok(open(path)?.ok().map(|w| (w.header, w.first.header.stream_seq)))
+}
+
+/// Walks a segment to its end; `tell` gets the bytes as they are done, in all the file's length.
+pub(super) fn walk(task: &Task, identities: &Identities, tell: &dyn Fn(u64)) -> Result<Outcome, VerifyError> {
     let io = io_error(&task.path);
-    let file = open_file(&task.path).map_err(&io)?;
-    let mut walk = match Walk::open(file).map_err(&io)? {
+    let mut walk = match open(&task.path)? {
         Ok(walk) => walk,
         Err(unreadable) => return Ok(Err(unreadable)),
     };
     let mut opener = Opener::new(identities, &walk.header, walk.first.header.leaf);
-    let mut notes = Vec::new();
-    let (mut sealed_notes, mut seals_behind) = (0, 0u64);
-    let mut end: Option<State> = None;
-    let (mut first_clock, mut last_clock) = (None::<ClockPair>, ClockPair::default());
+    let mut notes = Notes::default();
     let mut roots = Roots::new(&task.wanted);
     roots.leaf(&walk.state);
+    let mut ready = None;
+    let (mut told, mut seals_behind) = (0u64, 0u64);
+    let mut end: Option<State> = None;
+    let (mut first_clock, mut last_clock) = (None::<ClockPair>, ClockPair::default());
     let fault = loop {
         match walk.step().map_err(&io)? {
             Event::Leaf(found) if end.is_none() => {
-                note(&found, walk.body(), &mut notes);
-                if matches!(opener.open(&found.header, walk.body()), Content::Broken) {
-                    notes.push((found.header.leaf, Note::Undecryptable));
-                }
+                of_sealed(&found, walk.body(), &mut opener, &mut |leaf, note| {
+                    roots.note(leaf, &note);
+                    if let Note::Boot(clock) = note {
+                        ready.get_or_insert(clock);
+                    }
+                    notes.push(leaf, note);
+                });
                 roots.leaf(&walk.state);
             }
             Event::Leaf(_) => {}
             Event::Sealed(_) if end.is_some() => seals_behind = seals_behind.saturating_add(1),
             Event::Sealed(point) => {
                 let now = point.seal.clock;
+                notes.seal();
                 if first_clock.is_none() {
                     first_clock = Some(now);
-                } else if now.boot.since(last_clock.boot) > SILENCE {
-                    let silence = Note::Silence { from: last_clock, to: now };
-                    notes.push((point.seal.tree_size, silence));
+                } else if let Some(silence) = silence(last_clock, now) {
+                    notes.add(point.seal.tree_size, silence);
                 }
                 last_clock = now;
-                roots.sealed(&point, notes.get(sealed_notes..).unwrap_or_default());
-                sealed_notes = notes.len();
+                roots.sealed(&point);
                 if task.limit == Some(point.seal.no) {
                     end = Some(walk.committed.clone());
                 }
@@ -155,16 +143,24 @@ pub(super) fn walk(task: &Task, identities: &Identities) -> Result<Outcome, Veri
             Event::End => break None,
             Event::Fault(fault) => break Some(fault),
         }
+        let done = walk.state.end.saturating_sub(told);
+        if done >= TELL {
+            tell(done);
+            told = walk.state.end;
+        }
     };
-    notes.truncate(sealed_notes);
     let reached = end.is_some();
     let readable = (walk.state.end, walk.state.record, walk.state.next_stream);
     let end = end.unwrap_or_else(|| walk.committed.clone());
     let marks = roots.marks.into_iter().filter(|m| m.size <= end.leaf).collect();
     let from = end.seal.map_or(end.end, |s| s.end);
     let used = walk.scanner().used_end(from).map_err(&io)?;
-    let sha256 = walk.scanner().digest(from, used.saturating_sub(from)).map_err(&io)?;
+    // No recorder leaves more behind than a segment holds; a sparse file could have anybody hash for hours.
+    let rest = used.saturating_sub(from);
+    let sha256 =
+        if rest > LONGEST { Digest::default() } else { walk.scanner().digest(from, rest).map_err(&io)? };
     let len = walk.scanner().len();
+    tell(len.saturating_sub(told));
     // Behind the seal number n that was reached, n+1 may be the remains of the one commit that a crash can tear.
     let later_seal = used > from && walk.seal_behind(from, end.next_seal.saturating_add(1)).map_err(&io)?;
     let tail = Tail {
@@ -186,9 +182,10 @@ pub(super) fn walk(task: &Task, identities: &Identities) -> Result<Outcome, Veri
         reached,
         fault,
         unsupported: walk.unsupported,
-        notes,
+        notes: notes.finish(),
         last_clock,
         first_clock: first_clock.unwrap_or_default(),
+        ready,
         tail,
         access: opener.access,
         marks,
@@ -196,83 +193,45 @@ pub(super) fn walk(task: &Task, identities: &Identities) -> Result<Outcome, Veri
     }))
 }
 
-/// Seals of a segment whose roots are kept for the checkpoints that come back: some minutes of the busiest host.
-const RECENT: usize = 1 << 16;
-
-/// Roots that somebody else may have signed.
-struct Roots<'a> {
-    wanted: std::slice::Iter<'a, u64>,
-    next: Option<u64>,
-    marks: Vec<Mark>,
-    recent: VecDeque<(u64, Digest)>,
-    recorded: Vec<Recorded>,
-}
-
-impl<'a> Roots<'a> {
-    fn new(wanted: &'a [u64]) -> Self {
-        let mut wanted = wanted.iter();
-        let next = wanted.next().copied();
-        Self { wanted, next, marks: Vec::new(), recent: VecDeque::new(), recorded: Vec::new() }
-    }
-
-    fn leaf(&mut self, state: &State) {
-        while self.next.is_some_and(|size| size < state.leaf) {
-            self.next = self.wanted.next().copied();
-        }
-        if self.next == Some(state.leaf) {
-            self.marks.push(Mark { size: state.leaf, root: state.tree.root(), sealed: None });
-        }
-    }
-
-    /// `notes`: of the frames that this seal covers.
-    fn sealed(&mut self, point: &SealPoint, notes: &[(u64, Note)]) {
-        let seal = &point.seal;
-        if let Some(mark) = self.marks.last_mut().filter(|m| m.size == seal.tree_size) {
-            mark.sealed = Some(seal.clock.real);
-        }
-        for (leaf, note) in notes {
-            let Note::Cosigned(cosigned) = note else { continue };
-            let known = self.recent.iter().rev().find(|(size, _)| *size <= cosigned.size);
-            let fits =
-                known.filter(|(size, _)| *size == cosigned.size).map(|(_, root)| *root == cosigned.root);
-            self.recorded.push(Recorded { leaf: *leaf, cosigned: Cosigned::clone(cosigned), fits });
-        }
-        if self.recent.len() == RECENT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back((seal.tree_size, seal.root));
+/// Notes of a leaf, and whether its body opens for who can open the segment.
+fn of_sealed(found: &Found, body: &[u8], opener: &mut Opener, each: &mut dyn FnMut(u64, Note)) {
+    let leaf = found.header.leaf;
+    of_leaf(&found.header, body, &mut |note| each(leaf, note));
+    if matches!(opener.open(&found.header, body), Content::Broken) {
+        each(leaf, Note::Undecryptable);
     }
 }
 
-/// Control records are read here; bodies of sessions are not opened by verification.
-fn note(found: &Found, body: &[u8], notes: &mut Vec<(u64, Note)>) {
-    let h = &found.header;
-    match h.kind {
-        FrameType::DATA => {
-            notes.push((h.leaf, Note::Frame { stream: h.stream, seq: h.stream_seq, records: h.records }));
-        }
-        FrameType::CONTROL if h.codec == CODEC => match decode(body) {
-            Ok(records) if u32::try_from(records.len()) == Ok(h.records) => {
-                notes.extend(records.into_iter().filter_map(|r| Some((h.leaf, of_body(r.body)?))));
+fn silence(before: ClockPair, now: ClockPair) -> Option<Note> {
+    let long = now.boot.since(before.boot) > SILENCE;
+    long.then_some(Note::Silence { from: before, to: now })
+}
+
+/// Walks a segment once more and gives its sealed notes one by one, for those that have too many to keep them.
+pub(super) fn retell(
+    task: &Task,
+    identities: &Identities,
+    walked: &Walked,
+    each: &mut dyn FnMut(u64, Note),
+) -> Result<(), VerifyError> {
+    let changed = || VerifyError::Changed { path: task.path.clone() };
+    let mut walk = open(&task.path)?.map_err(|_| changed())?;
+    let mut opener = Opener::new(identities, &walk.header, walk.first.header.leaf);
+    let mut last = None::<ClockPair>;
+    while walk.state.end < walked.sealed_end() {
+        match walk.step().map_err(io_error(&task.path))? {
+            Event::Leaf(found) => of_sealed(&found, walk.body(), &mut opener, each),
+            Event::Sealed(point) => {
+                let now = point.seal.clock;
+                if let Some(silence) = last.and_then(|last| silence(last, now)) {
+                    each(point.seal.tree_size, silence);
+                }
+                last = Some(now);
             }
-            _ => notes.push((h.leaf, Note::Unreadable)),
-        },
-        _ => {}
+            Event::End | Event::Fault(_) => return Err(changed()),
+        }
     }
-}
-
-fn of_body(body: Body) -> Option<Note> {
-    Some(match body {
-        Body::SessionOpened(o) => Note::Opened(o),
-        Body::SessionClosed(c) => Note::Closed(c),
-        Body::Loss(l) => Note::Loss(l),
-        Body::Jump(j) => Note::Jump(j),
-        Body::Checkpoint(c) => Note::Cosigned(c),
-        Body::Hook(h) => Note::Hook(h),
-        Body::Clock(c) => Note::Clock(c),
-        Body::Boot(b) => Note::Boot(b.clock),
-        _ => return None,
-    })
+    if walk.state.prev == walked.end.prev { Ok(()) } else { Err(changed()) }
 }
 
 impl Walked {
@@ -299,7 +258,8 @@ impl Walked {
     /// What a restart after this segment must say that it set aside.
     pub(super) fn set_aside_is(&self, said: crate::journal::SetAside) -> bool {
         let from = self.sealed_end();
-        let measured = said.bytes == self.tail.used.saturating_sub(from) && said.sha256 == self.tail.sha256;
+        let rest = self.tail.used.saturating_sub(from);
+        let measured = rest <= LONGEST && said.bytes == rest && said.sha256 == self.tail.sha256;
         said.offset == from && (said.bytes == NONE || measured)
     }
 }

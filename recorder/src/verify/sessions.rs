@@ -6,6 +6,9 @@ use super::finding::{self as f, Findings};
 use super::report::SessionVerdict;
 use crate::model::{SessionClosed, SessionId, SessionOpened};
 
+/// Streams without an opening that are told one by one: more than findings of one code are listed.
+const STRAYS: usize = 2 * f::LISTED;
+
 #[derive(Debug)]
 struct Stream {
     id: SessionId,
@@ -20,6 +23,8 @@ struct Stream {
 pub(super) struct Sessions {
     streams: BTreeMap<u64, Stream>,
     broken: HashSet<u64>,
+    /// Streams that have frames and were never opened, the first of them.
+    strays: HashSet<u64>,
     next: u64,
     /// Frames so far of the log's own sealed stream, which is never opened or closed.
     own: u64,
@@ -39,25 +44,35 @@ impl Sessions {
         self.next = o.stream.get().saturating_add(1);
         let stream = Stream { id: o.id, frames: 0, records: 0, closed: None, cut: false };
         self.streams.insert(o.stream.get(), stream);
+        if self.strays.contains(&o.stream.get()) {
+            self.broken.insert(o.stream.get());
+        }
     }
 
-    pub(super) fn frame(
+    /// Data frames of a stream with the running numbers `seq`, `seq` + 1, … A stream that broke once counts no more.
+    pub(super) fn frames(
         &mut self,
         no: u64,
-        seq: u64,
-        records: u32,
+        (seq, frames): (u64, u64),
+        records: u64,
         segment: &str,
         leaf: u64,
         out: &mut Findings,
     ) {
         match self.streams.get_mut(&no) {
-            None if no == 0 && self.own == seq => self.own = self.own.saturating_add(1),
-            Some(s) if s.closed.is_none() && !s.cut && s.frames == seq => {
-                s.frames = s.frames.saturating_add(1);
-                s.records = s.records.saturating_add(u64::from(records));
+            None if no == 0 && self.own == seq => self.own = self.own.saturating_add(frames),
+            Some(s) if s.closed.is_none() && !s.cut && s.frames == seq && !self.broken.contains(&no) => {
+                s.frames = s.frames.saturating_add(frames);
+                s.records = s.records.saturating_add(records);
             }
-            _ => {
-                if self.broken.insert(no) {
+            known => {
+                let first = if known.is_some() {
+                    self.broken.insert(no)
+                } else {
+                    // Numbers that nobody opened can be any: what was told of them is remembered within bounds.
+                    self.strays.len() < STRAYS && self.strays.insert(no)
+                };
+                if first {
                     let text = format!("frame {seq} of stream {no} does not continue it");
                     out.add(f::STREAM_BROKEN, Some(segment), Some(leaf), text);
                 }
@@ -70,8 +85,7 @@ impl Sessions {
         match self.streams.get_mut(&no) {
             Some(s) if s.closed.is_none() && !s.cut && s.id == c.id => {
                 s.closed = Some(c.losses);
-                if (s.frames, s.records) != (c.frames, c.records) {
-                    self.broken.insert(no);
+                if (s.frames, s.records) != (c.frames, c.records) && self.broken.insert(no) {
                     let text = format!(
                         "stream {no} closes with {} frames and {} records, {} and {} are there",
                         c.frames, c.records, s.frames, s.records
@@ -131,7 +145,7 @@ mod tests {
     fn run(steps: impl Fn(&mut Sessions, &mut Findings)) -> (Vec<&'static str>, &'static str) {
         let (mut s, mut out) = (Sessions::default(), Findings::new(None));
         s.opened(open(1), "seg", 0, &mut out);
-        s.frame(1, 0, 5, "seg", 1, &mut out);
+        s.frames(1, (0, 1), 5, "seg", 1, &mut out);
         steps(&mut s, &mut out);
         (out.list.iter().map(|f| f.code).collect(), s.verdicts(true)[0].completeness)
     }
@@ -139,26 +153,26 @@ mod tests {
     #[test]
     fn a_stream_is_opened_once_runs_in_order_and_closes_with_its_counts() {
         let ok = run(|s, out| {
-            s.frame(1, 1, 2, "seg", 2, out);
+            s.frames(1, (1, 1), 2, "seg", 2, out);
             s.closed(&close(1, 2, 7), "seg", 3, out);
         });
         assert_eq!(ok, (vec![], "complete"));
         let lies = run(|s, out| s.closed(&close(1, 1, 6), "seg", 3, out));
         assert_eq!(lies, (vec!["SESSION_COUNT_MISMATCH"], "incomplete"));
-        let hole = run(|s, out| s.frame(1, 2, 2, "seg", 2, out));
+        let hole = run(|s, out| s.frames(1, (2, 1), 2, "seg", 2, out));
         assert_eq!(hole, (vec!["STREAM_BROKEN"], "incomplete"));
-        let unknown = run(|s, out| s.frame(2, 0, 2, "seg", 2, out));
+        let unknown = run(|s, out| s.frames(2, (0, 1), 2, "seg", 2, out));
         assert_eq!(unknown, (vec!["STREAM_BROKEN"], "open"));
         let again = run(|s, out| s.opened(open(1), "seg", 2, out));
         assert_eq!(again.0, ["STREAM_BROKEN"]);
         let late = run(|s, out| {
             s.closed(&close(1, 1, 5), "seg", 2, out);
-            s.frame(1, 1, 1, "seg", 3, out);
+            s.frames(1, (1, 1), 1, "seg", 3, out);
         });
         assert_eq!(late, (vec!["STREAM_BROKEN"], "incomplete"));
         let revived = run(|s, out| {
             s.interrupted(2);
-            s.frame(1, 1, 1, "seg", 3, out);
+            s.frames(1, (1, 1), 1, "seg", 3, out);
         });
         assert_eq!(revived, (vec!["STREAM_BROKEN"], "incomplete"));
     }

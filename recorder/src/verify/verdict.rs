@@ -31,7 +31,7 @@ pub(super) fn run(
     let mut total = 0u64;
     for log in &dirs {
         for (_, path) in files::segments(std::slice::from_ref(&log.path))? {
-            total = total.saturating_add(std::fs::metadata(&path).map_or(0, |m| m.len()));
+            total = total.saturating_add(files::len(&path));
         }
     }
     let mut done = 0u64;

@@ -18,6 +18,10 @@ mod fake;
 #[cfg(test)]
 mod forgery;
 #[cfg(test)]
+mod handmade;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod liveness;

@@ -32,7 +32,7 @@ fn kind(bytes: &[u8], frame: &Range<usize>) -> u8 {
     bytes[frame.start + 5]
 }
 
-fn fix_crc(frame: &mut [u8]) {
+pub(crate) fn fix_crc(frame: &mut [u8]) {
     let body = u32::from_le_bytes(frame[8..12].try_into().unwrap()) as usize;
     let Some((covered, rest)) = frame.split_at_mut_checked(112 + body) else { return };
     if rest.len() >= 4 {
