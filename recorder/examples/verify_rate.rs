@@ -87,7 +87,7 @@ fn check(dir: &Path) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("?").trim();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    println!(
+    eprintln!(
         "wall {:.2} GB/s, cpu {:.2} GB/s a core, {:.1} us a seal, {:.2} us a frame, {:.2} s: {} MiB, {frames} frames, {seals} seals, {cores} cores, peak memory {peak}, {:?}",
         bytes as f64 / seconds / 1e9,
         bytes as f64 / busy / 1e9,
