@@ -13,6 +13,7 @@ mod body;
 pub mod bytes;
 pub mod chain;
 pub mod disk;
+mod fault;
 pub mod frame;
 pub mod key;
 mod keyfile;
@@ -56,6 +57,8 @@ pub struct WriterConfig {
     pub segment_bytes: u64,
     /// A segment is closed when it is this old.
     pub segment_age: Duration,
+    /// Bytes of the emergency reserve; 0: none.
+    pub reserve: u64,
     /// Encryption of bodies.
     pub encryption: Encryption,
     /// Host name, for the origin.

@@ -252,6 +252,7 @@ fn writer_config(config: &Config) -> WriterConfig {
         spare_dir: config.spare_dir.clone(),
         segment_bytes: config.segment_bytes,
         segment_age: config.segment_age,
+        reserve: config.reserve,
         encryption: Encryption::Off,
         host: Bytes::new(boot::host_name()),
     }

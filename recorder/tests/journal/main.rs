@@ -14,6 +14,8 @@ mod crash;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod forgery;
 #[cfg(test)]
 mod laws;
