@@ -48,6 +48,14 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
         *count = count.saturating_add(1);
     }
 
+    /// Counts what a loss record that found no place has counted.
+    pub fn lost_more(&mut self, loss: &Loss) {
+        let known =
+            Kind::ALL.iter().map(|kind| class_of(*kind)).find(|class| loss.class == Bytes::from(*class));
+        let count = self.toll.entry(known.unwrap_or("other")).or_default();
+        *count = count.saturating_add(loss.count);
+    }
+
     /// True if records were counted as lost and no commit has declared them.
     pub fn owes(&self) -> bool {
         !self.toll.is_empty()

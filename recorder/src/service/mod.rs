@@ -2,16 +2,21 @@
 //!
 //! Two threads beside the one that waits for signals and answers at the control socket: one drains the kernel and tracks,
 //! one writes. Between them a bounded channel:
-//! when the disk is slow the channel fills, then the rings, and what no longer fits is counted by the kernel side.
+//! when the disk is slow the channel fills, then the rings, and what no longer fits is counted by the kernel side. When it
+//! fails the writer takes everything, keeps what fits into memory and counts the rest.
 
 mod board;
+mod books;
 mod boot;
 mod control;
+mod ending;
 mod grants;
 mod herald;
 mod host;
 mod pulse;
 mod pump;
+mod strain;
+mod sweep;
 mod terminal;
 mod writer;
 
@@ -27,6 +32,7 @@ use std::{
 pub use self::control::SocketError;
 use self::{
     control::Control,
+    ending::Ending,
     grants::{Desk, Enforcer},
 };
 use crate::{
@@ -154,13 +160,17 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     if let Some(gates) = &first.gates {
         capture.set_gates(gates).map_err(|e| ServiceError::Gates(e.to_string()))?;
     }
+    let ending = match capture.marks() {
+        Ok(marks) => Ending::new(config, marks),
+        Err(source) => return Err(host_error("cannot read the marks of processes")(source)),
+    };
     let (to_writer, from_pump) = mpsc::sync_channel(QUEUE);
     let (faults, writer_state) = mpsc::channel();
     let writer_stop = stop.clone();
     let writer = std::thread::Builder::new()
         .name("writer".into())
         .spawn(move || {
-            let done = writer::run(journal, &from_pump, &writer_stop);
+            let done = writer::run(journal, ending, &from_pump, &writer_stop);
             // Whoever waits for the end learns of a fault at once.
             let _ = faults.send(());
             done
