@@ -19,6 +19,7 @@ pub mod key;
 mod keyfile;
 mod open;
 pub mod origin;
+pub mod pace;
 pub mod pack;
 pub mod record;
 mod recover;

@@ -8,18 +8,14 @@ use std::{
 
 use super::{ServiceError, StopFlag, books::Books, ending::Ending, pump::Batch};
 use crate::{
-    journal::{Disk, Entropy, Writer},
+    journal::{
+        Disk, Entropy, Writer,
+        pace::{ENOUGH, Pace},
+    },
     model::Stop,
     sys::clock,
 };
 
-/// Bytes that make a commit without waiting for more.
-const ENOUGH: usize = 256 << 10;
-/// How long something that is not critical may wait for company.
-const PATIENCE: Duration = Duration::from_millis(5);
-/// Something critical starts the next commit at once, but not within this of the last one: a storm of execs would
-/// sign and write a thousand times a second.
-const BREATH: Duration = Duration::from_millis(3);
 /// Between looks after the emergency reserve and after sessions that are to end.
 const CARE: Duration = Duration::from_secs(5);
 /// Storage that fails is tried so often when the recorder is asked to stop.
@@ -33,22 +29,17 @@ pub(super) fn run<D: Disk, E: Entropy>(
     stop: &StopFlag,
 ) -> Result<(), ServiceError> {
     let mut books = Books::new(journal, ending, Instant::now());
-    let mut since: Option<Instant> = None;
-    let (mut last, mut cared) = (Instant::now(), Instant::now());
+    let mut pace = Pace::new(Instant::now());
+    let mut cared = Instant::now();
     let mut tries = 0;
     loop {
         let now = Instant::now();
-        let wait = match (books.retry_in(now), since) {
-            (Some(retry), _) => retry,
-            (None, None) => Duration::from_secs(1),
-            (None, Some(_)) if books.pending().critical => BREATH.saturating_sub(last.elapsed()),
-            (None, Some(t)) => PATIENCE.saturating_sub(t.elapsed()),
-        };
+        let wait = books.retry_in(now).unwrap_or_else(|| pace.wait(books.pending(), now));
         let mut ended = false;
         match batches.recv_timeout(wait) {
             Ok(batch) => {
                 books.take(batch, Instant::now());
-                since.get_or_insert_with(Instant::now);
+                pace.came(Instant::now());
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => ended = true,
@@ -70,16 +61,12 @@ pub(super) fn run<D: Disk, E: Entropy>(
         let pending = books.pending();
         let due = match books.retry_in(now) {
             Some(retry) => retry.is_zero(),
-            None => {
-                pending.bytes >= ENOUGH
-                    || (pending.critical && last.elapsed() >= BREATH)
-                    || since.is_some_and(|t| t.elapsed() >= PATIENCE)
-            }
+            None => pending.bytes > 0 && pace.is_due(pending, now),
         };
-        if (due && (pending.bytes > 0 || fails)) || books.must_declare(last, now) || ended {
-            last = now;
+        if due || books.must_declare(pace.last(), now) || ended {
+            pace.begins(now);
             match books.commit(clock::pair(), now) {
-                Ok(()) => since = None,
+                Ok(()) => pace.done(),
                 Err(error) if ended => {
                     tries += 1;
                     if tries >= LAST_TRIES {

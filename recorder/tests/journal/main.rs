@@ -24,4 +24,6 @@ mod restart;
 #[cfg(test)]
 mod surgery;
 #[cfg(test)]
+mod torn;
+#[cfg(test)]
 mod vectors;

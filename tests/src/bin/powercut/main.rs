@@ -150,6 +150,26 @@ impl Machine {
     }
 }
 
+/// Boots until a machine comes as far as the journal: on a busy host an emulated one may not, and then it has written nothing.
+fn boot(args: &Args, dir: &Path, what: &str) -> Result<(Machine, Found)> {
+    let mut tries = 0;
+    loop {
+        let machine = Machine::boot(args, dir, what)?;
+        tries += 1;
+        match machine.found(args.patience, dir) {
+            Ok(found) => return Ok((machine, found)),
+            Err(error) => {
+                let is_last = tries == 3 || error.to_string().starts_with("@@DIED");
+                machine.cut(&mut Dice(tries))?;
+                if is_last {
+                    return Err(error);
+                }
+                println!("power-cuts: a machine did not come up: {}", error.root_cause());
+            }
+        }
+    }
+}
+
 fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -188,8 +208,7 @@ fn rounds(args: &Args, dir: &Path, dice: &mut Dice) -> Result<()> {
     let (mut acked, mut commits, mut total) = (0, 0u64, Cut::default());
     let mut crashes = 0;
     for round in 1..=args.rounds {
-        let machine = Machine::boot(args, dir, "write")?;
-        let found = machine.found(args.patience, dir).with_context(|| format!("round {round}"))?;
+        let (machine, found) = boot(args, dir, "write").with_context(|| format!("round {round}"))?;
         held(&found, acked, crashes, round)?;
         acked = found.count;
         let wanted = 5 + dice.roll(60);
@@ -224,8 +243,7 @@ fn rounds(args: &Args, dir: &Path, dice: &mut Dice) -> Result<()> {
             cut.kept, cut.dropped
         );
     }
-    let machine = Machine::boot(args, dir, "check")?;
-    let found = machine.found(args.patience, dir)?;
+    let (machine, found) = boot(args, dir, "check")?;
     held(&found, acked, crashes, args.rounds + 1)?;
     machine.cut(dice)?;
     println!(
