@@ -20,6 +20,8 @@ mod forgery;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod mounts;
+#[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod surgery;
