@@ -64,6 +64,7 @@ fn main() {
         spare_dir: None,
         segment_bytes: 64 << 20,
         segment_age: Duration::from_hours(24),
+        reserve: 0,
         encryption: Encryption::Off,
         host: Bytes::from("bench"),
     };

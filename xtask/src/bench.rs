@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the loads of docs/performance.md without a recorder and with ours, run by run in turn; medians and ratios
 //! go to docs/benchmarks.md. They are figures in a report, never a pass or a fail.
 
+mod latency;
 mod load;
 mod report;
 mod stored;
@@ -41,6 +42,9 @@ pub(crate) struct Args {
     /// Only these loads (W1, W2, W2b, W4, W5); nothing is written then
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Only how long an event waits until it is durable; that section of the report is written anew
+    #[arg(long, conflicts_with_all = ["only", "full", "recorder"])]
+    latency: bool,
     /// Measure this binary instead of building one
     #[arg(long)]
     recorder: Option<PathBuf>,
@@ -65,6 +69,12 @@ struct Measured {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if args.latency {
+        let section = latency::measure(&Machine::look(None)?)?;
+        println!("{section}");
+        latency::replace(&sh::root().join(REPORT), &section)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     for name in &args.only {
         ensure!(LOADS.iter().any(|load| load.name == name), "no load is named {name}");
     }
@@ -72,7 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return Err(Missing("benchmarks need root and a kernel with loginuid".to_owned()).into());
     }
     let (recorder, workload) = binaries(args)?;
-    let machine = Machine::look(&recorder)?;
+    let machine = Machine::look(Some(&recorder))?;
     let scratch = Scratch::make()?;
     let place = Place::prepare(&scratch.0.join("load"), &workload)?;
     let mut measured: Vec<_> = LOADS
@@ -95,6 +105,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     println!("\n{text}");
     if args.only.is_empty() {
         fs::write(sh::root().join(REPORT), text).context(REPORT)?;
+        latency::replace(&sh::root().join(REPORT), &latency::measure(&machine)?)?;
         println!("bench: written to {REPORT}");
     }
     Ok(ExitCode::SUCCESS)

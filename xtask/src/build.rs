@@ -35,6 +35,9 @@ pub(crate) struct Binaries {
     pub(crate) e2e: PathBuf,
     pub(crate) workload: PathBuf,
     pub(crate) walk: PathBuf,
+    pub(crate) powercut: PathBuf,
+    /// What writes in the machine whose power goes; only beside static programs.
+    pub(crate) pen: PathBuf,
 }
 
 impl Binaries {
@@ -44,6 +47,8 @@ impl Binaries {
             e2e: dir.join("recorder-e2e"),
             workload: dir.join("recorder-workload"),
             walk: dir.join("recorder-walk"),
+            powercut: dir.join("recorder-powercut"),
+            pen: dir.join("examples/journal_pen"),
         }
     }
 }
@@ -89,7 +94,7 @@ pub(crate) fn statics() -> Result<Binaries> {
             .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
             .env("CARGO_TARGET_DIR", &target)
             .args(["build", "--release", "--locked", "--target", "x86_64-unknown-linux-gnu"])
-            .args(["-p", "recorder", "-p", "recorder-tests"]),
+            .args(["-p", "recorder", "-p", "recorder-tests", "--bins", "--example", "journal_pen"]),
     )?;
     Ok(Binaries::in_dir(&target.join("x86_64-unknown-linux-gnu/release")))
 }

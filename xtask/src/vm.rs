@@ -2,6 +2,7 @@
 
 mod host;
 mod kernels;
+mod power;
 
 use std::{
     fs,
@@ -44,6 +45,8 @@ enum Action {
     Run(Run),
     /// The systemd machine: the walks on it, any command, or a machine to log in to
     Host(host::Args),
+    /// Power cuts under write load, on a disk with a write cache
+    Power(power::Args),
 }
 
 #[derive(clap::Args)]
@@ -93,6 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
         }
         Action::Host(args) => host::run(args, &binaries),
+        Action::Power(args) => power::run(args, &binaries),
     }
 }
 
@@ -113,6 +117,8 @@ enum Work {
     Suite(Vec<String>),
     /// These walks on the systemd machine.
     Walks(Vec<String>),
+    /// So many power cuts.
+    Power(u32),
 }
 
 fn run_matrix(args: &Matrix, binaries: &Binaries) -> Result<Totals> {
@@ -190,6 +196,7 @@ fn jobs_for(support: Support, kernel: &Kernel, only: Option<&str>, walks: &[Stri
                 for (n, walks) in walks.chunks(WALKS_A_MACHINE).enumerate() {
                     jobs.push(job(&format!("host {}", n + 1), Work::Walks(walks.to_vec())));
                 }
+                jobs.push(job("power", Work::Power(power::ROUNDS)));
             }
             jobs
         }
@@ -243,6 +250,7 @@ impl Machine {
                 script("boot.sh").arg(&kernel.version).arg(&self.files).args(words).env("VM_TIMEOUT", limit),
                 prefix,
             ),
+            Work::Power(rounds) => follow(&mut power::cuts(&self.binaries, &kernel.version, *rounds), prefix),
             Work::Walks(walks) => {
                 // The backend that only stock kernels have; the others' walks would tell the same story.
                 follow(

@@ -14,7 +14,7 @@ use std::{
 
 pub use anchor::{Anchor, Witness};
 pub(crate) use schema::duration;
-pub use schema::{BackendKey, EnforcementKey, InputKey, ScopeKey};
+pub use schema::{BackendKey, EnforcementKey, InputKey, ScopeKey, StorageKey};
 
 /// Where the configuration lies unless it is named.
 pub const DEFAULT_PATH: &str = "/etc/recorder/recorder.toml";
@@ -46,6 +46,10 @@ pub struct Config {
     pub segment_age: Duration,
     /// Who can read the journal, as they were named; empty: encryption was switched off by name.
     pub recipients: Vec<String>,
+    /// Bytes of the emergency reserve.
+    pub reserve: u64,
+    /// What follows when storage fails for good.
+    pub on_storage_failure: StorageKey,
     /// Which sessions are recorded.
     pub scope: ScopeKey,
     /// Which backend.
@@ -209,6 +213,7 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         }
     };
     let segment_bytes = size("journal.segment", raw.journal.segment.as_deref(), 64 << 20, 1 << 20, 1 << 32);
+    let reserve = size("journal.reserve", raw.journal.reserve.as_deref(), 16 << 20, 2 << 20, 1 << 30);
     let critical =
         size("capture.critical_ring", raw.capture.critical_ring.as_deref(), 4 << 20, 1 << 16, 1 << 30);
     let bulk = size("capture.bulk_ring", raw.capture.bulk_ring.as_deref(), 16 << 20, 1 << 16, 1 << 30);
@@ -231,6 +236,8 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         segment_bytes,
         segment_age,
         recipients,
+        reserve,
+        on_storage_failure: raw.journal.on_storage_failure,
         scope: raw.scope.record,
         backend: raw.capture.backend,
         tty_input: raw.capture.tty_input,
@@ -329,6 +336,17 @@ mod tests {
         for key in ["encryption", "journal.dir", "journal.segment", "scope.record"] {
             assert!(error.contains(key), "{error}");
         }
+    }
+
+    #[test]
+    fn f3_the_reserve_and_the_policy_for_failed_storage_are_checked() {
+        let config = read("[encryption]\nmode = \"off\"\n").unwrap();
+        assert_eq!((config.reserve, config.on_storage_failure), (16 << 20, StorageKey::ContinueWithLoss));
+        let with = |keys: &str| read(&format!("[journal]\n{keys}\n[encryption]\nmode = \"off\"\n"));
+        let config = with("reserve = \"4MiB\"\non_storage_failure = \"end-sessions\"").unwrap();
+        assert_eq!((config.reserve, config.on_storage_failure), (4 << 20, StorageKey::EndSessions));
+        assert!(with("reserve = \"0B\"").unwrap_err().contains("journal.reserve"));
+        assert!(with("on_storage_failure = \"exit\"").unwrap_err().contains("end-sessions"));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(super) struct Journal {
     pub(super) spare_dir: Option<PathBuf>,
     pub(super) segment: Option<String>,
     pub(super) segment_age: Option<String>,
+    pub(super) reserve: Option<String>,
+    pub(super) on_storage_failure: StorageKey,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -87,6 +89,17 @@ pub enum ScopeKey {
     Granted,
     /// Every login.
     AllLogins,
+}
+
+/// `journal.on_storage_failure`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StorageKey {
+    /// What finds no place is counted, and the count is recorded when storage is back.
+    #[default]
+    ContinueWithLoss,
+    /// Recorded sessions are ended besides.
+    EndSessions,
 }
 
 /// `capture.backend`.

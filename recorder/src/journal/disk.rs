@@ -58,6 +58,8 @@ pub trait Disk {
     fn write_durable(&self, file: &Self::File, offset: u64, data: &[u8]) -> io::Result<()>;
     /// Makes all bytes and the length durable.
     fn sync(&self, file: &Self::File) -> io::Result<()>;
+    /// False if the file's last name is gone: nobody will find what is written to it.
+    fn is_named(&self, file: &Self::File) -> io::Result<bool>;
 }
 
 /// The real file system.
@@ -177,26 +179,76 @@ impl Disk for RealDisk {
     }
 
     fn write_durable(&self, file: &File, offset: u64, data: &[u8]) -> io::Result<()> {
-        let (mut rest, mut at) = (data, offset);
-        while !rest.is_empty() {
-            match rustix::io::pwritev2(file.as_fd(), &[io::IoSlice::new(rest)], at, ReadWriteFlags::DSYNC) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => {
-                    rest = rest.get(n..).unwrap_or_default();
-                    at = at.saturating_add(super::bytes::wide(n));
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-                    file.write_all_at(rest, at)?;
-                    return file.sync_data();
-                }
-                Err(e) => return Err(e.into()),
+        let durable = |rest: &[u8], at| {
+            rustix::io::pwritev2(file.as_fd(), &[io::IoSlice::new(rest)], at, ReadWriteFlags::DSYNC)
+        };
+        match fully(data, offset, durable) {
+            // All of it again: what was written before the refusal may not be durable.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                file.write_all_at(data, offset)?;
+                file.sync_data()
             }
+            other => Ok(other?),
         }
-        Ok(())
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
         file.sync_all()
+    }
+
+    fn is_named(&self, file: &File) -> io::Result<bool> {
+        Ok(fs::fstat(file)?.st_nlink > 0)
+    }
+}
+
+/// Writes on where a short write stopped; what was not written to the end is an error.
+fn fully(
+    data: &[u8],
+    offset: u64,
+    mut write: impl FnMut(&[u8], u64) -> Result<usize, Errno>,
+) -> Result<(), Errno> {
+    let (mut rest, mut at) = (data, offset);
+    while !rest.is_empty() {
+        match write(rest, at) {
+            // A device that takes nothing and names no error.
+            Ok(0) => return Err(Errno::IO),
+            Ok(n) => {
+                rest = rest.get(n..).unwrap_or_default();
+                at = at.saturating_add(super::bytes::wide(n));
+            }
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f3_a_short_write_is_continued_where_it_stopped() {
+        let mut got = vec![0u8; 10];
+        let mut steps = [Ok(3), Err(Errno::INTR), Ok(1), Ok(6)].into_iter();
+        let write = |rest: &[u8], at: u64| {
+            let step = steps.next().unwrap();
+            if let Ok(n) = step {
+                let at = usize::try_from(at).unwrap() - 100;
+                got[at..at + n].copy_from_slice(&rest[..n]);
+            }
+            step
+        };
+        assert_eq!(fully(b"0123456789", 100, write), Ok(()));
+        assert_eq!(got, b"0123456789");
+        assert_eq!(steps.next(), None);
+    }
+
+    #[test]
+    fn f3_what_stops_in_the_middle_is_never_taken_for_written() {
+        for last in [Ok(0), Err(Errno::NOSPC)] {
+            let mut steps = [Ok(4), last].into_iter();
+            assert!(fully(b"0123456789", 0, |_, _| steps.next().unwrap()).is_err());
+        }
     }
 }

@@ -15,6 +15,7 @@ pub mod chain;
 pub mod checkpoint;
 pub mod cipher;
 pub mod disk;
+mod fault;
 pub mod frame;
 pub mod identity;
 pub mod key;
@@ -23,6 +24,7 @@ pub mod leaves;
 pub mod note;
 mod open;
 pub mod origin;
+pub mod pace;
 pub mod pack;
 pub mod proof;
 pub mod recipients;
@@ -58,6 +60,8 @@ pub struct WriterConfig {
     pub segment_bytes: u64,
     /// A segment is closed when it is this old.
     pub segment_age: Duration,
+    /// Bytes of the emergency reserve; 0: none.
+    pub reserve: u64,
     /// Encryption of bodies.
     pub encryption: Encryption,
     /// Host name, for the origin.

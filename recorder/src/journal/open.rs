@@ -1,19 +1,21 @@
 //! Opening a journal: choose the log, continue it behind its last seal, or enrol a new one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::chain::{Position, Sealer};
 use super::disk::{Disk, ReadAt};
+use super::fault;
 use super::key::{Entropy, Identity, ORIGIN_LABEL, PublicKey, RESTART_LABEL, SecretKey};
 use super::keyfile::{self, KeyFile};
 use super::origin::{self, Origin};
 use super::recover::{self, Found, Outcome};
 use super::segment::{NONE, Reason, SegmentHeader, SetAside, file_name};
-use super::store::{Active, Begin, Current, Place};
+use super::store::{Active, Basis, Begin, Current, Place};
 use super::stream::Streams;
 use super::writer::Recovery;
 use super::{Abandoned, JournalError, MIN_SEGMENT, Opened, Writer, WriterConfig};
-use crate::model::{BootId, Bytes, ClockPair, Digest, LogId, PreviousEnd};
+use crate::model::{Body, BootId, Bytes, ClockPair, Digest, LogId, PreviousEnd, StorageFault};
 
 /// What all ways of opening need.
 struct Opening<D: Disk, E: Entropy> {
@@ -148,14 +150,32 @@ impl<D: Disk, E: Entropy> Opening<D, E> {
         header.next_key = sealer.public();
         header.next_stream = next_stream;
         header.set_aside = set_aside;
-        let begun = Begin {
-            header,
-            encryption: &self.config.encryption,
-            number: number.saturating_add(1),
-            signer: Some((RESTART_LABEL, authority)),
-            recovery: next.public(),
-        }
-        .run(&self.disk, &mut self.entropy, &dir, &mut sealer, at)?;
+        let mut begin = |basis, header: &SegmentHeader, sealer: &mut Sealer| {
+            let begin = Begin {
+                header: header.clone(),
+                encryption: &self.config.encryption,
+                number: number.saturating_add(1),
+                signer: Some((RESTART_LABEL, authority)),
+                recovery: next.public(),
+            };
+            begin.run(basis, &self.disk, &mut self.entropy, &dir, sealer, at).map_err(JournalError::from)
+        };
+        let (begun, full) = match begin(Basis::Fresh, &header, &mut sealer) {
+            Ok(begun) => (begun, None),
+            // A full disk must be no way to keep the recorder from starting.
+            Err(error) if fault::is_full(&error) => {
+                let Ok(capacity) = Active::<D>::reserve_len(&self.disk, &dir) else { return Err(error) };
+                if capacity < MIN_SEGMENT {
+                    return Err(error);
+                }
+                // The first attempt's key has signed.
+                header.next_key = sealer.public();
+                header.capacity = capacity;
+                let begun = begin(Basis::Reserve, &header, &mut sealer)?;
+                (begun, Some(error))
+            }
+            Err(error) => return Err(error),
+        };
         keys.erase_others(&self.disk, next.public())?;
         if let Some(spare) = spare
             && let Ok((mut old, _)) = KeyFile::open(&self.disk, spare)
@@ -172,7 +192,17 @@ impl<D: Disk, E: Entropy> Opening<D, E> {
             origin: note,
             secrets_locked: authority.is_locked(),
         };
-        Ok((self.writer(begun, sealer, next, Place { dir, keys }, incarnation, next_stream), opened))
+        let place = Place::new(self.config.dir.clone(), dir, keys);
+        let mut writer =
+            self.writer(begun, sealer, next, place, (incarnation, opened.origin.clone()), next_stream);
+        if let Some(JournalError::Io { operation, source }) = full {
+            writer.in_reserve = true;
+            let errno = source.raw_os_error().unwrap_or(0);
+            let fault = StorageFault { operation: Bytes::from(operation), errno, repeated: 0 };
+            writer.streams.say(writer.segment.since.boot, Body::Storage(fault));
+        }
+        writer.look_for_reserve();
+        Ok((writer, opened))
     }
 
     /// Makes a new log under a hidden name and shows it when it is whole.
@@ -213,7 +243,8 @@ impl<D: Disk, E: Entropy> Opening<D, E> {
             signer: Some((ORIGIN_LABEL, &admission)),
             recovery: recovery.public(),
         };
-        let (mut active, at, current) = begin.run(&self.disk, &mut self.entropy, &dir, &mut sealer, &at)?;
+        let (mut active, at, current) =
+            begin.run(Basis::Fresh, &self.disk, &mut self.entropy, &dir, &mut sealer, &at)?;
         let name = log.to_string();
         self.disk.rename(&self.root, &hidden, &name).map_err(io)?;
         self.disk.sync_dir(&self.root).map_err(io)?;
@@ -231,7 +262,10 @@ impl<D: Disk, E: Entropy> Opening<D, E> {
             secrets_locked: admission.is_locked(),
         };
         let begun = (active, at, current);
-        Ok((self.writer(begun, sealer, recovery, Place { dir, keys }, incarnation, 1), opened))
+        let place = Place::new(self.config.dir.clone(), dir, keys);
+        let mut writer = self.writer(begun, sealer, recovery, place, (incarnation, opened.origin.clone()), 1);
+        writer.look_for_reserve();
+        Ok((writer, opened))
     }
 
     fn write_note(&self, dir: &D::Dir, note: &str) -> std::io::Result<()> {
@@ -247,7 +281,7 @@ impl<D: Disk, E: Entropy> Opening<D, E> {
         sealer: Sealer,
         recovery: SecretKey,
         place: Place<D>,
-        incarnation: u32,
+        (incarnation, note): (u32, String),
         next_stream: u64,
     ) -> Writer<D, E> {
         debug_assert_ne!(next_stream, NONE);
@@ -267,6 +301,11 @@ impl<D: Disk, E: Entropy> Opening<D, E> {
             recovery: Recovery { current: Arc::new(recovery), next: None, restart: None, since: self.now },
             streams: Streams::new(next_stream, encrypted),
             poison: None,
+            gone: false,
+            declared: false,
+            in_reserve: false,
+            toll: BTreeMap::new(),
+            note,
             buffer: Vec::new(),
             rotate_next: false,
         }

@@ -197,6 +197,11 @@ impl Streams {
         }
     }
 
+    /// Takes a record of the log itself.
+    pub(super) fn say(&mut self, at: BootNanos, body: Body) {
+        self.append(StreamNo::LOG, &control(at, body));
+    }
+
     fn cut_log(&mut self) {
         if let Some(frame) = finish(&mut self.log, &mut self.plain, None, StreamNo::LOG.get(), 0) {
             self.queued_bytes = self.queued_bytes.saturating_add(frame.body.len());

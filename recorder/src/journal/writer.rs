@@ -1,5 +1,6 @@
 //! The writer: group commits, rotation, storage faults, the recovery key's minute, the stop.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,16 +8,16 @@ use super::bytes::wide;
 use super::chain::{Position, Sealer};
 use super::checkpoint::Head;
 use super::disk::{Disk, RealDisk};
+use super::fault;
 use super::key::{Entropy, OsEntropy, PublicKey, RESTART_LABEL, SecretKey};
-use super::keyfile::{self, KeyFile};
 use super::recipients::{Encryption, Recipient};
-use super::segment::{Footer, NONE, Reason, SegmentHeader, SetAside};
-use super::store::{Active, Begin, Current, Place};
+use super::segment::{Footer, Reason, SegmentHeader, SetAside};
+use super::store::{Active, Basis, Begin, Current, NotBegun, Place};
 use super::stream::Streams;
 use super::{Committed, JournalError, MIN_SEGMENT, Opened, Pending, WriterConfig, elapsed};
 use crate::model::{
-    Body, BootId, BootNanos, Bytes, ClockPair, Digest, EndReason, Flags, Record, SessionId, Stop,
-    StorageFault, StreamNo,
+    Body, BootId, BootNanos, ClockPair, Digest, EndReason, Flags, Record, SessionId, Stop, StorageFault,
+    StreamNo,
 };
 
 /// The recovery key is replaced this often.
@@ -30,7 +31,6 @@ pub struct Writer<D: Disk = RealDisk, E: Entropy = OsEntropy> {
     pub(super) disk: D,
     pub(super) entropy: E,
     /// Holds the lock.
-    #[expect(dead_code, reason = "holds the lock")]
     pub(super) root: D::Dir,
     pub(super) incarnation: u32,
     pub(super) sealer: Sealer,
@@ -43,6 +43,16 @@ pub struct Writer<D: Disk = RealDisk, E: Entropy = OsEntropy> {
     pub(super) recovery: Recovery,
     pub(super) streams: Streams,
     pub(super) poison: Option<StorageFault>,
+    /// The last fault was that a name was not there.
+    pub(super) gone: bool,
+    /// The last fault's record waits in the queue.
+    pub(super) declared: bool,
+    /// The segment is the emergency reserve, and there is no other.
+    pub(super) in_reserve: bool,
+    /// Records that found no place, by class.
+    pub(super) toll: BTreeMap<&'static str, u64>,
+    /// The origin note.
+    pub(super) note: String,
     pub(super) buffer: Vec<u8>,
     /// Others can read from the next segment on, so it begins with the next commit.
     pub(super) rotate_next: bool,
@@ -121,6 +131,9 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
     /// Makes everything that waits durable and sealed. After an error nothing is lost: it waits on, and the next commit
     /// tries a fresh segment.
     pub fn commit(&mut self, now: ClockPair) -> Result<Committed, JournalError> {
+        if self.poison.is_none() || self.streams.pending().bytes == 0 {
+            self.declare(now);
+        }
         self.streams.cut_all();
         let mut done = Committed::default();
         self.drain(now, &mut done)?;
@@ -185,6 +198,7 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
         done.records = done.records.saturating_add(records);
         done.frames = done.frames.saturating_add(wide(n));
         self.streams.acknowledged(n);
+        self.declared = false;
         self.settle_recovery();
         Ok(())
     }
@@ -217,7 +231,7 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
     }
 
     /// The old recovery secret goes once the seal that names the new one is durable.
-    fn settle_recovery(&mut self) {
+    pub(super) fn settle_recovery(&mut self) {
         let next = self.recovery.restart.take().or(self.recovery.next.take());
         if let Some(next) = next {
             self.recovery.next = None;
@@ -240,7 +254,9 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
     /// Closes the segment and begins the next one with at least `need` bytes of room.
     fn rotate(&mut self, now: ClockPair, need: u64) -> Result<(), JournalError> {
         self.close_segment(now, false)?;
-        self.begin(Reason::Rotate, now, need, SetAside::default())
+        self.begin(Basis::Fresh, Reason::Rotate, now, need, SetAside::default())?;
+        self.in_reserve = false;
+        Ok(())
     }
 
     fn close_segment(&mut self, now: ClockPair, stopped: bool) -> Result<(), JournalError> {
@@ -298,14 +314,18 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
     }
 
     /// Makes a segment with its header and first seal; only then does the chain's position move.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
+        basis: Basis,
         reason: Reason,
         now: ClockPair,
         need: u64,
         aside: SetAside,
-    ) -> Result<(), JournalError> {
-        let header = self.header(reason, now, need, aside);
+    ) -> Result<(), NotBegun> {
+        let mut header = self.header(reason, now, need, aside);
+        if basis == Basis::Reserve {
+            header.capacity = fault::reserve_len(self.config.reserve);
+        }
         let authority = Arc::clone(&self.recovery.current);
         let signer = reason.is_restart().then_some((RESTART_LABEL, &*authority));
         let plan = Begin {
@@ -315,55 +335,10 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
             signer,
             recovery: self.recovery.named(),
         };
-        let begun = plan.run(&self.disk, &mut self.entropy, &self.place.dir, &mut self.sealer, &self.at)?;
+        let begun =
+            plan.run(basis, &self.disk, &mut self.entropy, &self.place.dir, &mut self.sealer, &self.at)?;
         (self.active, self.at, self.segment) = begun;
         self.rotate_next = false;
-        Ok(())
-    }
-
-    fn poison(&mut self, error: &JournalError) {
-        let (operation, errno) = match error {
-            JournalError::Io { operation, source } => (*operation, source.raw_os_error().unwrap_or(0)),
-            _ => ("make a key", 0),
-        };
-        let repeated = self.streams.queue.iter().map(|f| u64::from(f.header.records)).sum();
-        self.poison = Some(StorageFault { operation: Bytes::from(operation), errno, repeated });
-    }
-
-    /// Restarts the chain behind the last durable seal in a fresh segment, elsewhere if there is an elsewhere. The
-    /// poisoned segment is never written again; all that was not acknowledged still waits in the queue.
-    fn restart(&mut self, now: ClockPair) -> Result<(), JournalError> {
-        if let Some(spare) = self.config.spare_dir.clone().filter(|_| self.left.is_none()) {
-            let make = || {
-                let root = self.disk.root(&spare)?;
-                let dir = self.disk.subdir(&root, &self.sealer.identity.log.to_string(), true)?;
-                self.disk.sync_dir(&root)?;
-                Ok(dir)
-            };
-            let dir = make().map_err(|source| JournalError::io("open the spare directory", source))?;
-            let keys = KeyFile::create(&self.disk, &dir, keyfile::FILE)?;
-            self.left = Some(std::mem::replace(&mut self.place, Place { dir, keys }));
-            (self.recovery.next, self.recovery.restart) = (None, None);
-        }
-        // A seal that may have reached the failed disk can name `next`: a restart needs a key of its own, and keeps it
-        // over all its attempts, because one of them may have reached the disk too.
-        if self.recovery.restart.is_none() {
-            let key = SecretKey::generate(&mut self.entropy)?;
-            let keep =
-                [Some(self.recovery.current.public()), self.recovery.next.as_ref().map(SecretKey::public)];
-            let keep: Vec<PublicKey> = keep.into_iter().flatten().collect();
-            self.place.keys.store(&self.disk, &key, &keep)?;
-            self.recovery.restart = Some(key);
-        }
-        self.sealer = Sealer::start(self.sealer.identity, self.sealer.boot, &mut self.entropy)?;
-        let set_aside = SetAside { offset: self.active.tail, bytes: NONE, sha256: Digest::default() };
-        let need = self.streams.queue.iter().map(|f| wide(f.room())).max().unwrap_or(0);
-        self.begin(Reason::Fault, now, need, set_aside)?;
-        self.recovery.since = now;
-        if let Some(fault) = self.poison.take() {
-            self.streams.prepend(now.boot, Body::Storage(fault));
-        }
-        self.settle_recovery();
         Ok(())
     }
 
@@ -395,7 +370,7 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
 
 impl Recovery {
     /// The key that the next seal names.
-    fn named(&self) -> PublicKey {
+    pub(super) fn named(&self) -> PublicKey {
         self.restart.as_ref().or(self.next.as_ref()).unwrap_or(&self.current).public()
     }
 }

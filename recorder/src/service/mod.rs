@@ -2,14 +2,17 @@
 //!
 //! Two threads beside the one that waits for signals and answers at the control socket: one drains the kernel and tracks,
 //! one writes. Between them a bounded channel:
-//! when the disk is slow the channel fills, then the rings, and what no longer fits is counted by the kernel side.
+//! when the disk is slow the channel fills, then the rings, and what no longer fits is counted by the kernel side. When it
+//! fails the writer takes everything, keeps what fits into memory and counts the rest.
 
 mod anchor;
 mod board;
+mod books;
 mod boot;
 mod canaries;
 mod clocks;
 mod control;
+mod ending;
 mod grants;
 mod herald;
 mod host;
@@ -17,6 +20,8 @@ mod kept;
 mod pulse;
 mod pump;
 mod sealing;
+mod strain;
+mod sweep;
 mod terminal;
 mod writer;
 
@@ -33,6 +38,7 @@ pub use self::control::SocketError;
 use self::{
     anchor::{Anchors, Hands},
     control::Control,
+    ending::Ending,
     grants::{Desk, Enforcer},
 };
 use crate::{
@@ -190,12 +196,16 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     if let Some(gates) = &first.gates {
         capture.set_gates(gates).map_err(|e| ServiceError::Gates(e.to_string()))?;
     }
+    let ending = match capture.marks() {
+        Ok(marks) => Ending::new(config, marks),
+        Err(source) => return Err(host_error("cannot read the marks of processes")(source)),
+    };
     let (to_writer, from_pump) = mpsc::sync_channel(QUEUE);
     let (faults, writer_state) = mpsc::channel();
     let writer_stop = stop.clone();
     let (rekey, recipients) = mpsc::channel();
-    let books =
-        writer::Books::new(journal, encryption.is_on().then(|| kept::Kept::at(&config.grants.memory)));
+    let kept = encryption.is_on().then(|| kept::Kept::at(&config.grants.memory));
+    let books = books::Books::new(journal, ending, kept, std::time::Instant::now());
     let writer_anchors = anchors.clone();
     let writer = std::thread::Builder::new()
         .name("writer".into())
@@ -326,6 +336,7 @@ fn writer_config(config: &Config, encryption: Encryption) -> WriterConfig {
         spare_dir: config.spare_dir.clone(),
         segment_bytes: config.segment_bytes,
         segment_age: config.segment_age,
+        reserve: config.reserve,
         encryption,
         host: Bytes::new(boot::host_name()),
     }

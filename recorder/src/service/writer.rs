@@ -1,158 +1,98 @@
-//! Turns batches into commits: one durable write for whatever came in the meantime.
+//! Turns batches into commits: one durable write for whatever came in the meantime. What follows when storage fails is
+//! decided by `Strain`; the writer doesn't end because of it.
 
 use std::{
-    collections::HashMap,
     sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError},
     time::{Duration, Instant},
 };
 
-use super::{ServiceError, StopFlag, anchor::Anchors, kept::Kept, pump::Batch};
+use super::{ServiceError, StopFlag, anchor::Anchors, books::Books, pump::Batch};
 use crate::{
-    journal::{JournalError, Recipient, Writer, checkpoint::Head},
-    model::{Body, Flags, Mark, Record, Stop, StreamNo},
-    session::Tracked,
+    journal::{
+        Disk, Entropy, Recipient,
+        checkpoint::Head,
+        pace::{ENOUGH, Pace},
+    },
+    model::Stop,
     sys::clock,
 };
 
-/// Bytes that make a commit without waiting for more.
-const ENOUGH: usize = 256 << 10;
-/// How long something that is not critical may wait for company.
-const PATIENCE: Duration = Duration::from_millis(5);
-/// Something critical starts the next commit at once, but not within this of the last one: a storm of execs would
-/// sign and write a thousand times a second.
-const BREATH: Duration = Duration::from_millis(3);
-/// Storage that failed is tried again after this long, and given up after so many times.
-const RETRY: Duration = Duration::from_millis(500);
-const RETRIES: u32 = 120;
-
-/// The journal, and which of its streams is whose.
-pub(super) struct Books {
-    journal: Writer,
-    streams: HashMap<Mark, StreamNo>,
-    /// Where the host keeps content of the log's records for itself, if only others can read them.
-    kept: Option<Kept>,
-}
+/// Between looks after the emergency reserve and after sessions that are to end.
+const CARE: Duration = Duration::from_secs(5);
+/// Storage that fails is tried so often when the recorder is asked to stop.
+const LAST_TRIES: u32 = 4;
 
 /// Runs until the pump is gone, then seals and stops.
-pub(super) fn run(
-    mut books: Books,
+pub(super) fn run<D: Disk, E: Entropy>(
+    mut books: Books<D, E>,
     batches: &Receiver<Batch>,
     stop: &StopFlag,
     rekey: &Receiver<Vec<Recipient>>,
     anchors: &Anchors,
 ) -> Result<Head, ServiceError> {
-    let mut since: Option<Instant> = None;
-    let mut last = Instant::now();
-    let mut failures = 0;
+    let mut pace = Pace::new(Instant::now());
+    let mut cared = Instant::now();
+    let mut tries = 0;
     loop {
-        let wait = match since {
-            None => Duration::from_secs(1),
-            Some(_) if books.journal.pending().critical => BREATH.saturating_sub(last.elapsed()),
-            Some(t) => PATIENCE.saturating_sub(t.elapsed()),
-        };
+        let now = Instant::now();
+        let wait = books.retry_in(now).unwrap_or_else(|| pace.wait(books.pending(), now));
         if let Ok(recipients) = rekey.try_recv() {
-            books.journal.set_recipients(recipients);
+            books.set_recipients(recipients);
         }
         let mut ended = false;
         match batches.recv_timeout(wait) {
             Ok(batch) => {
-                books.take(batch);
-                since.get_or_insert_with(Instant::now);
+                books.take(batch, Instant::now());
+                pace.came(Instant::now());
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => ended = true,
         }
-        while books.journal.pending().bytes < ENOUGH && !ended {
+        // While storage fails everything is taken: what finds no place in memory is counted, and nobody waits.
+        let fails = books.retry_in(now).is_some();
+        while (books.pending().bytes < ENOUGH || fails) && !ended {
             match batches.try_recv() {
-                Ok(batch) => books.take(batch),
+                Ok(batch) => books.take(batch, Instant::now()),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => ended = true,
             }
         }
+        let now = Instant::now();
         for record in anchors.returned() {
-            books.journal.append(StreamNo::LOG, record);
-            since.get_or_insert_with(Instant::now);
+            books.say(record, now);
+            pace.came(now);
         }
-        let pending = books.journal.pending();
-        let due = pending.bytes >= ENOUGH
-            || (pending.critical && last.elapsed() >= BREATH)
-            || since.is_some_and(|t| t.elapsed() >= PATIENCE);
-        if (due && pending.bytes > 0) || ended {
-            last = Instant::now();
-            match books.journal.commit(clock::pair()) {
+        if now.saturating_duration_since(cared) >= CARE {
+            cared = now;
+            books.care(now);
+        }
+        let pending = books.pending();
+        let due = match books.retry_in(now) {
+            Some(retry) => retry.is_zero(),
+            None => pending.bytes > 0 && pace.is_due(pending, now),
+        };
+        if due || books.must_declare(pace.last(), now) || ended {
+            pace.begins(now);
+            match books.commit(clock::pair(), now) {
                 Ok(done) => {
-                    anchors.publish(books.journal.head(), done.restarts > 0);
-                    since = None;
-                    failures = 0;
+                    anchors.publish(books.head(), done.restarts > 0);
+                    pace.done();
                 }
-                Err(error) => {
-                    failures += 1;
-                    storage_failed(error, failures, ended)?;
+                Err(error) if ended => {
+                    tries += 1;
+                    if tries >= LAST_TRIES {
+                        return Err(error.into());
+                    }
+                    // Nobody is left to be waited for: the channel's end returns at once.
+                    std::thread::sleep(books.retry_in(now).unwrap_or_default());
                     continue;
                 }
+                Err(_) => continue,
             }
         }
         if ended {
-            let open = u32::try_from(books.streams.len()).unwrap_or(u32::MAX);
-            let stop = Stop { clock: clock::pair(), signal: stop.signal(), open_sessions: open };
-            return books.journal.stop(stop).map_err(ServiceError::from);
-        }
-    }
-}
-
-/// Nothing is lost yet: it waits in the writer, and the channel and rings behind it. Tried again for a while.
-fn storage_failed(error: JournalError, failures: u32, ended: bool) -> Result<(), ServiceError> {
-    tracing::error!(%error, failures, "the journal could not be written");
-    if failures >= RETRIES || (ended && failures >= 4) {
-        return Err(error.into());
-    }
-    std::thread::sleep(RETRY);
-    Ok(())
-}
-
-impl Books {
-    pub(super) fn new(journal: Writer, kept: Option<Kept>) -> Self {
-        Self { journal, streams: HashMap::new(), kept }
-    }
-
-    /// A record of the log. What is content of it is for the recipients, its twin for everybody.
-    fn take_control(&mut self, record: Record) {
-        let Some(kept) = self.kept.as_ref().filter(|_| Kept::concerns(record.body.kind())) else {
-            return self.journal.append(StreamNo::LOG, record);
-        };
-        let twin = kept.twin(&record);
-        self.journal.append_sealed(&record);
-        self.journal.append(StreamNo::LOG, twin);
-    }
-
-    fn take(&mut self, batch: Batch) {
-        // The log's own records first: a document stands before the coverage that it brings.
-        for record in batch.control {
-            self.take_control(record);
-        }
-        for item in batch.tracked {
-            match item {
-                Tracked::Opened { mark, id, at } => {
-                    let stream = self.journal.open_session(id, at);
-                    self.streams.insert(mark, stream);
-                }
-                Tracked::Event { mark, record } => {
-                    if let Some(stream) = self.streams.get(&mark) {
-                        self.journal.append(*stream, record);
-                    }
-                }
-                Tracked::Closed { mark, reason, losses, at } => {
-                    if let Some(stream) = self.streams.remove(&mark) {
-                        self.journal.close_session(stream, reason, losses, at);
-                    }
-                }
-                Tracked::Lost { at, loss } => {
-                    let body = Body::Loss(loss);
-                    let record =
-                        Record { boot_ns: at, cpu: u16::MAX, flags: Flags::default(), task: None, body };
-                    self.journal.append(StreamNo::LOG, record);
-                }
-            }
+            let stop = Stop { clock: clock::pair(), signal: stop.signal(), open_sessions: books.open() };
+            return books.stop(stop).map_err(ServiceError::from);
         }
     }
 }

@@ -42,6 +42,7 @@ pub(crate) fn config(dir: &Path, segment_bytes: u64) -> WriterConfig {
         spare_dir: None,
         segment_bytes,
         segment_age: Duration::from_hours(24),
+        reserve: 0,
         encryption: Encryption::Off,
         host: Bytes::from("web-1"),
     }

@@ -1,4 +1,5 @@
-//! A disk in memory that freezes at any operation and keeps of the unsynced sectors whatever it likes.
+//! A disk in memory that freezes at any operation and keeps of the unsynced sectors whatever it likes; that fails as it is
+//! told, fills up, becomes read-only, and loses its directories.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,6 +20,27 @@ struct Inode {
     dirty: BTreeSet<usize>,
 }
 
+/// Operations that fail.
+#[derive(Clone, Copy)]
+pub(crate) struct Fault {
+    /// The first, by number.
+    pub(crate) from: usize,
+    /// How many.
+    pub(crate) count: usize,
+    pub(crate) errno: i32,
+    /// Of a failing write so many percent reach the cache.
+    pub(crate) percent: usize,
+}
+
+pub(crate) const EIO: i32 = 5;
+pub(crate) const ENOSPC: i32 = 28;
+pub(crate) const EROFS: i32 = 30;
+pub(crate) const EDQUOT: i32 = 122;
+
+fn os(errno: i32) -> io::Error {
+    io::Error::from_raw_os_error(errno)
+}
+
 #[derive(Default)]
 struct World {
     inodes: Vec<Inode>,
@@ -26,7 +48,13 @@ struct World {
     durable_names: BTreeMap<PathBuf, usize>,
     operations: usize,
     freeze_at: Option<usize>,
-    fail_at: Option<usize>,
+    fault: Option<Fault>,
+    /// Bytes and files that it takes.
+    space: Option<usize>,
+    files: Option<usize>,
+    is_read_only: bool,
+    /// Directories that were removed, in order.
+    removed: Vec<PathBuf>,
 }
 
 /// The disk; clones share one world.
@@ -57,13 +85,35 @@ impl World {
         let n = self.operations;
         self.operations += 1;
         if self.freeze_at.is_some_and(|at| n >= at) {
-            return Err(io::Error::from_raw_os_error(5));
+            return Err(os(EIO));
         }
-        if self.fail_at == Some(n) {
-            self.fail_at = None;
-            return Err(io::Error::from_raw_os_error(5));
+        if self.is_read_only {
+            return Err(os(EROFS));
         }
-        Ok(())
+        match self.fault {
+            Some(fault) if (fault.from..fault.from + fault.count).contains(&n) => Err(os(fault.errno)),
+            _ => Ok(()),
+        }
+    }
+
+    fn used(&self) -> usize {
+        let files: BTreeSet<usize> = self.names.values().copied().collect();
+        files.into_iter().map(|no| self.inodes[no].seen.len()).sum()
+    }
+
+    fn room_for(&self, more: usize) -> io::Result<()> {
+        if self.space.is_some_and(|space| self.used() + more > space) { Err(os(ENOSPC)) } else { Ok(()) }
+    }
+
+    /// A write as far as it got.
+    fn part<'a>(&self, data: &'a [u8]) -> &'a [u8] {
+        let percent = if self.is_read_only { 0 } else { self.fault.map_or(100, |fault| fault.percent) };
+        &data[..data.len() * percent / 100]
+    }
+
+    fn is_there(&self, dir: &FakeDir) -> io::Result<()> {
+        let gone = self.removed[dir.born..].iter().any(|removed| dir.path.starts_with(removed));
+        if gone { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
     }
 
     fn put(&mut self, no: usize, offset: u64, data: &[u8]) {
@@ -89,7 +139,44 @@ impl FakeDisk {
     }
 
     pub(crate) fn fail_at(&self, operation: usize) {
-        self.0.lock().unwrap().fail_at = Some(operation);
+        self.fail(Fault { from: operation, count: 1, errno: EIO, percent: 100 });
+    }
+
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.0.lock().unwrap().fault = Some(fault);
+    }
+
+    /// Nothing fails any more, and there is room.
+    pub(crate) fn mend(&self) {
+        let mut world = self.0.lock().unwrap();
+        (world.fault, world.space, world.files, world.is_read_only) = (None, None, None, false);
+    }
+
+    /// Takes no more bytes than it has and these.
+    pub(crate) fn fill(&self, left: usize) {
+        let mut world = self.0.lock().unwrap();
+        world.space = Some(world.used() + left);
+    }
+
+    /// Takes no more files than it has and these.
+    pub(crate) fn fill_inodes(&self, left: usize) {
+        let mut world = self.0.lock().unwrap();
+        world.files = Some(world.names.len() + left);
+    }
+
+    pub(crate) fn read_only(&self) {
+        self.0.lock().unwrap().is_read_only = true;
+    }
+
+    /// Removes a directory with all that is in it.
+    pub(crate) fn remove_dir(&self, path: &Path) {
+        let mut world = self.0.lock().unwrap();
+        world.names.retain(|name, _| !name.starts_with(path));
+        world.removed.push(path.to_owned());
+    }
+
+    pub(crate) fn names(&self) -> Vec<PathBuf> {
+        self.0.lock().unwrap().names.keys().cloned().collect()
     }
 
     pub(crate) fn operations(&self) -> usize {
@@ -124,56 +211,73 @@ impl FakeDisk {
     }
 }
 
+/// An open directory.
+pub(crate) struct FakeDir {
+    path: PathBuf,
+    /// Removals that came before it was opened.
+    born: usize,
+}
+
 impl Disk for FakeDisk {
-    type Dir = PathBuf;
+    type Dir = FakeDir;
     type File = FakeFile;
 
-    fn root(&self, path: &Path) -> io::Result<PathBuf> {
-        Ok(path.to_owned())
+    fn root(&self, path: &Path) -> io::Result<FakeDir> {
+        Ok(FakeDir { path: path.to_owned(), born: self.0.lock().unwrap().removed.len() })
     }
 
-    fn subdir(&self, dir: &PathBuf, name: &str, _make: bool) -> io::Result<PathBuf> {
-        Ok(dir.join(name))
+    fn subdir(&self, dir: &FakeDir, name: &str, _make: bool) -> io::Result<FakeDir> {
+        self.0.lock().unwrap().is_there(dir)?;
+        self.root(&dir.path.join(name))
     }
 
-    fn lock(&self, _dir: &PathBuf) -> io::Result<bool> {
+    fn lock(&self, _dir: &FakeDir) -> io::Result<bool> {
         Ok(true)
     }
 
-    fn list(&self, dir: &PathBuf) -> io::Result<Vec<String>> {
+    fn list(&self, dir: &FakeDir) -> io::Result<Vec<String>> {
         let world = self.0.lock().unwrap();
-        let under = world.names.keys().filter_map(|p| p.strip_prefix(dir).ok());
+        world.is_there(dir)?;
+        let under = world.names.keys().filter_map(|p| p.strip_prefix(&dir.path).ok());
         let mut names: Vec<String> =
             under.filter_map(|p| Some(p.components().next()?.as_os_str().to_str()?.to_owned())).collect();
         names.dedup();
         Ok(names)
     }
 
-    fn open(&self, dir: &PathBuf, name: &str) -> io::Result<FakeFile> {
-        let no = self.0.lock().unwrap().names.get(&dir.join(name)).copied();
+    fn open(&self, dir: &FakeDir, name: &str) -> io::Result<FakeFile> {
+        let world = self.0.lock().unwrap();
+        world.is_there(dir)?;
+        let no = world.names.get(&dir.path.join(name)).copied();
         no.map(|no| FakeFile(Arc::clone(&self.0), no)).ok_or(io::ErrorKind::NotFound.into())
     }
 
-    fn create(&self, dir: &PathBuf, name: &str) -> io::Result<FakeFile> {
+    fn create(&self, dir: &FakeDir, name: &str) -> io::Result<FakeFile> {
         let mut world = self.0.lock().unwrap();
         world.tick()?;
+        world.is_there(dir)?;
+        if world.files.is_some_and(|files| world.names.len() >= files) {
+            return Err(os(ENOSPC));
+        }
         world.inodes.push(Inode::default());
         let no = world.inodes.len() - 1;
-        world.names.insert(dir.join(name), no);
+        world.names.insert(dir.path.join(name), no);
         Ok(FakeFile(Arc::clone(&self.0), no))
     }
 
-    fn remove(&self, dir: &PathBuf, name: &str) -> io::Result<()> {
+    fn remove(&self, dir: &FakeDir, name: &str) -> io::Result<()> {
         let mut world = self.0.lock().unwrap();
         world.tick()?;
-        world.names.remove(&dir.join(name));
+        world.is_there(dir)?;
+        world.names.remove(&dir.path.join(name));
         Ok(())
     }
 
-    fn rename(&self, dir: &PathBuf, from: &str, to: &str) -> io::Result<()> {
+    fn rename(&self, dir: &FakeDir, from: &str, to: &str) -> io::Result<()> {
         let mut world = self.0.lock().unwrap();
         world.tick()?;
-        let (from, to) = (dir.join(from), dir.join(to));
+        world.is_there(dir)?;
+        let (from, to) = (dir.path.join(from), dir.path.join(to));
         let moved: Vec<PathBuf> = world.names.keys().filter(|p| p.starts_with(&from)).cloned().collect();
         for old in moved {
             let no = world.names.remove(&old).unwrap();
@@ -184,9 +288,10 @@ impl Disk for FakeDisk {
         Ok(())
     }
 
-    fn sync_dir(&self, _dir: &PathBuf) -> io::Result<()> {
+    fn sync_dir(&self, dir: &FakeDir) -> io::Result<()> {
         let mut world = self.0.lock().unwrap();
         world.tick()?;
+        world.is_there(dir)?;
         world.durable_names = world.names.clone();
         Ok(())
     }
@@ -198,8 +303,8 @@ impl Disk for FakeDisk {
     fn truncate(&self, file: &FakeFile, len: u64) -> io::Result<()> {
         let mut world = self.0.lock().unwrap();
         world.tick()?;
-        let inode = &mut world.inodes[file.1];
-        inode.seen.resize(len as usize, 0);
+        world.room_for((len as usize).saturating_sub(world.inodes[file.1].seen.len()))?;
+        world.inodes[file.1].seen.resize(len as usize, 0);
         Ok(())
     }
 
@@ -207,15 +312,15 @@ impl Disk for FakeDisk {
         let mut world = self.0.lock().unwrap();
         // A write that is frozen or fails may still have reached the cache.
         let ticked = world.tick();
+        let data = if ticked.is_err() { world.part(data) } else { data };
+        world.room_for((offset as usize + data.len()).saturating_sub(world.inodes[file.1].seen.len()))?;
         world.put(file.1, offset, data);
         ticked
     }
 
     fn write_durable(&self, file: &FakeFile, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.write(file, offset, data)?;
         let mut world = self.0.lock().unwrap();
-        let ticked = world.tick();
-        world.put(file.1, offset, data);
-        ticked?;
         let inode = &mut world.inodes[file.1];
         let (from, to) = (offset as usize, offset as usize + data.len());
         if inode.durable.len() < to {
@@ -230,5 +335,9 @@ impl Disk for FakeDisk {
         world.tick()?;
         world.sync(file.1);
         Ok(())
+    }
+
+    fn is_named(&self, file: &FakeFile) -> io::Result<bool> {
+        Ok(self.0.lock().unwrap().names.values().any(|no| *no == file.1))
     }
 }

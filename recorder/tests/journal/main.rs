@@ -16,6 +16,8 @@ mod crash;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod forgery;
 #[cfg(test)]
 mod handmade;
@@ -25,11 +27,14 @@ mod hostile;
 mod laws;
 #[cfg(test)]
 mod liveness;
+mod mounts;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod sealed;
 #[cfg(test)]
 mod surgery;
+#[cfg(test)]
+mod torn;
 #[cfg(test)]
 mod vectors;

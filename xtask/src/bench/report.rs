@@ -25,7 +25,8 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn look(recorder: &Path) -> Result<Self> {
+    /// This machine, with the version of that recorder if one is measured.
+    pub(super) fn look(recorder: Option<&Path>) -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).with_context(|| format!("cannot read {path}"));
         let field = |text: &str, name: &str| {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
@@ -34,7 +35,10 @@ impl Machine {
         let memory = field(&read("/proc/meminfo")?, "MemTotal");
         let kib: f64 = memory.trim_end_matches(" kB").parse().context("no MemTotal")?;
         Ok(Self {
-            recorder: sh::output(sh::clean(recorder).arg("--version"))?.trim().to_owned(),
+            recorder: match recorder {
+                Some(recorder) => sh::output(sh::clean(recorder).arg("--version"))?.trim().to_owned(),
+                None => String::new(),
+            },
             kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
             processor: field(&read("/proc/cpuinfo")?, "model name"),
             cores: thread::available_parallelism()?.get(),
@@ -43,9 +47,17 @@ impl Machine {
             load: load_average()?,
         })
     }
+
+    /// What and when it was, in a sentence.
+    pub(super) fn line(&self) -> String {
+        format!(
+            "{} cores ({}), {:.1} GiB, kernel {}, {}.",
+            self.cores, self.processor, self.memory_gib, self.kernel, self.date
+        )
+    }
 }
 
-fn load_average() -> Result<String> {
+pub(super) fn load_average() -> Result<String> {
     let text = fs::read_to_string("/proc/loadavg")?;
     Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
 }

@@ -4,14 +4,11 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::MetadataExt,
-    },
+    os::unix::fs::MetadataExt,
     time::Duration,
 };
 
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::process::Signal;
 
 use super::{
     logins::{Logins, person_of},
@@ -28,15 +25,13 @@ use crate::{
         Body, BootNanos, Bytes, Coverage, Digest, Enforcement, EnforcementAct, Flags, Mark, Record, TaskId,
         Uncovered,
     },
-    service::terminal::Seat,
+    service::{
+        sweep::{self, send},
+        terminal::Seat,
+    },
     session::Tracked,
-    sys::process::{self, Process},
+    sys::process,
 };
-
-/// Rounds of a sweep: what forks faster than this is met again a second later.
-const SWEEPS: usize = 50;
-/// Rounds that find nobody before a session counts as ended.
-const EMPTY: usize = 2;
 
 /// Grants that a token has opened for a person, and until when.
 pub(super) type Opened = BTreeMap<(String, Digest), BootNanos>;
@@ -171,7 +166,7 @@ impl Enforcer {
                     seat,
                     &format!("recorder: {reason}; this session is ended, what is left of it in {left}"),
                 );
-                let reached = self.members(done.mark).filter(|(_, p)| send(p, Signal::HUP)).count();
+                let reached = sweep::hang_up(&self.marks, done.mark);
                 done.record(EnforcementAct::HungUp, done.root, reached, Bytes::default());
             }
             Step::Relent => {
@@ -193,36 +188,11 @@ impl Enforcer {
         }
     }
 
-    /// Ends everything that bears the session's mark: again and again, because what runs may fork while we look.
+    /// Ends everything that bears the session's mark.
     fn end_all(&self, done: &mut Done<'_>) {
-        let mut killed: BTreeMap<TaskId, Bytes> = BTreeMap::new();
-        let mut empty = 0;
-        for _ in 0..SWEEPS {
-            let mut found = false;
-            for (seen, process) in self.members(done.mark) {
-                if send(&process, Signal::KILL) {
-                    found = true;
-                    killed.insert(seen.id, Bytes::new(seen.comm));
-                }
-            }
-            empty = if found { 0 } else { empty + 1 };
-            if empty == EMPTY {
-                break;
-            }
-        }
-        for (task, comm) in killed {
+        for (task, comm) in sweep::kill(&self.marks, done.mark) {
             done.record(EnforcementAct::Killed, task, 1, comm);
         }
-    }
-
-    /// The living processes of a session, but not this one: whoever tests the recorder may start it in a session.
-    fn members(&self, mark: Mark) -> impl Iterator<Item = (Process, OwnedFd)> {
-        let me = std::process::id();
-        let pids = process::pids().unwrap_or_default().into_iter().filter(move |pid| *pid != me && *pid != 1);
-        pids.filter_map(move |pid| {
-            let process = self.marks.member(pid, mark)?;
-            Some((process::read(pid).filter(|_| process::runs(pid))?, process))
-        })
     }
 }
 
@@ -287,10 +257,6 @@ impl Done<'_> {
         let record = Record { boot_ns: self.at, cpu: u16::MAX, flags: Flags::default(), task: None, body };
         self.out.push(Tracked::Event { mark: self.mark, record });
     }
-}
-
-fn send(process: &OwnedFd, signal: Signal) -> bool {
-    pidfd_send_signal(process.as_fd(), signal).is_ok()
 }
 
 /// Why, for the person.

@@ -50,6 +50,9 @@ struct Args {
     /// Divide the counts of the counted loads by this
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     share: u32,
+    /// How often kill-9-under-load kills [default: 50, emulated 4]
+    #[arg(long)]
+    crashes: Option<u32>,
     /// Keep the scratch directories of failed scenarios
     #[arg(long)]
     keep: bool,
@@ -183,8 +186,11 @@ fn run(args: &Args) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let world = World::discover(&args.recorder, args.workload.as_deref(), &args.backend)?
-        .with(args.patience, args.share);
+    let world = World::discover(&args.recorder, args.workload.as_deref(), &args.backend)?.with(
+        args.patience,
+        args.share,
+        args.crashes,
+    );
     let (mut passed, mut failed, mut skipped) = (0u32, 0u32, 0u32);
     for scenario in chosen {
         let name = scenario.name;

@@ -33,6 +33,7 @@ pub(crate) struct World {
     pub(crate) backend: String,
     patience: u32,
     share: u32,
+    crashes: Option<u32>,
     root: bool,
     accounts: bool,
     sshd: Option<PathBuf>,
@@ -52,6 +53,7 @@ impl World {
             backend: backend.to_owned(),
             patience: 1,
             share: 1,
+            crashes: None,
             root: rustix::process::geteuid().is_root(),
             accounts: has(&["/usr/bin/sudo", "/usr/sbin/useradd", "/etc/sudoers.d"]) && has(&["/usr/bin/su"]),
             sshd: Some(PathBuf::from("/usr/sbin/sshd")).filter(|path| path.exists()),
@@ -59,8 +61,8 @@ impl World {
     }
 
     /// With this factor on every deadline, and this divisor of the counted loads.
-    pub(crate) fn with(mut self, patience: u32, share: u32) -> Self {
-        (self.patience, self.share) = (patience, share);
+    pub(crate) fn with(mut self, patience: u32, share: u32, crashes: Option<u32>) -> Self {
+        (self.patience, self.share, self.crashes) = (patience, share, crashes);
         self
     }
 
@@ -137,6 +139,11 @@ impl<'w> Stage<'w> {
     /// So many operations, or the share of them that was asked for.
     pub(crate) fn count(&self, full: u32) -> u32 {
         full / self.world.share
+    }
+
+    /// How often the recorder is killed, if that was asked for.
+    pub(crate) fn crashes(&self) -> Option<u32> {
+        self.world.crashes
     }
 
     /// Everything is many times slower here than on a machine of its own.

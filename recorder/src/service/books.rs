@@ -1,0 +1,265 @@
+//! The writer's books: which session has which stream, what is kept and what is counted while storage fails.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use super::{
+    ending::{Act, Ending},
+    kept::Kept,
+    pump::Batch,
+    strain::Strain,
+};
+use crate::{
+    journal::{Committed, Disk, Entropy, JournalError, Pending, Recipient, Writer, checkpoint::Head},
+    model::{
+        Body, BootNanos, Bytes, ClockPair, Coverage, Enforcement, EnforcementAct, Flags, Kind, Mark, Record,
+        SessionId, Stop, StreamNo, TaskId, Uncovered,
+    },
+    session::Tracked,
+    sys::clock,
+};
+
+/// So many records are taken between looks at how much waits.
+const LOOK: usize = 256;
+
+/// A session that is not over.
+struct Open {
+    id: SessionId,
+    /// `None` if it began while nothing could be kept: opened with the first record that is.
+    stream: Option<StreamNo>,
+    /// Records that found no place.
+    lost: u64,
+    root: TaskId,
+    coverage: Coverage,
+    exempt: bool,
+}
+
+/// Journal and sessions.
+pub(super) struct Books<D: Disk, E: Entropy> {
+    journal: Writer<D, E>,
+    sessions: HashMap<Mark, Open>,
+    strain: Strain,
+    ending: Option<Ending>,
+    /// Where the host keeps content of the log's records for itself, if only others can read them.
+    kept: Option<Kept>,
+    /// Bytes that wait, as last looked at, and records taken since.
+    waiting: usize,
+    taken: usize,
+}
+
+fn control(at: BootNanos, body: Body) -> Record {
+    Record { boot_ns: at, cpu: u16::MAX, flags: Flags::default(), task: None, body }
+}
+
+impl<D: Disk, E: Entropy> Books<D, E> {
+    pub(super) fn new(
+        journal: Writer<D, E>,
+        ending: Option<Ending>,
+        kept: Option<Kept>,
+        now: Instant,
+    ) -> Self {
+        let mut strain = Strain::new(now);
+        if journal.is_in_reserve() {
+            strain.succeeded(true, now);
+        }
+        Self { journal, sessions: HashMap::new(), strain, ending, kept, waiting: 0, taken: 0 }
+    }
+
+    pub(super) fn pending(&self) -> Pending {
+        self.journal.pending()
+    }
+
+    /// How long until storage that fails is tried again; `None` if it does not fail.
+    pub(super) fn retry_in(&self, now: Instant) -> Option<Duration> {
+        self.strain.wait(now)
+    }
+
+    /// True if records were counted as lost and it is time to say so.
+    pub(super) fn must_declare(&self, last: Instant, now: Instant) -> bool {
+        self.journal.owes() && self.strain.declares(last, now)
+    }
+
+    /// Sessions that are not over.
+    pub(super) fn open(&self) -> u32 {
+        u32::try_from(self.sessions.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Takes a batch: what can't be kept is counted.
+    pub(super) fn take(&mut self, batch: Batch, now: Instant) {
+        self.look();
+        // The log's own records first: a document stands before the coverage that it brings.
+        for record in batch.control {
+            self.say(record, now);
+        }
+        for item in batch.tracked {
+            match item {
+                Tracked::Opened { mark, id, at } => self.opened(mark, id, at, now),
+                Tracked::Event { mark, record } => self.event(mark, record, now),
+                Tracked::Closed { mark, reason, losses, at } => {
+                    if let Some(ending) = &mut self.ending {
+                        ending.forget(mark);
+                    }
+                    if let Some(open) = self.sessions.remove(&mark)
+                        && let Some(stream) = open.stream
+                    {
+                        self.journal.close_session(stream, reason, losses.saturating_add(open.lost), at);
+                    }
+                }
+                Tracked::Lost { at, loss } => self.say(control(at, Body::Loss(loss)), now),
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        (self.waiting, self.taken) = (self.journal.pending().bytes, 0);
+    }
+
+    fn keeps(&mut self, kind: Kind, now: Instant) -> bool {
+        self.taken += 1;
+        if self.taken >= LOOK {
+            self.look();
+        }
+        self.strain.keeps(kind, self.waiting, now)
+    }
+
+    pub(super) fn say(&mut self, record: Record, now: Instant) {
+        let kind = record.body.kind();
+        if self.keeps(kind, now) {
+            self.write_down(record);
+        } else if let Body::Loss(loss) = record.body {
+            // What is declared as lost stays declared: its count goes into ours.
+            self.journal.lost_more(&loss);
+        } else if kind != Kind::HEARTBEAT {
+            self.journal.lost(kind);
+        }
+    }
+
+    /// A record of the log. What is content of it is for the recipients, its twin for everybody.
+    fn write_down(&mut self, record: Record) {
+        let Some(kept) = self.kept.as_ref().filter(|_| Kept::concerns(record.body.kind())) else {
+            return self.journal.append(StreamNo::LOG, record);
+        };
+        let twin = kept.twin(&record);
+        self.journal.append_sealed(&record);
+        self.journal.append(StreamNo::LOG, twin);
+    }
+
+    /// Others can read what comes from now on.
+    pub(super) fn set_recipients(&mut self, recipients: Vec<Recipient>) {
+        self.journal.set_recipients(recipients);
+    }
+
+    /// Where the log stands.
+    pub(super) fn head(&self) -> Head {
+        self.journal.head()
+    }
+
+    fn opened(&mut self, mark: Mark, id: SessionId, at: BootNanos, now: Instant) {
+        let stream = self.keeps(Kind::SESSION_OPENED, now).then(|| self.journal.open_session(id, at));
+        let coverage = Coverage::Uncovered { reason: Uncovered::Unknown(0) };
+        let open = Open { id, stream, lost: 0, root: TaskId::default(), coverage, exempt: false };
+        self.sessions.insert(mark, open);
+    }
+
+    fn event(&mut self, mark: Mark, record: Record, now: Instant) {
+        let kind = record.body.kind();
+        let keeps = self.keeps(kind, now);
+        let Some(open) = self.sessions.get_mut(&mark) else { return };
+        match &record.body {
+            Body::SessionStart(start) => {
+                open.root = start.root;
+                open.exempt = self.ending.as_ref().is_some_and(|e| e.is_exempt(&start.login.user));
+            }
+            Body::Coverage(change) => open.coverage = change.coverage,
+            _ => {}
+        }
+        if !keeps {
+            open.lost = open.lost.saturating_add(1);
+            return self.journal.lost(kind);
+        }
+        let stream = *open.stream.get_or_insert_with(|| self.journal.open_session(open.id, record.boot_ns));
+        self.journal.append(stream, record);
+    }
+
+    /// Makes everything that waits durable.
+    pub(super) fn commit(&mut self, at: ClockPair, now: Instant) -> Result<Committed, JournalError> {
+        match self.journal.commit(at) {
+            Ok(done) => {
+                self.succeeded(&done, at, now);
+                Ok(done)
+            }
+            Err(error) => {
+                if self.strain.is_sound() {
+                    tracing::error!(%error, "the journal could not be written");
+                }
+                self.strain.failed(now);
+                Err(error)
+            }
+        }
+    }
+
+    fn succeeded(&mut self, done: &Committed, at: ClockPair, now: Instant) {
+        let was_sound = self.strain.is_sound();
+        let in_reserve = self.journal.is_in_reserve();
+        if done.restarts > 0 {
+            tracing::error!(in_reserve, "storage failed: the journal goes on in a fresh segment");
+        }
+        if self.strain.succeeded(in_reserve, now) {
+            tracing::info!("the journal is written again");
+            self.relent(at);
+        } else if was_sound && in_reserve {
+            tracing::error!("no room for the journal: only what is essential is recorded");
+        }
+    }
+
+    fn relent(&mut self, at: ClockPair) {
+        let spared = self.ending.as_mut().map(Ending::relent).unwrap_or_default();
+        for mark in spared {
+            let Some(task) = self.sessions.get(&mark).map(|open| open.root) else { continue };
+            let text = Bytes::from("storage is back");
+            self.record(Act { mark, act: EnforcementAct::Relented, task, count: 0, text }, at);
+        }
+    }
+
+    fn record(&mut self, act: Act, at: ClockPair) {
+        let Some(open) = self.sessions.get_mut(&act.mark) else { return };
+        let Act { act, task, count, text, .. } = act;
+        let body =
+            Body::Enforcement(Box::new(Enforcement { act, coverage: open.coverage, task, count, text }));
+        let stream = *open.stream.get_or_insert_with(|| self.journal.open_session(open.id, at.boot));
+        self.journal.append(stream, control(at.boot, body));
+    }
+
+    /// What is due every few seconds: the reserve is made again, and sessions are ended if that is to follow.
+    pub(super) fn care(&mut self, now: Instant) {
+        if self.strain.wait(now).is_none() {
+            self.journal.tend();
+            let at = clock::pair();
+            if self.strain.succeeded(self.journal.is_in_reserve(), now) {
+                tracing::info!("there is room for the journal again");
+                self.relent(at);
+            }
+        }
+        if !self.strain.is_for_good(now) {
+            return;
+        }
+        let Some(ending) = &mut self.ending else { return };
+        let open =
+            self.sessions.iter().filter(|(_, open)| !open.exempt).map(|(mark, open)| (*mark, open.root));
+        let acts = ending.round(open, now);
+        let at = clock::pair();
+        for act in acts {
+            self.record(act, at);
+        }
+    }
+
+    /// Ends the log with a stop record.
+    pub(super) fn stop(self, stop: Stop) -> Result<Head, JournalError> {
+        self.journal.stop(stop)
+    }
+}
+
+#[cfg(test)]
+mod tests;
