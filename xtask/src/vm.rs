@@ -250,9 +250,7 @@ impl Machine {
                 script("boot.sh").arg(&kernel.version).arg(&self.files).args(words).env("VM_TIMEOUT", limit),
                 prefix,
             ),
-            Work::Power(rounds) => {
-                follow(&mut power::cuts(&self.binaries, &kernel.version, *rounds), prefix)
-            }
+            Work::Power(rounds) => follow(&mut power::cuts(&self.binaries, &kernel.version, *rounds), prefix),
             Work::Walks(walks) => {
                 // The backend that only stock kernels have; the others' walks would tell the same story.
                 follow(

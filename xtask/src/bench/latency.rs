@@ -18,7 +18,15 @@ const TITLE: &str = "## Event to sealed and durable";
 
 /// Measures, and gives the section.
 pub(super) fn measure(machine: &Machine) -> Result<String> {
-    sh::run(sh::cargo().args(["build", "--release", "--locked", "-p", "recorder", "--example", "commit_latency"]))?;
+    sh::run(sh::cargo().args([
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "recorder",
+        "--example",
+        "commit_latency",
+    ]))?;
     // Not in /tmp, which may be memory.
     let dir = sh::root().join("target/bench-latency");
     let mut command = sh::clean(sh::root().join("target/release/examples/commit_latency"));
@@ -61,7 +69,9 @@ pub(super) fn replace(report: &Path, section: &str) -> Result<()> {
 }
 
 fn spliced(old: &str, section: &str) -> String {
-    let Some((before, rest)) = old.split_once(TITLE) else { return format!("{}\n\n{section}", old.trim_end()) };
+    let Some((before, rest)) = old.split_once(TITLE) else {
+        return format!("{}\n\n{section}", old.trim_end());
+    };
     let after = rest.find("\n## ").and_then(|at| rest.get(at..)).unwrap_or_default();
     format!("{before}{}\n{after}", section.trim_end())
 }
