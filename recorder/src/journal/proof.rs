@@ -154,7 +154,9 @@ mod tests {
     fn naive(m: usize, leaves: &[Digest], complete: bool) -> Vec<Digest> {
         let root = |leaves: &[Digest]| {
             let mut edge = Frontier::default();
-            leaves.iter().for_each(|l| edge.push(*l));
+            for leaf in leaves {
+                edge.push(*leaf);
+            }
             edge.root()
         };
         if m == leaves.len() {

@@ -309,7 +309,8 @@ impl<'a> Fold<'a> {
             self.judge(id, last.header.admission);
             let proven = self.judged.proven.filter(|_| self.whole);
             let anchored = proven.is_some_and(|(size, _)| size >= last.end.leaf);
-            if !anchored && !(ended && options.end == EndPolicy::Stopped) {
+            let settled = anchored || (ended && options.end == EndPolicy::Stopped);
+            if !settled {
                 let text = unproven(last.end.next_seal.saturating_sub(1), proven);
                 self.out.add(f::END_UNPROVEN, Some(name), Some(last.end.leaf), text);
             }

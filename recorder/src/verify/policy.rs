@@ -19,13 +19,21 @@ enum Member {
     },
 }
 
+/// Who must have cosigned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quorum {
+    /// Nobody.
+    None,
+    /// A witness or a group.
+    Member(usize),
+}
+
 /// Logs, witnesses, groups, and the quorum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Policy {
     logs: Vec<Verifier>,
     members: Vec<(Vec<u8>, Member)>,
-    /// `None`: no cosignature is asked for.
-    quorum: Option<usize>,
+    quorum: Quorum,
 }
 
 /// A cosignature that holds.
@@ -78,7 +86,7 @@ impl Policy {
     /// The time at which enough of them had signed, in seconds since 1970; `None` if they are too few. They come as
     /// [`Self::cosigners`] gives them. A quorum of none is reached at once: at 2^64-1, when everything was there.
     pub(super) fn reached(&self, cosigners: &[Cosigner]) -> Option<u64> {
-        let Some(quorum) = self.quorum else { return Some(u64::MAX) };
+        let Quorum::Member(quorum) = self.quorum else { return Some(u64::MAX) };
         let mut signed = BTreeSet::new();
         cosigners.iter().find_map(|cosigner| {
             signed.insert(cosigner.member);
@@ -106,7 +114,7 @@ struct Reading {
     keys: BTreeSet<Vec<u8>>,
     /// Who is a member of a group already.
     taken: BTreeSet<usize>,
-    quorum: Option<Option<usize>>,
+    quorum: Option<Quorum>,
 }
 
 fn shown(word: &[u8]) -> String {
@@ -201,7 +209,7 @@ impl Reading {
     }
 
     fn set_quorum(&mut self, name: &[u8]) -> Result<(), String> {
-        let quorum = if name == b"none" { None } else { Some(self.known(name)?) };
+        let quorum = if name == b"none" { Quorum::None } else { Quorum::Member(self.known(name)?) };
         match self.quorum.replace(quorum) {
             None => Ok(()),
             Some(_) => Err("a second quorum line".to_owned()),
@@ -229,7 +237,9 @@ mod tests {
     }
 
     fn witnesses() -> String {
-        (1..=6).map(|n| format!("witness W{n} {}\n", key(n))).collect()
+        (1..=6)
+            .flat_map(|n| ["witness W".to_owned(), n.to_string(), " ".to_owned(), key(n), "\n".to_owned()])
+            .collect()
     }
 
     fn policy(rest: &str) -> Result<Policy, (usize, String)> {

@@ -185,7 +185,7 @@ mod tests {
         let mut raw = id.to_be_bytes().to_vec();
         raw.extend(unhex::<64>(signature.unwrap_or(signed)));
         let proof: String =
-            proof.iter().map(|hash| format!("{}\n", STANDARD.encode(unhex::<32>(hash)))).collect();
+            proof.iter().flat_map(|hash| [STANDARD.encode(unhex::<32>(hash)), "\n".to_owned()]).collect();
         format!("old {old}\n{proof}\n{text}\n\u{2014} {ORIGIN} {}\n", STANDARD.encode(raw))
     }
 

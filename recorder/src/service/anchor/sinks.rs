@@ -156,10 +156,10 @@ mod tests {
         let shell = |script: &str, patience| {
             command("/bin/sh", &["-c".into(), script.into()], "the note\n", patience)
         };
-        shell(&format!("cat > {file}"), Duration::from_secs(60)).unwrap();
+        shell(&format!("cat > {file}"), Duration::from_mins(1)).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "the note\n");
         assert!(
-            matches!(shell("exit 3", Duration::from_secs(60)), Err(SinkError::Ended(s)) if s.code() == Some(3))
+            matches!(shell("exit 3", Duration::from_mins(1)), Err(SinkError::Ended(s)) if s.code() == Some(3))
         );
         assert!(matches!(shell("sleep 600", Duration::from_millis(50)), Err(SinkError::Late(_))));
         assert!(matches!(command("/nowhere", &[], "", PATIENCE), Err(SinkError::Io(_))));

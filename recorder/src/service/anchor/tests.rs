@@ -166,7 +166,7 @@ fn whoever_answers_nonsense_or_nothing_is_counted_and_holds_up_nobody() {
         assert!(anchors.returned().is_empty(), "nothing that nobody signed");
         assert!(scene.dir.path().join("anchors/checkpoint").exists(), "the file has it all the same");
     }
-    let (plain, _) = (verifier(scene.log, scene.signer().identity().admission).unwrap(), ());
+    let plain = verifier(scene.log, scene.signer().identity().admission).unwrap();
     assert!(
         witness::Client::new("http://localhost", &plain.to_string()).is_err(),
         "a log's key is no witness's"
