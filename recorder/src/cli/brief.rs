@@ -51,6 +51,13 @@ pub(crate) fn body(record: &Record) -> String {
         Body::Grant(g) => grant(g),
         Body::Login(l) => login(l),
         Body::Token(t) => token(t),
+        Body::Tombstone(t) => format!(
+            "leaves {} to {} expired by permit {}, stub {}",
+            t.first,
+            t.first.saturating_add(t.leaves).saturating_sub(1),
+            digest(t.permit),
+            digest(t.stub)
+        ),
         Body::Storage(s) => format!("{}: errno {}", s.operation.escaped(), s.errno),
         Body::Unknown { kind, bytes } => format!("kind {}, {} bytes", kind.code(), bytes.len()),
     }

@@ -9,7 +9,7 @@ use super::json::{Shown, auid, put_bytes, put_list, put_opt, rfc3339};
 use crate::model::{
     Body, Boot, Caps, ClockPair, CoverageChange, Cred, Cut, Elevation, Enforcement, Exec, Exit, File, FileOp,
     Grant, Heartbeat, Ids, Jump, Login, LoginWitness, Loss, Overdue, SessionClosed, SessionEnd, SessionStart,
-    StorageFault, TaskId, Token, Tty, Uncovered,
+    StorageFault, TaskId, Token, Tombstone, Tty, Uncovered,
 };
 
 /// What was cut in a record, wherever its kind keeps that.
@@ -48,6 +48,7 @@ pub(super) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Er
         Body::Grant(b) => map.serialize_entry("grant_change", &Obj(&**b)),
         Body::Login(b) => map.serialize_entry("login", &Obj(&**b)),
         Body::Token(b) => map.serialize_entry("token_use", &Obj(&**b)),
+        Body::Tombstone(b) => map.serialize_entry("tombstone", &Obj(b)),
         Body::Unknown { kind, bytes } => {
             map.serialize_entry("unknown", &Obj(&(kind.code(), bytes.as_slice())))
         }
@@ -139,6 +140,16 @@ impl Fields for Grant {
         put_bytes(map, "text", "text_b64", &self.text)?;
         put_bytes(map, "bytes", "bytes_b64", &self.bytes)?;
         put_bytes(map, "signature", "signature_b64", &self.signature)
+    }
+}
+
+impl Fields for Tombstone {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("permit", &Shown(self.permit))?;
+        map.serialize_entry("stub", &Shown(self.stub))?;
+        map.serialize_entry("first", &self.first)?;
+        map.serialize_entry("leaves", &self.leaves)?;
+        map.serialize_entry("applied", &rfc3339(self.applied))
     }
 }
 

@@ -203,6 +203,7 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
         Body::Grant(x) => put_serde(out, x),
         Body::Login(x) => put_serde(out, x),
         Body::Token(x) => put_serde(out, x),
+        Body::Tombstone(x) => put_serde(out, x),
         Body::Unknown { bytes, .. } => out.extend_from_slice(bytes),
     }
 }
@@ -244,6 +245,7 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::GRANT => Body::Grant(get_serde(raw)?),
         Kind::LOGIN => Body::Login(get_serde(raw)?),
         Kind::TOKEN => Body::Token(get_serde(raw)?),
+        Kind::TOMBSTONE => Body::Tombstone(get_serde(raw)?),
         kind => Body::Unknown { kind, bytes: raw.to_vec() },
     })
 }

@@ -21,6 +21,7 @@ pub mod origin;
 pub mod pack;
 pub mod record;
 mod recover;
+pub mod retain;
 mod rows;
 pub mod scan;
 pub mod seal;

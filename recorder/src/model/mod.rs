@@ -13,6 +13,7 @@ mod grant;
 mod id;
 mod login;
 mod record;
+mod retention;
 mod token;
 
 pub use bytes::Bytes;
@@ -28,6 +29,7 @@ pub use grant::{Grant, GrantAct};
 pub use id::{BootId, BootNanos, Digest, LogId, Mark, RealNanos, SessionId, StreamNo, TaskId};
 pub use login::Login;
 pub use record::{Body, Flags, Kind, Record};
+pub use retention::Tombstone;
 pub use token::{Token, TokenAct};
 
 mod session;

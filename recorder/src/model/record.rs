@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Boot, BootNanos, CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat,
     Jump, Login, Loss, Overdue, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault,
-    Task, Token, Tty, TtyOp,
+    Task, Token, Tombstone, Tty, TtyOp,
 };
 
 macro_rules! kinds {
@@ -92,6 +92,8 @@ kinds! {
     LOGIN = 265, "login";
     /// A token was used, or refused.
     TOKEN = 266, "token";
+    /// A segment was deleted by permission.
+    TOMBSTONE = 268, "tombstone";
 }
 
 impl Kind {
@@ -131,6 +133,7 @@ impl Kind {
                 | Self::GRANT
                 | Self::LOGIN
                 | Self::TOKEN
+                | Self::TOMBSTONE
         )
     }
 }
@@ -233,6 +236,7 @@ pub enum Body {
     Grant(Box<Grant>),
     Login(Box<Login>),
     Token(Box<Token>),
+    Tombstone(Tombstone),
     /// A kind that this version doesn't know, as stored.
     Unknown {
         kind: Kind,
@@ -271,6 +275,7 @@ impl Body {
             Self::Grant(_) => Kind::GRANT,
             Self::Login(_) => Kind::LOGIN,
             Self::Token(_) => Kind::TOKEN,
+            Self::Tombstone(_) => Kind::TOMBSTONE,
             Self::Unknown { kind, .. } => *kind,
         }
     }
