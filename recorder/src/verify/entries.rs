@@ -66,6 +66,7 @@ impl Entries {
                 if range.fresh {
                     self.sessions.clear();
                 }
+                self.sessions.extend(range.opened.iter().copied());
                 self.clock.set(walk.header.clock);
                 self.open = Some(Open { walk: Box::new(walk), range });
                 return Ok(true);

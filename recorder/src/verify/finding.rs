@@ -26,9 +26,12 @@ codes! {
     JUMP = Gap;
     GAP = Gap;
     CONTROL_UNREADABLE = Gap;
+    EXPIRED = Gap;
+    PERMIT_UNCHECKED = Gap;
     UNSUPPORTED_VERSION = Unsupported;
     ORIGIN_MISMATCH = Untrusted;
     FOREIGN_LOG = Untrusted;
+    PERMIT_INVALID = Untrusted;
     SEGMENT_MISSING = Missing;
     SEGMENT_CUT = Missing;
     LOG_MISSING = Missing;
@@ -55,6 +58,7 @@ codes! {
     FOREIGN_SEGMENT = Tampered;
     ORIGIN_INVALID = Tampered;
     LOG_ABANDONED = Tampered;
+    STUB_INVALID = Tampered;
 }
 
 /// The finding of a rule that the walk saw broken, with a sentence for people.

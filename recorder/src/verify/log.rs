@@ -1,19 +1,22 @@
 //! Folds the segments of one log, in order, into findings, sessions and a summary.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::files::{self, LogDir};
+use super::expired::{self, Expired, Judgement};
 use super::finding::{self as f, Findings};
 use super::link::{self, Named};
-use super::report::{Finding, LogSummary, SessionVerdict};
-use super::segment::{Note, Outcome, Task, Walked, peek, walk};
+use super::report::{Finding, LogSummary, SessionVerdict, Severity};
+use super::segment::{Note, Outcome, Task, Unwalked, Walked, peek, walk};
 use super::sessions::Sessions;
 use super::{EndPolicy, Options, VerifyError};
 use crate::journal::origin::Origin;
+use crate::journal::retain::StubFault;
+use crate::journal::retain::shelf::stub_leaf;
 use crate::journal::segment::Reason;
 use crate::journal::walk::Unreadable;
-use crate::model::LogId;
+use crate::model::{LogId, SessionId, Tombstone};
 
 /// A range of a segment that verification vouches for.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub(super) struct Range {
     pub(super) readable: u64,
     /// A new process of the recorder begins with this segment.
     pub(super) fresh: bool,
+    /// Streams that were opened in expired segments before it.
+    pub(super) opened: Vec<(u64, SessionId)>,
 }
 
 /// What a reader may read of a log.
@@ -62,6 +67,23 @@ struct Fold<'a> {
     ranges: Vec<Range>,
     not_checked: Vec<String>,
     whole: bool,
+    /// Stubs that were linked, and the tombstones found, with their places among the segments.
+    expired: Vec<Expired>,
+    tombstones: Vec<(usize, Tombstone)>,
+    /// A stub behind which nothing is read, and why.
+    refused: Option<Refused>,
+    /// Ended before the last segment.
+    broken: bool,
+    /// Sessions that expired segments opened and a restart that they began, for the next range.
+    carried: (bool, Vec<(u64, SessionId)>),
+}
+
+/// A stub that nothing allows.
+#[derive(Clone, Debug)]
+struct Refused {
+    place: usize,
+    code: f::Code,
+    text: String,
 }
 
 fn name_of(task: &Task) -> String {
@@ -90,9 +112,10 @@ pub(super) fn verify(
     }
     let mut tasks: Vec<Task> = files::segments(&dirs)?
         .into_iter()
-        .map(|(_, path)| Task { path, limit: None, repeated: false })
+        .map(|(_, path)| Task { path, limit: None, repeated: false, stub: false })
         .collect();
     drop_void(&mut tasks)?;
+    with_stubs(&mut tasks, &dirs)?;
     let mut first_id = None;
     let mut number_after: Option<(u64, Option<u64>, bool)> = None;
     for task in tasks.iter_mut().rev() {
@@ -110,18 +133,36 @@ pub(super) fn verify(
         });
     }
     let id = id.or(first_id).unwrap_or_default();
-    let mut fold = Fold::new(id, given);
-    match &note {
-        files::Note::Missing => fold.out.add(f::ORIGIN_MISSING, None, None, "origin.note is missing"),
-        files::Note::Invalid => {
-            fold.out.add(f::ORIGIN_INVALID, None, None, "origin.note is not as it was signed");
+    let folded = |refused: Option<Refused>, progress: &mut dyn FnMut(u64)| {
+        let mut fold = Fold::new(id, given);
+        fold.refused = refused;
+        match &note {
+            files::Note::Missing => fold.out.add(f::ORIGIN_MISSING, None, None, "origin.note is missing"),
+            files::Note::Invalid => {
+                fold.out.add(f::ORIGIN_INVALID, None, None, "origin.note is not as it was signed");
+            }
+            files::Note::Origin(_) => {}
         }
-        files::Note::Origin(_) => {}
+        if dir.named.is_some_and(|named| named != id) {
+            fold.out.add(f::FOREIGN_LOG, None, None, "the directory has the name of another log");
+        }
+        fold.run(&tasks, id, origin.as_ref(), options, progress)?;
+        Ok::<_, VerifyError>(fold)
+    };
+    let mut fold = folded(None, progress)?;
+    let mut judged = fold.judge(&dirs, options)?;
+    let hole = judged.iter().enumerate().find_map(|(n, (expired, found))| match found {
+        Judgement::Refused(code, text) if !fold.broken => {
+            Some((n, Refused { place: expired.place, code: *code, text: text.clone() }))
+        }
+        _ => None,
+    });
+    // What lies behind a hole that nothing allows is not vouched for: all is folded again, up to there.
+    if let Some((n, refused)) = hole {
+        fold = folded(Some(refused), &mut |_| ())?;
+        judged.truncate(n);
     }
-    if dir.named.is_some_and(|named| named != id) {
-        fold.out.add(f::FOREIGN_LOG, None, None, "the directory has the name of another log");
-    }
-    fold.run(&tasks, id, origin.as_ref(), options, progress)?;
+    expired::report(judged, &mut fold.out);
     let incarnation = origin.as_ref().map_or(0, |o| o.incarnation);
     fold.report_losses();
     let sessions = fold.sessions.verdicts(fold.whole);
@@ -134,6 +175,23 @@ pub(super) fn verify(
         plan: Plan { log: id, ranges: fold.ranges },
         not_checked: fold.not_checked,
     })
+}
+
+/// Adds the stubs of segments that are not there any more. One that lies beside its segment is nobody's yet: a deletion
+/// that did not come to its end.
+fn with_stubs(tasks: &mut Vec<Task>, dirs: &[PathBuf]) -> Result<(), VerifyError> {
+    let leaf_of = |task: &Task| {
+        let name = task.path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        crate::journal::segment::leaf_of(name).or_else(|| stub_leaf(name))
+    };
+    let there: BTreeSet<Option<u64>> = tasks.iter().map(leaf_of).collect();
+    for (leaf, path) in files::stubs(dirs)? {
+        if !there.contains(&Some(leaf)) {
+            tasks.push(Task { path, limit: None, repeated: false, stub: true });
+        }
+    }
+    tasks.sort_by_key(leaf_of);
+    Ok(())
 }
 
 /// A storage fault can strike after a new segment got its name and before that was acknowledged: then it holds a header
@@ -208,6 +266,11 @@ impl<'a> Fold<'a> {
             ranges: Vec::new(),
             not_checked: Vec::new(),
             whole: false,
+            expired: Vec::new(),
+            tombstones: Vec::new(),
+            refused: None,
+            broken: false,
+            carried: (false, Vec::new()),
         }
     }
 
@@ -229,7 +292,15 @@ impl<'a> Fold<'a> {
         let mut seen = 0usize;
         walk_all(tasks, &mut |task, outcome| {
             let name = name_of(task);
+            let place = seen;
             seen = seen.saturating_add(1);
+            if let Some(refused) = self.refused.as_ref().filter(|r| r.place == place) {
+                let leaf = stub_leaf(&name);
+                self.out.add(refused.code, Some(&name), leaf, refused.text.clone());
+                stopped_at = Some(seen);
+                before = None;
+                return false;
+            }
             let walked = match outcome {
                 Ok(walked) => walked,
                 Err(unreadable) => {
@@ -241,16 +312,26 @@ impl<'a> Fold<'a> {
             };
             progress(walked.tail.len);
             self.summary.bytes = self.summary.bytes.saturating_add(walked.tail.len);
+            let known = self.out.list.len();
             let good = self.accept(before.as_ref(), (&name, &walked), id, origin);
+            if walked.stub.is_some() || before.as_ref().is_some_and(|(_, b)| b.stub.is_some()) {
+                self.blame_stub(known);
+            }
             if !good {
                 before = None;
                 stopped_at = Some(seen);
                 return false;
             }
-            self.take(task, &name, &walked);
+            self.take(task, &name, &walked, place);
             before = Some((name, walked));
             true
         })?;
+        if before.as_ref().is_some_and(|(_, last)| last.stub.is_some()) {
+            let text = "the log ends with a stub: what the recorder wrote last is gone";
+            self.out.add(f::SEGMENT_MISSING, None, Some(self.summary.last), text);
+            self.broken = true;
+            return Ok(());
+        }
         if let Some((name, last)) = &before {
             self.whole = link::ends(Named { name, walked: last }, &mut self.out);
             let ended = self.whole && last.stopped() && last.tail.len == last.sealed_end();
@@ -262,6 +343,7 @@ impl<'a> Fold<'a> {
                 self.out.add(f::END_UNPROVEN, Some(name), Some(last.end.leaf), text);
             }
         }
+        self.broken = stopped_at.is_some();
         if let Some(n) = stopped_at {
             let rest = tasks.len().saturating_sub(n);
             self.not_checked.push(format!(
@@ -272,19 +354,53 @@ impl<'a> Fold<'a> {
         Ok(())
     }
 
-    fn unreadable(&mut self, before: Option<&(String, Walked)>, name: &str, why: Unreadable) {
+    /// Where a stub and its neighbour don't fit, the stub is what anybody could have made.
+    fn blame_stub(&mut self, known: usize) {
+        for finding in self.out.list.iter_mut().skip(known) {
+            if finding.severity == Severity::Tampered {
+                finding.code = f::STUB_INVALID.0;
+                finding.text = format!("a stub does not fit: {}", finding.text);
+            }
+        }
+    }
+
+    /// Judges the stubs by what was found behind them.
+    fn judge(
+        &mut self,
+        dirs: &[PathBuf],
+        options: &Options,
+    ) -> Result<Vec<(Expired, Judgement)>, VerifyError> {
+        let signers = options.permits.as_deref();
+        let mut judged = Vec::with_capacity(self.expired.len());
+        // From the end: tombstones that a stub keeps count if it does.
+        for expired in std::mem::take(&mut self.expired).into_iter().rev() {
+            let found = expired::judge(&expired, &self.tombstones, dirs, self.summary.id, signers)?;
+            if let Judgement::Refused(..) = found {
+                self.tombstones.retain(|(place, _)| *place != expired.place);
+            }
+            judged.push((expired, found));
+        }
+        judged.reverse();
+        Ok(judged)
+    }
+
+    fn unreadable(&mut self, before: Option<&(String, Walked)>, name: &str, why: Unwalked) {
         if let Some((before, w)) = before
             && let Some(fault) = w.fault.filter(|_| !w.reached)
         {
             let (code, text) = f::of_fault(fault.code);
             self.out.add(code, Some(before), Some(fault.leaf), text);
         }
-        let leaf = crate::journal::segment::leaf_of(name);
+        let leaf = crate::journal::segment::leaf_of(name).or_else(|| stub_leaf(name));
         match why {
-            Unreadable::Version(v) => {
+            Unwalked::Stub(StubFault::Version(v)) => {
+                self.out.add(f::UNSUPPORTED_VERSION, Some(name), leaf, format!("stub version {v}"));
+            }
+            Unwalked::Stub(fault) => self.out.add(f::STUB_INVALID, Some(name), leaf, fault.to_string()),
+            Unwalked::Segment(Unreadable::Version(v)) => {
                 self.out.add(f::UNSUPPORTED_VERSION, Some(name), leaf, format!("format version {v}"));
             }
-            Unreadable::Header(code) => {
+            Unwalked::Segment(Unreadable::Header(code)) => {
                 let (code, text) = f::of_fault(code);
                 self.out.add(code, Some(name), leaf, format!("{text} (the segment's header)"));
             }
@@ -304,7 +420,7 @@ impl<'a> Fold<'a> {
             self.out.add(f::FOREIGN_SEGMENT, Some(name), Some(leaf), "the segment belongs to another log");
             return false;
         }
-        if crate::journal::segment::leaf_of(name) != Some(leaf) {
+        if crate::journal::segment::leaf_of(name).or_else(|| stub_leaf(name)) != Some(leaf) {
             self.out.add(f::CHAIN_BROKEN, Some(name), Some(leaf), "the file has another segment's name");
             return false;
         }
@@ -360,23 +476,41 @@ impl<'a> Fold<'a> {
     }
 
     /// Takes over what an accepted segment holds.
-    fn take(&mut self, task: &Task, name: &str, w: &Walked) {
+    fn take(&mut self, task: &Task, name: &str, w: &Walked, place: usize) {
         let fresh = matches!(w.header.reason, Reason::Resume | Reason::Break);
         if fresh {
             self.sessions.interrupted(w.header.next_stream);
         }
         for (leaf, note) in &w.notes {
-            self.note(note, name, *leaf);
+            self.note(note, name, *leaf, place);
         }
         self.summary.last = w.end.leaf;
         self.summary.root = w.end.tree.root();
         self.summary.seals = self.summary.seals.saturating_add(w.end.seals);
+        if fresh {
+            self.carried = (true, Vec::new());
+        }
+        if let Some(stub) = &w.stub {
+            for part in &stub.streams {
+                self.sessions.expired(part, name, w.first.header.leaf, &mut self.out);
+                if let Some(id) = part.session.filter(|_| part.opened) {
+                    self.carried.1.push((part.stream, id));
+                }
+            }
+            self.tombstones.extend(stub.tombstones.iter().map(|t| (place, *t)));
+            self.expired.push(Expired::new(place, name, stub));
+            return;
+        }
+        if self.ranges.is_empty() {
+            self.summary.first = w.first.header.leaf;
+        }
         // A reader sees behind a last seal what follows the chain, but not what a storage fault repeats elsewhere.
         let readable = if task.repeated { w.sealed_end() } else { w.tail.readable };
-        self.ranges.push(Range { path: task.path.clone(), sealed: w.sealed_end(), readable, fresh });
+        let (fresh, opened) = std::mem::take(&mut self.carried);
+        self.ranges.push(Range { path: task.path.clone(), sealed: w.sealed_end(), readable, fresh, opened });
     }
 
-    fn note(&mut self, note: &Note, name: &str, leaf: u64) {
+    fn note(&mut self, note: &Note, name: &str, leaf: u64, place: usize) {
         let out = &mut self.out;
         match note {
             Note::Frame { stream, seq, records } => {
@@ -395,6 +529,7 @@ impl<'a> Fold<'a> {
                 entry.events = entry.events.saturating_add(l.count);
                 entry.records = entry.records.saturating_add(1);
             }
+            Note::Tombstone(t) => self.tombstones.push((place, *t)),
             Note::Jump(j) => {
                 let drift = |p: crate::model::ClockPair| i128::from(p.real.get()) - i128::from(p.boot.get());
                 let step = drift(j.after) - drift(j.before);

@@ -6,6 +6,7 @@
 mod clock;
 mod entries;
 mod entry;
+mod expired;
 mod files;
 mod finding;
 mod link;
@@ -17,9 +18,11 @@ mod verdict;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use entries::Entries;
 pub use entry::{Entry, Verified};
+pub use expired::PermitSigners;
 pub use report::{Finding, LogSummary, Report, SessionVerdict, Severity, Verdict};
 
 /// What the end of a log has to show for the verdict `VERIFIED`.
@@ -41,6 +44,8 @@ pub struct Options {
     pub spare: Option<PathBuf>,
     /// What the end has to show.
     pub end: EndPolicy,
+    /// Who may sign retention permits; without it they are `PERMIT_UNCHECKED`.
+    pub permits: Option<Arc<dyn PermitSigners>>,
 }
 
 /// How far verification is.

@@ -3,14 +3,17 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::VerifyError;
+use super::{VerifyError, expired};
 use super::files::{io_error, open_file};
 use crate::journal::frame::FrameType;
 use crate::journal::record::{CODEC, decode};
+use crate::journal::retain::{Stub, StubFault};
 use crate::journal::scan::Found;
 use crate::journal::segment::{NONE, SegmentHeader};
 use crate::journal::walk::{Event, Fault, State, Unreadable, Walk};
-use crate::model::{Body, BootNanos, ClockPair, Digest, Jump, Loss, SessionClosed, SessionOpened};
+use crate::model::{
+    Body, BootNanos, ClockPair, Digest, Jump, Loss, SessionClosed, SessionOpened, Tombstone,
+};
 
 /// Longest time between two seals of a living recorder: three idle heartbeats.
 pub(super) const SILENCE: u64 = 30_000_000_000;
@@ -23,6 +26,7 @@ pub(super) enum Note {
     Closed(SessionClosed),
     Loss(Loss),
     Jump(Jump),
+    Tombstone(Tombstone),
     Silence { from: BootNanos, to: BootNanos },
     Unreadable,
 }
@@ -64,6 +68,8 @@ pub(super) struct Walked {
     pub(super) last_clock: ClockPair,
     pub(super) first_clock: ClockPair,
     pub(super) tail: Tail,
+    /// Only its stub is left.
+    pub(super) stub: Option<Box<Stub>>,
 }
 
 /// A file that is to be walked.
@@ -74,12 +80,25 @@ pub(super) struct Task {
     pub(super) limit: Option<u64>,
     /// That restart followed a storage fault and repeats what was not acknowledged.
     pub(super) repeated: bool,
+    /// The file is a stub.
+    pub(super) stub: bool,
 }
 
-pub(super) type Outcome = Result<Walked, Unreadable>;
+/// Why a file could not be walked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unwalked {
+    Segment(Unreadable),
+    Stub(StubFault),
+}
+
+pub(super) type Outcome = Result<Walked, Unwalked>;
 
 /// Only the header, to know where its predecessor ends.
 pub(super) fn peek(path: &Path) -> Result<Option<(SegmentHeader, u64)>, VerifyError> {
+    if path.extension().is_some_and(|e| e == "stub") {
+        let stub = expired::read(path)?;
+        return Ok(stub.ok().map(|s| (s.header, s.first.header.stream_seq)));
+    }
     let file = open_file(path).map_err(io_error(path))?;
     let walk = Walk::<File>::open(file).map_err(io_error(path))?;
     Ok(walk.ok().map(|w| (w.header, w.first.header.stream_seq)))
@@ -87,11 +106,14 @@ pub(super) fn peek(path: &Path) -> Result<Option<(SegmentHeader, u64)>, VerifyEr
 
 /// Walks a segment to its end.
 pub(super) fn walk(task: &Task) -> Result<Outcome, VerifyError> {
+    if task.stub {
+        return Ok(expired::read(&task.path)?.map(expired::walked).map_err(Unwalked::Stub));
+    }
     let io = io_error(&task.path);
     let file = open_file(&task.path).map_err(&io)?;
     let mut walk = match Walk::open(file).map_err(&io)? {
         Ok(walk) => walk,
-        Err(unreadable) => return Ok(Err(unreadable)),
+        Err(unreadable) => return Ok(Err(Unwalked::Segment(unreadable))),
     };
     let mut notes = Vec::new();
     let (mut sealed_notes, mut seals_behind) = (0, 0u64);
@@ -153,6 +175,7 @@ pub(super) fn walk(task: &Task) -> Result<Outcome, VerifyError> {
         last_clock,
         first_clock: first_clock.unwrap_or_default(),
         tail,
+        stub: None,
     }))
 }
 
@@ -179,6 +202,7 @@ fn of_body(body: Body) -> Option<Note> {
         Body::SessionClosed(c) => Note::Closed(c),
         Body::Loss(l) => Note::Loss(l),
         Body::Jump(j) => Note::Jump(j),
+        Body::Tombstone(t) => Note::Tombstone(t),
         _ => return None,
     })
 }

@@ -20,6 +20,8 @@ mod laws;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod surgery;
 #[cfg(test)]
 mod vectors;
