@@ -14,6 +14,7 @@ mod journal;
 mod paint;
 mod play;
 mod replay;
+mod retention;
 mod run;
 mod sessions;
 mod status;
@@ -60,6 +61,9 @@ enum Command {
     /// Ask for access, answer, and check what others signed
     #[command(subcommand)]
     Grant(grant::Command),
+    /// Delete what is old by a signed permit, and keep what is held
+    #[command(subcommand)]
+    Retention(retention::Command),
 }
 
 fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
@@ -73,6 +77,7 @@ fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
         Command::Replay(args) => replay::run(args, io),
         Command::Verify(args) => verify::run(args, io),
         Command::Grant(command) => grant::run(command, io),
+        Command::Retention(command) => retention::run(command, io),
     }
 }
 

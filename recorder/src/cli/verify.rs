@@ -1,15 +1,17 @@
 //! `recorder verify`: the verdict, all findings, and what was not checked. The exit code is the verdict's.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::args::{Format, FormatArgs, JournalArgs};
 use super::grant::recheck::{self, Recheck};
 use super::journal::verdict_words;
+use super::retention::Listed;
 use super::{Failure, Io, table};
 use crate::export::{write_line, write_pretty};
-use crate::verify::{Finding, Options, Progress, Report, Severity};
+use crate::verify::{Finding, Options, PermitSigners, Progress, Report, Severity};
 
 /// Arguments of `recorder verify`.
 #[derive(Debug, clap::Args)]
@@ -22,7 +24,8 @@ pub(crate) struct Args {
     /// The origin note, kept elsewhere, that the journal must come from
     #[arg(long, value_name = "FILE")]
     origin: Option<PathBuf>,
-    /// Check the stored grant documents again, against this list of signers (ssh-keygen's ALLOWED SIGNERS)
+    /// Check retention permits, and the stored grant documents again, against this list of signers (ssh-keygen's ALLOWED
+    /// SIGNERS)
     #[arg(long, value_name = "FILE")]
     allowed_signers: Option<PathBuf>,
     #[command(flatten)]
@@ -40,10 +43,14 @@ struct Whole<'a> {
 
 pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
     let dir = args.dir.clone().unwrap_or_else(|| args.journal.dir());
+    let permits = match &args.allowed_signers {
+        Some(list) => Some(Arc::new(Listed::read(list, io)?) as Arc<dyn PermitSigners>),
+        None => None,
+    };
     let mut bar = Bar { shown: None, on: io.err_terminal };
     let verified = crate::verify::read_with(
         &dir,
-        &Options { origin: args.origin.clone(), ..Options::default() },
+        &Options { origin: args.origin.clone(), permits, ..Options::default() },
         &mut |p| bar.show(p, io.err),
     );
     bar.clear(io.err);

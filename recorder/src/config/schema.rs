@@ -14,6 +14,7 @@ pub(super) struct File {
     pub(super) grants: Grants,
     pub(super) control: Control,
     pub(super) notices: Notices,
+    pub(super) retention: Retention,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -71,6 +72,12 @@ pub(super) struct Control {
 pub(super) struct Notices {
     pub(super) at_elevation: Option<bool>,
     pub(super) before_end: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Retention {
+    pub(super) holds: Option<PathBuf>,
 }
 
 /// `scope.record`.

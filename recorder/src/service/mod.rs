@@ -12,6 +12,7 @@ mod herald;
 mod host;
 mod pulse;
 mod pump;
+mod retention;
 mod terminal;
 mod writer;
 
@@ -28,6 +29,7 @@ pub use self::control::SocketError;
 use self::{
     control::Control,
     grants::{Desk, Enforcer},
+    retention::Retention,
 };
 use crate::{
     capture::{Backend, BackendChoice, Capture, CaptureConfig, InputMode, LoadError},
@@ -155,12 +157,14 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
         capture.set_gates(gates).map_err(|e| ServiceError::Gates(e.to_string()))?;
     }
     let (to_writer, from_pump) = mpsc::sync_channel(QUEUE);
+    let (to_bury, burials) = mpsc::sync_channel(1);
+    control.retain(Retention::new(config, opened.log, to_bury));
     let (faults, writer_state) = mpsc::channel();
     let writer_stop = stop.clone();
     let writer = std::thread::Builder::new()
         .name("writer".into())
         .spawn(move || {
-            let done = writer::run(journal, &from_pump, &writer_stop);
+            let done = writer::run(journal, &from_pump, &burials, &writer_stop);
             // Whoever waits for the end learns of a fault at once.
             let _ = faults.send(());
             done

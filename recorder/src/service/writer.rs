@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ServiceError, StopFlag, pump::Batch};
+use super::{ServiceError, StopFlag, pump::Batch, retention::Burial};
 use crate::{
     journal::{JournalError, Writer},
     model::{Body, Flags, Mark, Record, Stop, StreamNo},
@@ -31,12 +31,33 @@ struct Books {
 }
 
 /// Runs until the pump is gone, then seals and stops.
-pub(super) fn run(journal: Writer, batches: &Receiver<Batch>, stop: &StopFlag) -> Result<(), ServiceError> {
+pub(super) fn run(
+    journal: Writer,
+    batches: &Receiver<Batch>,
+    burials: &Receiver<Burial>,
+    stop: &StopFlag,
+) -> Result<(), ServiceError> {
     let mut books = Books { journal, streams: HashMap::new() };
     let mut since: Option<Instant> = None;
     let mut last = Instant::now();
     let mut failures = 0;
     loop {
+        let buried: Vec<Burial> = burials.try_iter().collect();
+        for record in buried.iter().flat_map(|burial| &burial.tombstones) {
+            books.journal.append(StreamNo::LOG, record.clone());
+        }
+        if !buried.is_empty() {
+            // Answered only when the tombstones are durable under a seal: nothing is deleted before.
+            let done = books.journal.commit(clock::pair()).map(drop);
+            for burial in buried {
+                let _ = burial.done.send(done.is_ok());
+            }
+            if let Err(error) = done {
+                failures += 1;
+                storage_failed(error, failures, false)?;
+                continue;
+            }
+        }
         let wait = match since {
             None => Duration::from_secs(1),
             Some(_) if books.journal.pending().critical => BREATH.saturating_sub(last.elapsed()),

@@ -2,6 +2,7 @@
 //! which it does. docs/journal-format.md ("Retention") is the law. Whose signature is good is decided elsewhere.
 
 pub mod build;
+pub mod examine;
 pub mod hold;
 pub mod permit;
 pub mod shelf;
@@ -9,6 +10,7 @@ pub mod stub;
 pub mod text;
 
 pub use build::{BuildFault, Successor, build};
+pub use examine::{ExamineFault, Examined, examine};
 pub use hold::{Criterion, Hold, HoldDocument, Release};
 pub use permit::{Item, NAMESPACE, Permit, Plan};
 pub use stub::{Ending, MAX_STUB, StreamPart, Stub, StubFault};

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags, open};
 use super::super::bytes::wide;
 use super::super::disk::Disk;
 use super::super::segment;
-use super::hold::HoldDocument;
+use super::hold::{self, Hold, HoldDocument};
 use super::permit;
 use super::text::{DocumentFault, MAX_DOCUMENT};
 use crate::model::Digest;
@@ -90,6 +90,25 @@ pub fn segments(dirs: &[PathBuf]) -> io::Result<Vec<(u64, PathBuf)>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// First leaves of all that lies in a log, segments and stubs, rising.
+pub fn leaves(dirs: &[PathBuf]) -> io::Result<Vec<u64>> {
+    let mut found: Vec<u64> = segments(dirs)?.into_iter().map(|(leaf, _)| leaf).collect();
+    for dir in dirs {
+        for entry in std::fs::read_dir(dir)? {
+            found.extend(entry?.file_name().to_str().and_then(stub_leaf));
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// The holds in force among filed documents; a release counts if `good` says so of its signature.
+pub fn in_force(filed: Vec<Filed>, good: impl Fn(&Filed) -> bool) -> Vec<Hold> {
+    let counts = |f: &Filed| matches!(f.document, HoldDocument::Hold(_)) || good(f);
+    hold::in_force(filed.into_iter().filter(counts).map(|f| f.document))
 }
 
 /// A document of a directory of holds, with what lies beside it as its signature.

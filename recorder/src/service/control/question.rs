@@ -37,6 +37,14 @@ pub(super) enum Question {
         document: String,
         signature: String,
     },
+    /// root: a retention permit is applied.
+    Expire {
+        v: Version,
+        #[serde(default)]
+        plain: bool,
+        document: String,
+        signature: String,
+    },
     /// PAM: somebody logs in.
     Login {
         v: Version,
@@ -79,6 +87,7 @@ impl Question {
         match self {
             Self::Status { plain, .. }
             | Self::Add { plain, .. }
+            | Self::Expire { plain, .. }
             | Self::Login { plain, .. }
             | Self::May { plain, .. } => *plain,
         }

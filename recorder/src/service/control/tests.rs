@@ -60,6 +60,7 @@ fn desk() -> Desk {
         board,
         orders: to_pump,
         rates: Rates::default(),
+        retention: std::sync::OnceLock::new(),
     };
     Desk { clerk: Arc::new(clerk), publisher, orders }
 }
