@@ -25,6 +25,8 @@ struct World {
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
     operations: usize,
+    /// Operations before the part that is looked at.
+    from: usize,
     freeze_at: Option<usize>,
     fail_at: Option<usize>,
 }
@@ -90,6 +92,17 @@ impl FakeDisk {
 
     pub(crate) fn fail_at(&self, operation: usize) {
         self.0.lock().unwrap().fail_at = Some(operation);
+    }
+
+    /// What matters begins here.
+    pub(crate) fn started(&self) {
+        let mut world = self.0.lock().unwrap();
+        world.from = world.operations;
+    }
+
+    /// Operations before what matters.
+    pub(crate) fn from(&self) -> usize {
+        self.0.lock().unwrap().from
     }
 
     pub(crate) fn operations(&self) -> usize {

@@ -384,3 +384,93 @@ fn a_stub_beside_its_segment_changes_nothing() {
     assert_eq!(shelf::stub_leaf(&name), Some(stub.first.header.leaf));
     assert_eq!(permit::file_name(Digest::default()).len(), 7 + 64 + 5);
 }
+
+mod crash {
+    //! The power goes at every step of a deletion.
+
+    use super::*;
+    use crate::fake::FakeDisk;
+    use recorder::journal::{JournalError, Writer};
+
+    const DIR: &str = "/j";
+
+    fn start(disk: &FakeDisk, seconds: u64) -> Result<(Writer<FakeDisk, Dice>, LogId), JournalError> {
+        let config = config(Path::new(DIR), 3072);
+        Writer::open(config, disk.clone(), Dice(seconds), boot(1), at(seconds)).map(|(w, o)| (w, o.log))
+    }
+
+    /// Two runs; the second expires the first three segments. Errors end it where they come.
+    fn life(disk: &FakeDisk) -> Option<()> {
+        small(|seconds| start(disk, seconds).unwrap().0, Ending::Stop);
+        disk.started();
+        let (mut w, log) = start(disk, 100).ok()?;
+        expire(disk, &mut w, log)?;
+        w.stop(stop(102)).ok()
+    }
+
+    /// What the service does, on this disk.
+    fn expire(disk: &FakeDisk, w: &mut Writer<FakeDisk, Dice>, log: LogId) -> Option<()> {
+        let dir = PathBuf::from(DIR).join(log.to_string());
+        let mut names = disk.list(&dir).ok()?;
+        names.retain(|n| n.ends_with(".rj"));
+        names.sort();
+        let stubs: Vec<(Vec<u8>, Stub)> = (0..3)
+            .map(|n| {
+                let next = Successor::read(disk.open(&dir, &names[n + 1]).unwrap()).unwrap();
+                build(disk.open(&dir, &names[n]).unwrap(), &next).unwrap()
+            })
+            .collect();
+        let (permit, bytes) = permit_for(log, stubs.iter().map(|(_, s)| item(s)).collect());
+        shelf::keep_permit(disk, &dir, permit.head.id, &bytes, b"good").ok()?;
+        for (_, stub) in &stubs {
+            w.append(StreamNo::LOG, tombstone(permit.head.id, stub));
+        }
+        w.commit(at(101)).ok()?;
+        stubs.iter().try_for_each(|(bytes, stub)| {
+            shelf::replace(disk, &dir, stub.first.header.leaf, bytes).ok()
+        })
+    }
+
+    #[test]
+    fn a_power_cut_at_every_step_of_a_deletion_leaves_no_hole_that_nothing_explains() {
+        let whole = FakeDisk::default();
+        life(&whole).unwrap();
+        let operations = whole.operations();
+        let (mut expired, mut there) = (0, 0);
+        for cut in whole.from()..=operations {
+            let disk = FakeDisk::default();
+            disk.freeze_at(cut);
+            let _ = life(&disk);
+            for (variant, names) in [(0, false), (1, true), (2, false), (3, true)] {
+                let dir = tempfile::tempdir().unwrap();
+                disk.after_power_cut(dir.path(), names, |sector| match variant {
+                    0 => false,
+                    1 => true,
+                    _ => sector % 2 == variant % 2,
+                });
+                let journal = dir.path().join("j");
+                let origin = log_dir(&journal).join("origin.note");
+                let report = super::report(&journal, &origin, true);
+                let what = format!("cut at {cut}, variant {variant}: {:#?}", report.findings);
+                assert_eq!(report.verdict, Verdict::VerifiedWithGaps, "{what}");
+                if has(&report, "EXPIRED") { expired += 1 } else { there += 1 }
+                // What was not done is done again.
+                let (mut w, opened) = open(&journal, 3072, 900, 300);
+                assert_eq!(opened.abandoned, None, "{what}");
+                w.append(StreamNo::LOG, heartbeat(300));
+                w.commit(at(300)).unwrap();
+                w.stop(stop(301)).unwrap();
+                let grave = Grave {
+                    log: log_dir(&journal),
+                    files: Vec::new(),
+                    origin: dir.path().join("origin"),
+                    dir,
+                };
+                std::fs::copy(grave.log.join("origin.note"), &grave.origin).unwrap();
+                grave.bury(&[0, 1], 350);
+                assert_eq!(grave.report().verdict, Verdict::VerifiedWithGaps, "{what}");
+            }
+        }
+        assert!(expired > 10 && there > 10, "{expired} {there}");
+    }
+}
