@@ -105,7 +105,10 @@ impl Retention {
         grant::check_named(document, signature, NAMESPACE, signer, &signers, applied)
             .map_err(|why| format!("the permit is not signed by {signer}: {why}"))?;
         if permit.plan.log != self.log {
-            return Err(format!("the permit is for log {}, this recorder writes {}", permit.plan.log, self.log));
+            return Err(format!(
+                "the permit is for log {}, this recorder writes {}",
+                permit.plan.log, self.log
+            ));
         }
         if applied >= permit.until {
             return Err("the permit could be applied earlier only: its time is over".to_owned());
@@ -191,7 +194,10 @@ impl Retention {
         let held = |id: &SessionId| holds.iter().find(|hold| hold.keeps(*id)).map(|hold| (*id, hold));
         if let Some((id, hold)) = examined.sessions.iter().find_map(held) {
             let digits: String = hold.head.id.to_string().chars().take(12).collect();
-            return Err(told(format!("holds session {id}, which hold {digits} of {} keeps", hold.head.signer)));
+            return Err(told(format!(
+                "holds session {id}, which hold {digits} of {} keeps",
+                hold.head.signer
+            )));
         }
         let bytes = fs::metadata(path).map_or(0, |meta| meta.len());
         Ok(Some(Doomed { path: path.clone(), bytes, examined }))
@@ -239,3 +245,6 @@ fn replace(segment: &Doomed) -> Result<(), String> {
         .and_then(|dir| shelf::replace(&RealDisk, &dir, first, &segment.examined.bytes))
         .map_err(|e| format!("{} could not be replaced: {e}; apply the permit again", segment.path.display()))
 }
+
+#[cfg(test)]
+mod tests;

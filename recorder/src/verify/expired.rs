@@ -1,5 +1,6 @@
 //! Segments that were deleted by permission: their stubs, and whether tombstone and permit say that it was allowed.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,26 +8,22 @@ use std::path::{Path, PathBuf};
 use super::VerifyError;
 use super::files::{io_error, open_file};
 use super::finding::{self as f, Code};
-use super::segment::{Tail, Walked};
+use super::report::Severity;
+use super::segment::{Tail, Task, Walked};
 use crate::journal::disk::ReadAt;
 use crate::journal::key::sha256;
 use crate::journal::retain::text::{MAX_DOCUMENT, rfc3339};
 use crate::journal::retain::{Ending, MAX_STUB, Permit, Stub, StubFault, permit, shelf};
-use crate::journal::segment::Footer;
+use crate::journal::segment::{self, Footer};
 use crate::journal::walk::State;
-use crate::model::{ClockPair, Digest, RealNanos, Tombstone};
+use crate::model::{ClockPair, Digest, LogId, RealNanos, Tombstone};
 
 /// Decides whose signature makes a permit good; an argument, because lists of signers are no matter of the journal.
 pub trait PermitSigners: Debug + Send + Sync {
     /// Checks that `signature` was made over `document` by `signer` with a key that may sign permits at that time. Gives
     /// the key's fingerprint, or the reason.
-    fn check(
-        &self,
-        document: &[u8],
-        signature: &[u8],
-        signer: &str,
-        at: RealNanos,
-    ) -> Result<String, String>;
+    fn check(&self, document: &[u8], signature: &[u8], signer: &str, at: RealNanos)
+    -> Result<String, String>;
 }
 
 /// Reads at most `most` bytes; `None` if the file is longer.
@@ -142,11 +139,11 @@ pub(super) enum Judgement {
 }
 
 /// Judges one stub by the tombstones behind it.
-pub(super) fn judge(
+fn judge(
     expired: &Expired,
     tombstones: &[(usize, Tombstone)],
     dirs: &[PathBuf],
-    log: crate::model::LogId,
+    log: LogId,
     signers: Option<&dyn PermitSigners>,
 ) -> Result<Judgement, VerifyError> {
     let mut of_place = tombstones
@@ -180,6 +177,72 @@ pub(super) fn judge(
     Ok(best.unwrap_or_else(nothing))
 }
 
+/// A stub that nothing allows: behind it nothing is read.
+#[derive(Clone, Debug)]
+pub(super) struct Refused {
+    pub(super) place: usize,
+    pub(super) code: Code,
+    pub(super) text: String,
+}
+
+/// The first stub that nothing allows, and how many were judged before it.
+pub(super) fn hole(judged: &[(Expired, Judgement)]) -> Option<(usize, Refused)> {
+    judged.iter().enumerate().find_map(|(n, (expired, found))| match found {
+        Judgement::Refused(code, text) => {
+            Some((n, Refused { place: expired.place, code: *code, text: text.clone() }))
+        }
+        _ => None,
+    })
+}
+
+/// Judges the stubs of a log, given in its order, by the tombstones found in it.
+pub(super) fn judge_all(
+    stubs: Vec<Expired>,
+    mut tombstones: Vec<(usize, Tombstone)>,
+    dirs: &[PathBuf],
+    log: LogId,
+    signers: Option<&dyn PermitSigners>,
+) -> Result<Vec<(Expired, Judgement)>, VerifyError> {
+    let mut judged = Vec::with_capacity(stubs.len());
+    // From the end: tombstones that a stub keeps count if it does.
+    for expired in stubs.into_iter().rev() {
+        let found = judge(&expired, &tombstones, dirs, log, signers)?;
+        if let Judgement::Refused(..) = found {
+            tombstones.retain(|(place, _)| *place != expired.place);
+        }
+        judged.push((expired, found));
+    }
+    judged.reverse();
+    Ok(judged)
+}
+
+/// Adds the stubs of segments that are not there any more. One that lies beside its segment is nobody's yet: a deletion
+/// that did not come to its end.
+pub(super) fn add_stubs(tasks: &mut Vec<Task>, dirs: &[PathBuf]) -> Result<(), VerifyError> {
+    let leaf_of = |task: &Task| {
+        let name = task.path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        segment::leaf_of(name).or_else(|| shelf::stub_leaf(name))
+    };
+    let there: BTreeSet<Option<u64>> = tasks.iter().map(leaf_of).collect();
+    for (leaf, path) in super::files::stubs(dirs)? {
+        if !there.contains(&Some(leaf)) {
+            tasks.push(Task { path, limit: None, repeated: false, stub: true });
+        }
+    }
+    tasks.sort_by_key(leaf_of);
+    Ok(())
+}
+
+/// Where a stub and its neighbour don't fit, the stub is what anybody could have made.
+pub(super) fn blame(out: &mut f::Findings, known: usize) {
+    for finding in out.list.iter_mut().skip(known) {
+        if finding.severity == Severity::Tampered {
+            finding.code = f::STUB_INVALID.0;
+            finding.text = format!("a stub does not fit: {}", finding.text);
+        }
+    }
+}
+
 /// Reads a file from whichever directory has it.
 fn find(dirs: &[PathBuf], name: &str, most: usize) -> Result<Option<Vec<u8>>, VerifyError> {
     for dir in dirs {
@@ -198,7 +261,7 @@ fn by_permit(
     expired: &Expired,
     tombstone: Tombstone,
     dirs: &[PathBuf],
-    log: crate::model::LogId,
+    log: LogId,
     signers: Option<&dyn PermitSigners>,
 ) -> Result<Judgement, VerifyError> {
     let id = tombstone.permit;

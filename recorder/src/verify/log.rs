@@ -1,13 +1,13 @@
 //! Folds the segments of one log, in order, into findings, sessions and a summary.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::expired::{self, Expired, Refused};
 use super::files::{self, LogDir};
-use super::expired::{self, Expired, Judgement};
 use super::finding::{self as f, Findings};
 use super::link::{self, Named};
-use super::report::{Finding, LogSummary, SessionVerdict, Severity};
+use super::report::{Finding, LogSummary, SessionVerdict};
 use super::segment::{Note, Outcome, Task, Unwalked, Walked, peek, walk};
 use super::sessions::Sessions;
 use super::{EndPolicy, Options, VerifyError};
@@ -78,14 +78,6 @@ struct Fold<'a> {
     carried: (bool, Vec<(u64, SessionId)>),
 }
 
-/// A stub that nothing allows.
-#[derive(Clone, Debug)]
-struct Refused {
-    place: usize,
-    code: f::Code,
-    text: String,
-}
-
 fn name_of(task: &Task) -> String {
     task.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
@@ -115,7 +107,7 @@ pub(super) fn verify(
         .map(|(_, path)| Task { path, limit: None, repeated: false, stub: false })
         .collect();
     drop_void(&mut tasks)?;
-    with_stubs(&mut tasks, &dirs)?;
+    expired::add_stubs(&mut tasks, &dirs)?;
     let mut first_id = None;
     let mut number_after: Option<(u64, Option<u64>, bool)> = None;
     for task in tasks.iter_mut().rev() {
@@ -150,15 +142,15 @@ pub(super) fn verify(
         Ok::<_, VerifyError>(fold)
     };
     let mut fold = folded(None, progress)?;
-    let mut judged = fold.judge(&dirs, options)?;
-    let hole = judged.iter().enumerate().find_map(|(n, (expired, found))| match found {
-        Judgement::Refused(code, text) if !fold.broken => {
-            Some((n, Refused { place: expired.place, code: *code, text: text.clone() }))
-        }
-        _ => None,
-    });
+    let mut judged = expired::judge_all(
+        std::mem::take(&mut fold.expired),
+        std::mem::take(&mut fold.tombstones),
+        &dirs,
+        id,
+        options.permits.as_deref(),
+    )?;
     // What lies behind a hole that nothing allows is not vouched for: all is folded again, up to there.
-    if let Some((n, refused)) = hole {
+    if let Some((n, refused)) = expired::hole(&judged).filter(|_| !fold.broken) {
         fold = folded(Some(refused), &mut |_| ())?;
         judged.truncate(n);
     }
@@ -175,23 +167,6 @@ pub(super) fn verify(
         plan: Plan { log: id, ranges: fold.ranges },
         not_checked: fold.not_checked,
     })
-}
-
-/// Adds the stubs of segments that are not there any more. One that lies beside its segment is nobody's yet: a deletion
-/// that did not come to its end.
-fn with_stubs(tasks: &mut Vec<Task>, dirs: &[PathBuf]) -> Result<(), VerifyError> {
-    let leaf_of = |task: &Task| {
-        let name = task.path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        crate::journal::segment::leaf_of(name).or_else(|| stub_leaf(name))
-    };
-    let there: BTreeSet<Option<u64>> = tasks.iter().map(leaf_of).collect();
-    for (leaf, path) in files::stubs(dirs)? {
-        if !there.contains(&Some(leaf)) {
-            tasks.push(Task { path, limit: None, repeated: false, stub: true });
-        }
-    }
-    tasks.sort_by_key(leaf_of);
-    Ok(())
 }
 
 /// A storage fault can strike after a new segment got its name and before that was acknowledged: then it holds a header
@@ -315,7 +290,7 @@ impl<'a> Fold<'a> {
             let known = self.out.list.len();
             let good = self.accept(before.as_ref(), (&name, &walked), id, origin);
             if walked.stub.is_some() || before.as_ref().is_some_and(|(_, b)| b.stub.is_some()) {
-                self.blame_stub(known);
+                expired::blame(&mut self.out, known);
             }
             if !good {
                 before = None;
@@ -352,36 +327,6 @@ impl<'a> Fold<'a> {
             ));
         }
         Ok(())
-    }
-
-    /// Where a stub and its neighbour don't fit, the stub is what anybody could have made.
-    fn blame_stub(&mut self, known: usize) {
-        for finding in self.out.list.iter_mut().skip(known) {
-            if finding.severity == Severity::Tampered {
-                finding.code = f::STUB_INVALID.0;
-                finding.text = format!("a stub does not fit: {}", finding.text);
-            }
-        }
-    }
-
-    /// Judges the stubs by what was found behind them.
-    fn judge(
-        &mut self,
-        dirs: &[PathBuf],
-        options: &Options,
-    ) -> Result<Vec<(Expired, Judgement)>, VerifyError> {
-        let signers = options.permits.as_deref();
-        let mut judged = Vec::with_capacity(self.expired.len());
-        // From the end: tombstones that a stub keeps count if it does.
-        for expired in std::mem::take(&mut self.expired).into_iter().rev() {
-            let found = expired::judge(&expired, &self.tombstones, dirs, self.summary.id, signers)?;
-            if let Judgement::Refused(..) = found {
-                self.tombstones.retain(|(place, _)| *place != expired.place);
-            }
-            judged.push((expired, found));
-        }
-        judged.reverse();
-        Ok(judged)
     }
 
     fn unreadable(&mut self, before: Option<&(String, Walked)>, name: &str, why: Unwalked) {

@@ -3,17 +3,15 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::{VerifyError, expired};
 use super::files::{io_error, open_file};
+use super::{VerifyError, expired};
 use crate::journal::frame::FrameType;
 use crate::journal::record::{CODEC, decode};
 use crate::journal::retain::{Stub, StubFault};
 use crate::journal::scan::Found;
 use crate::journal::segment::{NONE, SegmentHeader};
 use crate::journal::walk::{Event, Fault, State, Unreadable, Walk};
-use crate::model::{
-    Body, BootNanos, ClockPair, Digest, Jump, Loss, SessionClosed, SessionOpened, Tombstone,
-};
+use crate::model::{Body, BootNanos, ClockPair, Digest, Jump, Loss, SessionClosed, SessionOpened, Tombstone};
 
 /// Longest time between two seals of a living recorder: three idle heartbeats.
 pub(super) const SILENCE: u64 = 30_000_000_000;

@@ -236,9 +236,12 @@ fn a_permit_that_is_not_one_is_untrusted() {
     let grave = Grave::dig(&[1, 2]);
     let path = grave.permit();
     let good = std::fs::read_to_string(&path).unwrap();
-    for (from, to) in
-        [("keep 90d", "keep 91d"), ("dana", "dora"), ("last = ", "last = 1"), ("kind = \"permit\"", "kind = \"x\"")]
-    {
+    for (from, to) in [
+        ("keep 90d", "keep 91d"),
+        ("dana", "dora"),
+        ("last = ", "last = 1"),
+        ("kind = \"permit\"", "kind = \"x\""),
+    ] {
         std::fs::write(&path, good.replacen(from, to, 1)).unwrap();
         let report = grave.report();
         assert_eq!(report.verdict, Verdict::Untrusted, "{from}: {:#?}", report.findings);
@@ -426,9 +429,9 @@ mod crash {
             w.append(StreamNo::LOG, tombstone(permit.head.id, stub));
         }
         w.commit(at(101)).ok()?;
-        stubs.iter().try_for_each(|(bytes, stub)| {
-            shelf::replace(disk, &dir, stub.first.header.leaf, bytes).ok()
-        })
+        stubs
+            .iter()
+            .try_for_each(|(bytes, stub)| shelf::replace(disk, &dir, stub.first.header.leaf, bytes).ok())
     }
 
     #[test]
@@ -453,7 +456,11 @@ mod crash {
                 let report = super::report(&journal, &origin, true);
                 let what = format!("cut at {cut}, variant {variant}: {:#?}", report.findings);
                 assert_eq!(report.verdict, Verdict::VerifiedWithGaps, "{what}");
-                if has(&report, "EXPIRED") { expired += 1 } else { there += 1 }
+                if has(&report, "EXPIRED") {
+                    expired += 1
+                } else {
+                    there += 1
+                }
                 // What was not done is done again.
                 let (mut w, opened) = open(&journal, 3072, 900, 300);
                 assert_eq!(opened.abandoned, None, "{what}");

@@ -156,7 +156,12 @@ pub(in crate::cli) fn sign(key: &Path, namespace: &str, bytes: &[u8]) -> Result<
 }
 
 /// The signature first: whoever waits for documents finds it there when the document appears.
-pub(in crate::cli) fn store(dir: &Path, name: &str, bytes: &[u8], signature: &[u8]) -> Result<PathBuf, Failure> {
+pub(in crate::cli) fn store(
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+    signature: &[u8],
+) -> Result<PathBuf, Failure> {
     let path = dir.join(name);
     let beside = signature_path(&path);
     put(&beside, signature)?;

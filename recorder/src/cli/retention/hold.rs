@@ -17,7 +17,9 @@ use crate::{
         },
         table,
     },
-    journal::retain::{Criterion, Hold, HoldDocument, Release, hold::MAX_SESSIONS, shelf, text::MAX_DOCUMENT},
+    journal::retain::{
+        Criterion, Hold, HoldDocument, Release, hold::MAX_SESSIONS, shelf, text::MAX_DOCUMENT,
+    },
     model::{Digest, SessionId},
 };
 
@@ -162,9 +164,17 @@ pub(crate) fn list(args: &ListArgs, io: &mut Io<'_>) -> Result<u8, Failure> {
                 }
             };
             let signature = signed.map_or_else(|why| why, |key| format!("by {key}"));
-            let cells =
-                [kind, &digits(head.id), &about, state, &head.signer, &table::time(head.made), reason, &signature]
-                    .map(crate::cli::io::one_line);
+            let cells = [
+                kind,
+                &digits(head.id),
+                &about,
+                state,
+                &head.signer,
+                &table::time(head.made),
+                reason,
+                &signature,
+            ]
+            .map(crate::cli::io::one_line);
             cells.to_vec()
         })
         .collect();

@@ -6,10 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    Failure, Io,
-    signers::HoldsArgs,
-};
+use super::{Failure, Io, signers::HoldsArgs};
 use crate::{
     cli::{
         args::{JournalArgs, parse_span},

@@ -78,12 +78,7 @@ pub fn stub_at(path: &Path) -> io::Result<Option<Stub>> {
 }
 
 /// Examines the segment in `path`; `leaves` are the first leaves of all that lies in the log, segments and stubs, rising.
-pub fn examine(
-    dirs: &[PathBuf],
-    path: &Path,
-    first: u64,
-    leaves: &[u64],
-) -> Result<Examined, ExamineFault> {
+pub fn examine(dirs: &[PathBuf], path: &Path, first: u64, leaves: &[u64]) -> Result<Examined, ExamineFault> {
     let mut last = ExamineFault::Last;
     let Some(after) = leaves.iter().find(|leaf| **leaf > first) else { return Err(last) };
     let before = leaves.get(..leaves.partition_point(|leaf| *leaf < first)).unwrap_or_default();

@@ -71,7 +71,9 @@ impl HoldDocument {
                 let criterion = criterion(&mut table)?;
                 Self::Hold(Hold { head, criterion, sessions, reason })
             }
-            "release" => Self::Release(Release { head, hold: digest("hold", &take(&mut table, "hold")?)?, reason }),
+            "release" => {
+                Self::Release(Release { head, hold: digest("hold", &take(&mut table, "hold")?)?, reason })
+            }
             _ => return fault("kind", "expected hold or release"),
         };
         finish(&table)?;

@@ -15,3 +15,6 @@ pub use hold::{Criterion, Hold, HoldDocument, Release};
 pub use permit::{Item, NAMESPACE, Permit, Plan};
 pub use stub::{Ending, MAX_STUB, StreamPart, Stub, StubFault};
 pub use text::{DocumentFault, Head, Maker};
+
+#[cfg(test)]
+mod tests;

@@ -65,8 +65,8 @@ pub(super) fn table(bytes: &[u8]) -> Result<(toml::Table, String), DocumentFault
     if bytes.len() > MAX_DOCUMENT {
         return Err(DocumentFault::TooLong { bytes: bytes.len() });
     }
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| DocumentFault::Syntax("the text is not UTF-8".to_owned()))?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| DocumentFault::Syntax("the text is not UTF-8".to_owned()))?;
     let mut table: toml::Table = toml::from_str(text).map_err(|e| {
         let line = e.span().map_or(0, |s| text.get(..s.start).unwrap_or_default().matches('\n').count() + 1);
         DocumentFault::Syntax(format!("line {line}: {}", e.message()))

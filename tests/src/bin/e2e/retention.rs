@@ -33,9 +33,11 @@ impl Archive {
         fs::create_dir(&dir)?;
         fs::create_dir(&holds)?;
         let mut signers = String::new();
-        for (person, namespaces) in
-            [("dana", "namespaces=\"recorder-retention\" "), ("anna", "namespaces=\"recorder-grant\" "), ("otto", "")]
-        {
+        for (person, namespaces) in [
+            ("dana", "namespaces=\"recorder-retention\" "),
+            ("anna", "namespaces=\"recorder-grant\" "),
+            ("otto", ""),
+        ] {
             let key = dir.join(person);
             let words = ["-q", "-t", "ed25519", "-N", "", "-C", person, "-f", &key.display().to_string()];
             quiet("ssh-keygen", &words)?;
@@ -68,8 +70,17 @@ impl Archive {
         let out = self.run(
             stage,
             &[
-                "plan", "--keep", "1s", "--journal", &journal, "--holds", &holds, "--allowed-signers",
-                "allowed_signers", "-o", file,
+                "plan",
+                "--keep",
+                "1s",
+                "--journal",
+                &journal,
+                "--holds",
+                &holds,
+                "--allowed-signers",
+                "allowed_signers",
+                "-o",
+                file,
             ],
         )?;
         let said = String::from_utf8_lossy(&out.stdout).into_owned();
@@ -98,10 +109,8 @@ impl Archive {
 /// A session that shows much; gives its id.
 fn show(stage: &mut Stage, account: &Account, truth: &str) -> Result<()> {
     let bytes = stage.count(SHOWN).to_string();
-    let terminal = stage.elevated(
-        account,
-        &[&stage.workload(), "show", "--bytes", &bytes, "--truth", &stage.path(truth)],
-    )?;
+    let terminal = stage
+        .elevated(account, &[&stage.workload(), "show", "--bytes", &bytes, "--truth", &stage.path(truth)])?;
     let (status, _) = terminal.finish(stage.limit(180))?;
     ensure!(status.success(), "the workload ended with {status}");
     Ok(())
@@ -132,7 +141,8 @@ pub(crate) fn expired_by_permit(stage: &mut Stage) -> Result<()> {
     proc::until("three sessions are in the journal", stage.limit(30), || {
         let list = journal::sessions(&stage.site).ok()?;
         // Others may be at work on this machine.
-        let ours = list.iter().filter(|s| [&free.name, &held.name].iter().any(|n| text(s, &["user"]) == n.as_str()));
+        let ours =
+            list.iter().filter(|s| [&free.name, &held.name].iter().any(|n| text(s, &["user"]) == n.as_str()));
         let over = ours.filter(|s| text(s, &["completeness"]) == "complete").count();
         (over == 3).then_some(())
     })?;
