@@ -77,7 +77,8 @@ impl Host {
                 .arg(&key)
                 .status();
             assert!(made.unwrap().success());
-            signers += &format!("{who} {namespaces}{}", fs::read_to_string(key.with_extension("pub")).unwrap());
+            signers +=
+                &format!("{who} {namespaces}{}", fs::read_to_string(key.with_extension("pub")).unwrap());
         }
         fs::write(dir.path().join("signers"), signers).unwrap();
         fs::create_dir(dir.path().join("holds")).unwrap();
