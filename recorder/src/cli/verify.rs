@@ -43,8 +43,8 @@ struct Whole<'a> {
 
 pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
     let dir = args.dir.clone().unwrap_or_else(|| args.journal.dir());
-    let permits = match &args.allowed_signers {
-        Some(list) => Some(Arc::new(Listed::read(list, io)?) as Arc<dyn PermitSigners>),
+    let permits: Option<Arc<dyn PermitSigners>> = match &args.allowed_signers {
+        Some(list) => Some(Arc::new(Listed::read(list, io)?)),
         None => None,
     };
     let mut bar = Bar { shown: None, on: io.err_terminal };

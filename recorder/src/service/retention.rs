@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long the writer may take for the tombstones: a disk that hangs longer is told.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Tombstones for the writer.
 #[derive(Debug)]
@@ -205,7 +205,7 @@ impl Retention {
 
     /// The permit lies beside the log before anything goes by it.
     fn keep(&self, permit: &Permit, document: &[u8], signature: &[u8]) -> Result<(), String> {
-        let dir = self.dirs.first().map(PathBuf::as_path).unwrap_or(Path::new("."));
+        let dir = self.dirs.first().map_or(Path::new("."), PathBuf::as_path);
         RealDisk
             .root(dir)
             .and_then(|dir| shelf::keep_permit(&RealDisk, &dir, permit.head.id, document, signature))

@@ -8,7 +8,7 @@ use crate::common::*;
 use recorder::journal::retain::{
     BuildFault, Item, Maker, Permit, Plan, Stub, StubFault, Successor, build, permit, shelf,
 };
-use recorder::journal::{Disk, RealDisk};
+use recorder::journal::{Disk, RealDisk, segment};
 use recorder::model::*;
 use recorder::verify::{self, EndPolicy, Options, PermitSigners, Report, Verdict};
 
@@ -108,7 +108,7 @@ impl Grave {
         let mut all = std::fs::read_dir(&self.log).unwrap().map(|e| e.unwrap().path());
         all.find(|p| {
             let name = p.file_name().unwrap().to_str().unwrap();
-            name.starts_with("permit-") && name.ends_with(".toml")
+            name.starts_with("permit-") && p.extension().is_some_and(|e| e == "toml")
         })
         .unwrap()
     }
@@ -415,7 +415,7 @@ mod crash {
     fn expire(disk: &FakeDisk, w: &mut Writer<FakeDisk, Dice>, log: LogId) -> Option<()> {
         let dir = PathBuf::from(DIR).join(log.to_string());
         let mut names = disk.list(&dir).ok()?;
-        names.retain(|n| n.ends_with(".rj"));
+        names.retain(|n| segment::leaf_of(n).is_some());
         names.sort();
         let stubs: Vec<(Vec<u8>, Stub)> = (0..3)
             .map(|n| {
@@ -445,7 +445,9 @@ mod crash {
             disk.freeze_at(cut);
             let _ = life(&disk);
             for (variant, names) in [(0, false), (1, true), (2, false), (3, true)] {
-                let dir = tempfile::tempdir().unwrap();
+                let base = Path::new("/dev/shm");
+                let dir = if base.is_dir() { tempfile::tempdir_in(base) } else { tempfile::tempdir() };
+                let dir = dir.unwrap();
                 disk.after_power_cut(dir.path(), names, |sector| match variant {
                     0 => false,
                     1 => true,
@@ -457,9 +459,9 @@ mod crash {
                 let what = format!("cut at {cut}, variant {variant}: {:#?}", report.findings);
                 assert_eq!(report.verdict, Verdict::VerifiedWithGaps, "{what}");
                 if has(&report, "EXPIRED") {
-                    expired += 1
+                    expired += 1;
                 } else {
-                    there += 1
+                    there += 1;
                 }
                 // What was not done is done again.
                 let (mut w, opened) = open(&journal, 3072, 900, 300);

@@ -58,13 +58,11 @@ impl HoldsArgs {
 
     /// The list; empty if there is none.
     pub(super) fn signers(&self, io: &mut Io<'_>) -> Result<Listed, Failure> {
-        match &self.allowed_signers {
-            Some(path) => Listed::read(path, io),
-            None => {
-                let path = config::allowed_signers();
-                if path.exists() { Listed::read(&path, io) } else { Ok(Listed(AllowedSigners::default())) }
-            }
+        if let Some(path) = &self.allowed_signers {
+            return Listed::read(path, io);
         }
+        let path = config::allowed_signers();
+        if path.exists() { Listed::read(&path, io) } else { Ok(Listed(AllowedSigners::default())) }
     }
 
     /// The holds in force.

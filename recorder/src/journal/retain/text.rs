@@ -1,5 +1,7 @@
 //! Documents of retention as text: TOML with known keys only, limits for every value, one form for one meaning.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 
 use super::super::key::sha256;
@@ -189,12 +191,11 @@ impl Out {
     pub(super) fn maker(&mut self, maker: &Maker) {
         self.text("signer", &maker.signer);
         self.text("made", &rfc3339(maker.made));
-        let nonce: String = maker.nonce.iter().map(|b| format!("{b:02x}")).collect();
-        self.text("nonce", &nonce);
+        self.text("nonce", &format!("{:032x}", u128::from_be_bytes(maker.nonce)));
     }
 
     pub(super) fn raw(&mut self, key: &str, value: &str) {
-        self.0.push_str(&format!("{key} = {value}\n"));
+        let _ = writeln!(self.0, "{key} = {value}");
     }
 
     pub(super) fn text(&mut self, key: &str, value: &str) {
@@ -217,7 +218,9 @@ fn quoted(text: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
-            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04X}", u32::from(c));
+            }
             c => out.push(c),
         }
     }
