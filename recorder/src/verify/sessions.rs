@@ -88,6 +88,10 @@ impl Sessions {
     /// Takes what a stub says of a stream.
     pub(super) fn expired(&mut self, part: &StreamPart, segment: &str, leaf: u64, out: &mut Findings) {
         let no = part.stream;
+        if no == 0 {
+            // The log's own sealed stream is no session.
+            return;
+        }
         if let Some(id) = part.session.filter(|_| part.opened) {
             self.opened(SessionOpened { stream: StreamNo::new(no), id }, segment, leaf, out);
         }

@@ -154,10 +154,13 @@ pub(crate) fn expired_by_permit(stage: &mut Stage) -> Result<()> {
     let filed = archive.holds.join("hold.toml");
     fs::copy(&hold, &filed)?;
     fs::copy(hold.with_extension("toml.sig"), archive.holds.join("hold.toml.sig"))?;
+    let mut last = String::new();
     let table = proc::until("segments are old enough", stage.limit(30), || {
         let (out, said) = archive.plan(stage, "plan.toml").ok()?;
+        last = format!("{said}{}", String::from_utf8_lossy(&out.stderr));
         (out.status.success() && !said.contains("later than")).then_some(said)
-    })?;
+    });
+    let table = table.with_context(|| format!("the last plan: {last}"))?;
     ensure!(table.contains("which hold") && table.contains("is being written"), "the plan says {table}");
     let going = table.lines().filter(|line| line.contains(" goes ")).count();
     ensure!(going > 0 && going < before, "the plan says {table}");
