@@ -1,6 +1,7 @@
 //! Retention on a living recorder: planned, permitted elsewhere, applied; what is held or open stays.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -41,7 +42,8 @@ impl Archive {
             let key = dir.join(person);
             let words = ["-q", "-t", "ed25519", "-N", "", "-C", person, "-f", &key.display().to_string()];
             quiet("ssh-keygen", &words)?;
-            signers += &format!("{person} {namespaces}{}", fs::read_to_string(key.with_extension("pub"))?);
+            let public = fs::read_to_string(key.with_extension("pub"))?;
+            let _ = write!(signers, "{person} {namespaces}{public}");
         }
         fs::write(dir.join("allowed_signers"), signers)?;
         let config = fs::read_to_string(&stage.site.config)?;
@@ -198,7 +200,8 @@ pub(crate) fn expired_by_permit(stage: &mut Stage) -> Result<()> {
     let list = journal::sessions(&stage.site)?;
     let of = |name: &str| list.iter().filter(|s| text(s, &["user"]) == name).collect::<Vec<_>>();
     let kept = of(&held.name);
-    ensure!(kept.len() == 1 && text(kept[0], &["completeness"]) == "complete", "the held session: {kept:?}");
+    let whole = kept.iter().all(|s| text(s, &["completeness"]) == "complete");
+    ensure!(kept.len() == 1 && whole, "the held session: {kept:?}");
     ensure!(list.iter().any(|s| text(s, &["completeness"]) == "expired"), "nothing expired in {list:?}");
 
     // The next recorder goes on with the same log and remembers what is left.
