@@ -55,6 +55,13 @@ pub(crate) fn body(record: &Record) -> String {
         Body::Checkpoint(c) => format!("{} leaves, root {}, signed by witnesses", c.size, digest(c.root)),
         Body::Hook(h) => hook(h),
         Body::Clock(c) => clock(c),
+        Body::Tombstone(t) => format!(
+            "leaves {} to {} expired by permit {}, stub {}",
+            t.first,
+            t.first.saturating_add(t.leaves).saturating_sub(1),
+            digest(t.permit),
+            digest(t.stub)
+        ),
         Body::Storage(s) => format!("{}: errno {}", s.operation.escaped(), s.errno),
         Body::Unknown { kind, bytes } => format!("kind {}, {} bytes", kind.code(), bytes.len()),
     }

@@ -43,6 +43,10 @@ pub(crate) fn exit(report: &Report, code: u8) -> u8 {
 
 /// One line on standard error if the evidence is damaged.
 pub(crate) fn warn(report: &Report, io: &mut Io<'_>) {
+    let expired = report.findings.iter().filter(|f| f.code == "EXPIRED");
+    for finding in expired {
+        io.warn(&format!("not shown: {}", finding.text));
+    }
     if report.exit < 2 {
         return;
     }

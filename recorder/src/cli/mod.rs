@@ -20,6 +20,7 @@ mod play;
 mod reader;
 mod replay;
 #[cfg(feature = "service")]
+mod retention;
 mod run;
 mod sessions;
 mod setup;
@@ -81,6 +82,9 @@ enum Command {
     /// Ask for access, answer, and check what others signed
     #[command(subcommand)]
     Grant(grant::Command),
+    /// Delete what is old by a signed permit, and keep what is held
+    #[command(subcommand)]
+    Retention(retention::Command),
 }
 
 fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
@@ -101,6 +105,7 @@ fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
         #[cfg(feature = "service")]
         Command::Witness(args) => witness::run(args, io),
         Command::Grant(command) => grant::run(command, io),
+        Command::Retention(command) => retention::run(command, io),
     }
 }
 

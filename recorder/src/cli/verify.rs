@@ -1,6 +1,7 @@
 //! `recorder verify`: the verdict, all findings, and what was not checked. The exit code is the verdict's.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,10 +9,11 @@ use serde::Serialize;
 use super::args::{Format, FormatArgs, JournalArgs};
 use super::grant::recheck::{self, Recheck};
 use super::journal::verdict_words;
+use super::retention::Listed;
 use super::{Failure, Io, table};
 use crate::export::{write_line, write_pretty};
 use crate::model::RealNanos;
-use crate::verify::{AnchorState, Finding, Options, Progress, Report, Severity};
+use crate::verify::{AnchorState, Finding, Options, PermitSigners, Progress, Report, Severity};
 
 /// Arguments of `recorder verify`.
 #[derive(Debug, clap::Args)]
@@ -30,7 +32,8 @@ pub(crate) struct Args {
     /// Whose cosignatures the checkpoints must have: a C2SP policy
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Check the stored grant documents again, against this list of signers (ssh-keygen's ALLOWED SIGNERS)
+    /// Check retention permits, and the stored grant documents again, against this list of signers (ssh-keygen's ALLOWED
+    /// SIGNERS)
     #[arg(long, value_name = "FILE")]
     allowed_signers: Option<PathBuf>,
     #[command(flatten)]
@@ -50,6 +53,10 @@ struct Whole<'a> {
 
 pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
     let dir = args.dir.clone().unwrap_or_else(|| args.journal.dir());
+    let permits: Option<Arc<dyn PermitSigners>> = match &args.allowed_signers {
+        Some(list) => Some(Arc::new(Listed::read(list, io)?)),
+        None => None,
+    };
     let mut bar = Bar { shown: None, on: io.err_terminal };
     let verified = crate::verify::read_with(
         &dir,
@@ -58,6 +65,7 @@ pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
             identities: args.journal.identity.read()?,
             anchors: args.anchor.clone(),
             policy: args.policy.clone(),
+            permits,
             ..Options::default()
         },
         &mut |p| bar.show(p, io.err),

@@ -32,6 +32,8 @@ pub const DEFAULT_SOCKET: &str = "/run/recorder/control.sock";
 
 /// Where the host keeps what it needs of grants, tokens and logins whose records only the recipients can read, likewise.
 pub const DEFAULT_MEMORY: &str = "/var/lib/recorder/memory";
+/// Where legal holds lie, likewise.
+pub const DEFAULT_HOLDS: &str = "/etc/recorder/holds.d";
 
 /// The checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +74,8 @@ pub struct Config {
     pub path: Option<PathBuf>,
     /// Where signed checkpoints are handed to.
     pub anchor: Anchor,
+    /// Legal holds and their releases: what they keep is not deleted.
+    pub holds: PathBuf,
     /// The text as read, for its hash.
     pub text: String,
 }
@@ -163,6 +167,16 @@ pub fn socket() -> PathBuf {
     load(None).map_or_else(|_| PathBuf::from(DEFAULT_SOCKET), |c| c.socket)
 }
 
+/// The directory of legal holds that the default configuration names, likewise.
+pub fn holds() -> PathBuf {
+    load(None).map_or_else(|_| PathBuf::from(DEFAULT_HOLDS), |c| c.holds)
+}
+
+/// The list of signers that the default configuration names, likewise.
+pub fn allowed_signers() -> PathBuf {
+    load(None).map_or_else(|_| PathBuf::from(DEFAULT_SIGNERS), |c| c.grants.allowed_signers)
+}
+
 fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let raw: schema::File = toml::from_str(text).map_err(|e| {
         let line = e.span().map_or(0, |s| text.get(..s.start).unwrap_or_default().matches('\n').count() + 1);
@@ -193,6 +207,10 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
             faults,
         ),
     };
+    let holds = raw.retention.holds.unwrap_or_else(|| PathBuf::from(DEFAULT_HOLDS));
+    if !holds.is_absolute() {
+        faults.push("retention.holds: must be an absolute path".into());
+    }
     let journal_dir = raw.journal.dir.unwrap_or_else(|| PathBuf::from(DEFAULT_JOURNAL));
     if !journal_dir.is_absolute() {
         faults.push("journal.dir: must be an absolute path".into());
@@ -249,6 +267,7 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         notices,
         path: None,
         anchor,
+        holds,
         text: text.to_owned(),
     }
 }

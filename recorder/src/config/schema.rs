@@ -15,6 +15,7 @@ pub(super) struct File {
     pub(super) control: Control,
     pub(super) notices: Notices,
     pub(super) anchor: super::anchor::Keys,
+    pub(super) retention: Retention,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -76,6 +77,12 @@ pub(super) struct Control {
 pub(super) struct Notices {
     pub(super) at_elevation: Option<bool>,
     pub(super) before_end: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Retention {
+    pub(super) holds: Option<PathBuf>,
 }
 
 /// `scope.record`.

@@ -9,7 +9,7 @@ use super::json::{Shown, auid, put_bytes, put_list, put_opt, rfc3339};
 use crate::model::{
     Body, Boot, Caps, ClockPair, Cosigned, CoverageChange, Cred, Cut, Elevation, Enforcement, Exec, Exit,
     File, FileOp, Grant, Heartbeat, Ids, Jump, Login, LoginWitness, Loss, Overdue, SessionClosed, SessionEnd,
-    SessionStart, StorageFault, TaskId, Token, Tty, Uncovered,
+    SessionStart, StorageFault, TaskId, Token, Tombstone, Tty, Uncovered,
 };
 
 /// What was cut in a record, wherever its kind keeps that.
@@ -51,6 +51,7 @@ pub(super) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Er
         Body::Checkpoint(b) => map.serialize_entry("checkpoint", &Obj(&**b)),
         Body::Hook(b) => map.serialize_entry("hook", &Obj(&**b)),
         Body::Clock(b) => map.serialize_entry("clock", &Obj(b)),
+        Body::Tombstone(b) => map.serialize_entry("tombstone", &Obj(b)),
         Body::Unknown { kind, bytes } => {
             map.serialize_entry("unknown", &Obj(&(kind.code(), bytes.as_slice())))
         }
@@ -142,6 +143,16 @@ impl Fields for Grant {
         put_bytes(map, "text", "text_b64", &self.text)?;
         put_bytes(map, "bytes", "bytes_b64", &self.bytes)?;
         put_bytes(map, "signature", "signature_b64", &self.signature)
+    }
+}
+
+impl Fields for Tombstone {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("permit", &Shown(self.permit))?;
+        map.serialize_entry("stub", &Shown(self.stub))?;
+        map.serialize_entry("first", &self.first)?;
+        map.serialize_entry("leaves", &self.leaves)?;
+        map.serialize_entry("applied", &rfc3339(self.applied))
     }
 }
 

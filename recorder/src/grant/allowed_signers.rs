@@ -98,7 +98,7 @@ pub enum Refusal {
         why: CertificateRefusal,
     },
     /// The key is for something else.
-    #[error("line {line} does not allow this key in the namespace of grants")]
+    #[error("line {line} does not allow this key in this namespace")]
     Namespace {
         /// Which line.
         line: usize,
@@ -192,6 +192,19 @@ impl AllowedSigners {
             }
         }
         Err(closest)
+    }
+
+    /// As [`Self::allows`], but a line without `namespaces=` allows nothing: the right has to be given by name.
+    pub fn allows_by_name(
+        &self,
+        signer: &str,
+        signed: &Signed,
+        namespace: &str,
+        at: RealNanos,
+    ) -> Result<usize, Refusal> {
+        let silent = |line: &&Line| line.options.namespaces.is_none();
+        let named = self.lines.iter().filter(|line| !silent(line)).cloned().collect();
+        Self { lines: named, faults: Vec::new() }.allows(signer, signed, namespace, at)
     }
 }
 

@@ -50,7 +50,7 @@ pub enum SignatureError {
     #[error("version {0} of SSH signatures is not known, only 1")]
     Version(u32),
     /// Made for something else.
-    #[error("the signature was made in namespace {found:?}, not in {NAMESPACE:?}")]
+    #[error("the signature was made in namespace {found:?}, for something else")]
     Namespace {
         /// Found, as far as it is text.
         found: String,
@@ -109,13 +109,22 @@ struct Fields<'a> {
 
 /// Checks that `armored` is a signature over exactly `document` in the namespace of grants.
 pub fn verify(document: &[u8], armored: &[u8]) -> Result<Signed, SignatureError> {
-    verify_raw(document, &dearmor(armored)?)
+    verify_in(NAMESPACE, document, armored)
+}
+
+/// As [`verify`], in another namespace.
+pub fn verify_in(namespace: &str, document: &[u8], armored: &[u8]) -> Result<Signed, SignatureError> {
+    check(namespace, document, &dearmor(armored)?)
 }
 
 /// As [`verify`], without the armor.
 pub(super) fn verify_raw(document: &[u8], raw: &[u8]) -> Result<Signed, SignatureError> {
+    check(NAMESPACE, document, raw)
+}
+
+fn check(namespace: &str, document: &[u8], raw: &[u8]) -> Result<Signed, SignatureError> {
     let fields = fields(raw)?;
-    if fields.namespace != NAMESPACE.as_bytes() {
+    if fields.namespace != namespace.as_bytes() {
         return Err(SignatureError::Namespace { found: lossy(fields.namespace) });
     }
     if !fields.reserved.is_empty() {
@@ -132,7 +141,7 @@ pub(super) fn verify_raw(document: &[u8], raw: &[u8]) -> Result<Signed, Signatur
         Some(certificate) => certificate.key().clone(),
         None => PublicKey::from_blob(fields.key)?,
     };
-    let signed = SshSig::signed_data(NAMESPACE, hash_alg, document).map_err(|_| SignatureError::Mismatch)?;
+    let signed = SshSig::signed_data(namespace, hash_alg, document).map_err(|_| SignatureError::Mismatch)?;
     signature::parse(&key, fields.signature)
         .and_then(|signature| signature::check(&key, &signed, &signature))
         .map_err(|fault| told(fault, &key))?;

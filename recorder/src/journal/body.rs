@@ -206,6 +206,7 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
         Body::Checkpoint(x) => put_serde(out, x),
         Body::Hook(x) => put_serde(out, x),
         Body::Clock(x) => put_serde(out, x),
+        Body::Tombstone(x) => put_serde(out, x),
         Body::Unknown { bytes, .. } => out.extend_from_slice(bytes),
     }
 }
@@ -250,6 +251,7 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::CHECKPOINT => Body::Checkpoint(get_serde(raw)?),
         Kind::HOOK => Body::Hook(get_serde(raw)?),
         Kind::CLOCK => Body::Clock(get_serde(raw)?),
+        Kind::TOMBSTONE => Body::Tombstone(get_serde(raw)?),
         kind => Body::Unknown { kind, bytes: raw.to_vec() },
     })
 }

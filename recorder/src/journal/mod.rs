@@ -30,6 +30,7 @@ pub mod proof;
 pub mod recipients;
 pub mod record;
 mod recover;
+pub mod retain;
 mod rows;
 pub mod scan;
 pub mod seal;

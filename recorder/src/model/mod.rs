@@ -15,6 +15,7 @@ mod id;
 mod liveness;
 mod login;
 mod record;
+mod retention;
 mod token;
 
 pub use bytes::Bytes;
@@ -32,6 +33,7 @@ pub use id::{BootId, BootNanos, Digest, LogId, Mark, RealNanos, SessionId, Strea
 pub use liveness::{ClockChange, ClockEvent, HookChange, HookState};
 pub use login::Login;
 pub use record::{Body, Flags, Kind, Record};
+pub use retention::Tombstone;
 pub use token::{Token, TokenAct};
 
 mod session;

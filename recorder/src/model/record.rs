@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Boot, BootNanos, ClockChange, Cosigned, CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp,
     Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue, SessionClosed, SessionEnd, SessionOpened,
-    SessionStart, Stop, StorageFault, Task, Token, Tty, TtyOp,
+    SessionStart, Stop, StorageFault, Task, Token, Tombstone, Tty, TtyOp,
 };
 
 macro_rules! kinds {
@@ -98,6 +98,8 @@ kinds! {
     HOOK = 269, "hook";
     /// A clock ran off, or the host slept.
     CLOCK = 270, "clock";
+    /// A segment was deleted by permission.
+    TOMBSTONE = 268, "tombstone";
 }
 
 impl Kind {
@@ -139,6 +141,7 @@ impl Kind {
                 | Self::TOKEN
                 | Self::HOOK
                 | Self::CLOCK
+                | Self::TOMBSTONE
         )
     }
 }
@@ -248,6 +251,7 @@ pub enum Body {
     Checkpoint(Box<Cosigned>),
     Hook(Box<HookChange>),
     Clock(ClockChange),
+    Tombstone(Tombstone),
     /// A kind that this version doesn't know, as stored.
     Unknown {
         kind: Kind,
@@ -289,6 +293,7 @@ impl Body {
             Self::Checkpoint(_) => Kind::CHECKPOINT,
             Self::Hook(_) => Kind::HOOK,
             Self::Clock(_) => Kind::CLOCK,
+            Self::Tombstone(_) => Kind::TOMBSTONE,
             Self::Unknown { kind, .. } => *kind,
         }
     }

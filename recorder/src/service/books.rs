@@ -146,6 +146,14 @@ impl<D: Disk, E: Entropy> Books<D, E> {
         self.journal.append(StreamNo::LOG, twin);
     }
 
+    /// True once these are durable under a seal: nothing is deleted before.
+    pub(super) fn bury(&mut self, tombstones: Vec<Record>, now: Instant) -> bool {
+        for record in tombstones {
+            self.journal.append(StreamNo::LOG, record);
+        }
+        self.commit(clock::pair(), now).is_ok()
+    }
+
     /// Others can read what comes from now on.
     pub(super) fn set_recipients(&mut self, recipients: Vec<Recipient>) {
         self.journal.set_recipients(recipients);

@@ -19,6 +19,7 @@ mod host;
 mod kept;
 mod pulse;
 mod pump;
+mod retention;
 mod sealing;
 mod strain;
 mod sweep;
@@ -40,6 +41,7 @@ use self::{
     control::Control,
     ending::Ending,
     grants::{Desk, Enforcer},
+    retention::Retention,
 };
 use crate::{
     capture::{Backend, BackendChoice, Capture, CaptureConfig, InputMode, LoadError},
@@ -201,6 +203,8 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
         Err(source) => return Err(host_error("cannot read the marks of processes")(source)),
     };
     let (to_writer, from_pump) = mpsc::sync_channel(QUEUE);
+    let (to_bury, burials) = mpsc::sync_channel(1);
+    control.retain(Retention::new(config, opened.log, to_bury));
     let (faults, writer_state) = mpsc::channel();
     let writer_stop = stop.clone();
     let (rekey, recipients) = mpsc::channel();
@@ -210,7 +214,8 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let writer = std::thread::Builder::new()
         .name("writer".into())
         .spawn(move || {
-            let done = writer::run(books, &from_pump, &writer_stop, &recipients, &writer_anchors);
+            let inlets = writer::Inlets { batches: from_pump, recipients, burials, anchors: writer_anchors };
+            let done = writer::run(books, &inlets, &writer_stop);
             // Whoever waits for the end learns of a fault at once.
             let _ = faults.send(());
             done

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ServiceError, StopFlag, anchor::Anchors, books::Books, pump::Batch};
+use super::{ServiceError, StopFlag, anchor::Anchors, books::Books, pump::Batch, retention::Burial};
 use crate::{
     journal::{
         Disk, Entropy, Recipient,
@@ -22,22 +22,35 @@ const CARE: Duration = Duration::from_secs(5);
 /// Storage that fails is tried so often when the recorder is asked to stop.
 const LAST_TRIES: u32 = 4;
 
+/// Whence the writer gets its work.
+pub(super) struct Inlets {
+    pub(super) batches: Receiver<Batch>,
+    /// Whom segments are sealed to from now on.
+    pub(super) recipients: Receiver<Vec<Recipient>>,
+    /// Tombstones, to be durable before anything is deleted.
+    pub(super) burials: Receiver<Burial>,
+    pub(super) anchors: Anchors,
+}
+
 /// Runs until the pump is gone, then seals and stops.
 pub(super) fn run<D: Disk, E: Entropy>(
     mut books: Books<D, E>,
-    batches: &Receiver<Batch>,
+    inlets: &Inlets,
     stop: &StopFlag,
-    rekey: &Receiver<Vec<Recipient>>,
-    anchors: &Anchors,
 ) -> Result<Head, ServiceError> {
+    let Inlets { batches, recipients, burials, anchors } = inlets;
     let mut pace = Pace::new(Instant::now());
     let mut cared = Instant::now();
     let mut tries = 0;
     loop {
         let now = Instant::now();
         let wait = books.retry_in(now).unwrap_or_else(|| pace.wait(books.pending(), now));
-        if let Ok(recipients) = rekey.try_recv() {
+        if let Ok(recipients) = recipients.try_recv() {
             books.set_recipients(recipients);
+        }
+        for burial in burials.try_iter() {
+            let durable = books.bury(burial.tombstones, now);
+            let _ = burial.done.send(durable);
         }
         let mut ended = false;
         match batches.recv_timeout(wait) {

@@ -71,6 +71,7 @@ impl Entries {
                 if range.fresh {
                     self.sessions.clear();
                 }
+                self.sessions.extend(range.opened.iter().copied());
                 self.clock.set(walk.header.clock);
                 let opener = Opener::new(&self.identities, &walk.header, walk.first.header.leaf);
                 self.open = Some(Open { walk: Box::new(walk), opener, range });

@@ -9,6 +9,7 @@ use rustix::fs::{Mode, OFlags, open};
 use super::VerifyError;
 use crate::journal::disk::ReadAt;
 use crate::journal::origin::{self, Origin};
+use crate::journal::retain::shelf::stub_leaf;
 use crate::journal::segment::leaf_of;
 use crate::model::LogId;
 
@@ -115,6 +116,16 @@ pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, VerifyError> {
         return Err(VerifyError::Io { path: path.to_owned(), source });
     }
     Ok(raw)
+}
+
+/// Stubs of a log, by the leaf in their names.
+pub(super) fn stubs(dirs: &[PathBuf]) -> Result<Vec<(u64, PathBuf)>, VerifyError> {
+    let mut found = Vec::new();
+    for dir in dirs {
+        found.extend(names(dir)?.into_iter().filter_map(|name| Some((stub_leaf(&name)?, dir.join(name)))));
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// What a file says about an origin.

@@ -33,11 +33,14 @@ codes! {
     CONTROL_UNREADABLE = Gap;
     DECRYPT_FAILED = Undecryptable;
     WITNESSES_SHORT = Gap;
+    EXPIRED = Gap;
+    PERMIT_UNCHECKED = Gap;
     UNSUPPORTED_VERSION = Unsupported;
     ORIGIN_MISMATCH = Untrusted;
     ANCHOR_INVALID = Untrusted;
     FOREIGN_LOG = Untrusted;
     ROLLED_BACK = Missing;
+    PERMIT_INVALID = Untrusted;
     SEGMENT_MISSING = Missing;
     SEGMENT_CUT = Missing;
     LOG_MISSING = Missing;
@@ -64,6 +67,7 @@ codes! {
     FOREIGN_SEGMENT = Tampered;
     ORIGIN_INVALID = Tampered;
     LOG_ABANDONED = Tampered;
+    STUB_INVALID = Tampered;
 }
 
 /// The finding of a rule that the walk saw broken, with a sentence for people.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::anchor::{Given, Judged, Mark, Recorded, Subject};
+use super::expired::{self, Expired, Refused};
 use super::files::{self, LogDir};
 use super::finding::{self as f, Findings};
 use super::interval::{Edge, Interval, Intervals};
@@ -14,14 +15,16 @@ use super::notes::Note;
 use super::queue;
 use super::report::{AnchorVerdict, Finding, LogSummary, SessionVerdict, Witnessed};
 use super::secrecy::Secrecy;
-use super::segment::{Outcome, Task, Walked, peek, retell, walk};
+use super::segment::{Outcome, Task, Unwalked, Walked, peek, retell, walk};
 use super::sessions::Sessions;
 use super::{EndPolicy, Options, VerifyError};
 use crate::journal::Identities;
 use crate::journal::origin::Origin;
+use crate::journal::retain::StubFault;
+use crate::journal::retain::shelf::stub_leaf;
 use crate::journal::segment::Reason;
 use crate::journal::walk::Unreadable;
-use crate::model::{LogId, RealNanos};
+use crate::model::{LogId, RealNanos, SessionId, Tombstone};
 
 /// A range of a segment that verification vouches for.
 #[derive(Clone, Debug)]
@@ -33,6 +36,8 @@ pub(super) struct Range {
     pub(super) readable: u64,
     /// A new process of the recorder begins with this segment.
     pub(super) fresh: bool,
+    /// Streams that expired segments before it opened.
+    pub(super) opened: Vec<(u64, SessionId)>,
 }
 
 /// What a reader may read of a log.
@@ -86,6 +91,15 @@ struct Fold<'a> {
     marks: Vec<Mark>,
     recorded: Vec<Recorded>,
     judged: Judged,
+    /// Stubs that were linked, and the tombstones found, with their places among the segments.
+    expired: Vec<Expired>,
+    tombstones: Vec<(usize, Tombstone)>,
+    /// A stub behind which nothing is read, and why.
+    refused: Option<Refused>,
+    /// Ended before the last segment.
+    broken: bool,
+    /// Sessions that expired segments opened and a restart that they began, for the next range.
+    carried: (bool, Vec<(u64, SessionId)>),
 }
 
 fn name_of(task: &Task) -> String {
@@ -129,9 +143,16 @@ pub(super) fn verify(
     let wanted = id.map(|id| kept.sizes(id)).unwrap_or_default();
     let mut tasks: Vec<Task> = files::segments(&dirs)?
         .into_iter()
-        .map(|(_, path)| Task { path, limit: None, repeated: false, wanted: Arc::clone(&wanted) })
+        .map(|(_, path)| Task {
+            path,
+            limit: None,
+            repeated: false,
+            stub: false,
+            wanted: Arc::clone(&wanted),
+        })
         .collect();
     drop_void(&mut tasks)?;
+    expired::add_stubs(&mut tasks, &dirs, &wanted)?;
     let mut first_id = None;
     let mut number_after: Option<(u64, Option<u64>, bool)> = None;
     for task in tasks.iter_mut().rev() {
@@ -149,18 +170,36 @@ pub(super) fn verify(
         });
     }
     let id = id.or(first_id).unwrap_or_default();
-    let mut fold = Fold::new(id, given, kept);
-    match &note {
-        files::Note::Missing => fold.out.add(f::ORIGIN_MISSING, None, None, "origin.note is missing"),
-        files::Note::Invalid => {
-            fold.out.add(f::ORIGIN_INVALID, None, None, "origin.note is not as it was signed");
+    let folded = |refused: Option<Refused>, progress: &mut dyn FnMut(u64)| {
+        let mut fold = Fold::new(id, given, kept);
+        fold.refused = refused;
+        match &note {
+            files::Note::Missing => fold.out.add(f::ORIGIN_MISSING, None, None, "origin.note is missing"),
+            files::Note::Invalid => {
+                fold.out.add(f::ORIGIN_INVALID, None, None, "origin.note is not as it was signed");
+            }
+            files::Note::Origin(_) => {}
         }
-        files::Note::Origin(_) => {}
+        if dir.named.is_some_and(|named| named != id) {
+            fold.out.add(f::FOREIGN_LOG, None, None, "the directory has the name of another log");
+        }
+        fold.run(&tasks, id, origin.as_ref(), options, progress)?;
+        Ok::<_, VerifyError>(fold)
+    };
+    let mut fold = folded(None, progress)?;
+    let mut judged = expired::judge_all(
+        std::mem::take(&mut fold.expired),
+        std::mem::take(&mut fold.tombstones),
+        &dirs,
+        id,
+        options.permits.as_deref(),
+    )?;
+    // What lies behind a hole that nothing allows is not vouched for: all is folded again, up to there.
+    if let Some((n, refused)) = expired::hole(&judged).filter(|_| !fold.broken) {
+        fold = folded(Some(refused), &mut |_| ())?;
+        judged.truncate(n);
     }
-    if dir.named.is_some_and(|named| named != id) {
-        fold.out.add(f::FOREIGN_LOG, None, None, "the directory has the name of another log");
-    }
-    fold.run(&tasks, id, origin.as_ref(), options, progress)?;
+    expired::report(judged, &mut fold.out);
     let incarnation = origin.as_ref().map_or(0, |o| o.incarnation);
     fold.report_losses();
     fold.secrecy.report(&mut fold.summary, &mut fold.out, &mut fold.not_checked);
@@ -262,6 +301,11 @@ impl<'a> Fold<'a> {
             marks: Vec::new(),
             recorded: Vec::new(),
             judged: Judged::default(),
+            expired: Vec::new(),
+            tombstones: Vec::new(),
+            refused: None,
+            broken: false,
+            carried: (false, Vec::new()),
         }
     }
 
@@ -282,7 +326,15 @@ impl<'a> Fold<'a> {
         let mut seen = 0usize;
         walk_all(tasks, &options.identities, progress, &mut |task, outcome| {
             let name = name_of(task);
+            let place = seen;
             seen = seen.saturating_add(1);
+            if let Some(refused) = self.refused.as_ref().filter(|r| r.place == place) {
+                let leaf = stub_leaf(&name);
+                self.out.add(refused.code, Some(&name), leaf, refused.text.clone());
+                stopped_at = Some(seen);
+                before = None;
+                return Ok(false);
+            }
             let mut walked = match outcome {
                 Ok(walked) => walked,
                 Err(unreadable) => {
@@ -293,16 +345,26 @@ impl<'a> Fold<'a> {
                 }
             };
             self.summary.bytes = self.summary.bytes.saturating_add(walked.tail.len);
+            let known = self.out.list.len();
             let good = self.accept(before.as_ref(), (&name, &walked), id, origin);
+            if walked.stub.is_some() || before.as_ref().is_some_and(|(_, b)| b.stub.is_some()) {
+                expired::blame(&mut self.out, known);
+            }
             if !good {
                 before = None;
                 stopped_at = Some(seen);
                 return Ok(false);
             }
-            self.take(task, &options.identities, &name, &mut walked)?;
+            self.take(task, &options.identities, (&name, place), &mut walked)?;
             before = Some((name, walked));
             Ok(true)
         })?;
+        if before.as_ref().is_some_and(|(_, last)| last.stub.is_some()) {
+            let text = "the log ends with a stub: what the recorder wrote last is gone";
+            self.out.add(f::SEGMENT_MISSING, None, Some(self.summary.last), text);
+            self.broken = true;
+            return Ok(());
+        }
         if let Some((name, last)) = &before {
             self.whole = link::ends(Named { name, walked: last }, &mut self.out);
             let ended = self.whole && last.stopped() && last.tail.len == last.sealed_end();
@@ -317,6 +379,7 @@ impl<'a> Fold<'a> {
         } else if let Some(origin) = origin {
             self.judge(id, origin.identity.admission);
         }
+        self.broken = stopped_at.is_some();
         if let Some(n) = stopped_at {
             let rest = tasks.len().saturating_sub(n);
             self.not_checked.push(format!(
@@ -342,19 +405,23 @@ impl<'a> Fold<'a> {
         self.not_checked.append(&mut self.judged.not_checked);
     }
 
-    fn unreadable(&mut self, before: Option<&(String, Walked)>, name: &str, why: Unreadable) {
+    fn unreadable(&mut self, before: Option<&(String, Walked)>, name: &str, why: Unwalked) {
         if let Some((before, w)) = before
             && let Some(fault) = w.fault.filter(|_| !w.reached)
         {
             let (code, text) = f::of_fault(fault.code);
             self.out.add(code, Some(before), Some(fault.leaf), text);
         }
-        let leaf = crate::journal::segment::leaf_of(name);
+        let leaf = crate::journal::segment::leaf_of(name).or_else(|| stub_leaf(name));
         match why {
-            Unreadable::Version(v) => {
+            Unwalked::Stub(StubFault::Version(v)) => {
+                self.out.add(f::UNSUPPORTED_VERSION, Some(name), leaf, format!("stub version {v}"));
+            }
+            Unwalked::Stub(fault) => self.out.add(f::STUB_INVALID, Some(name), leaf, fault.to_string()),
+            Unwalked::Segment(Unreadable::Version(v)) => {
                 self.out.add(f::UNSUPPORTED_VERSION, Some(name), leaf, format!("format version {v}"));
             }
-            Unreadable::Header(code) => {
+            Unwalked::Segment(Unreadable::Header(code)) => {
                 let (code, text) = f::of_fault(code);
                 self.out.add(code, Some(name), leaf, format!("{text} (the segment's header)"));
             }
@@ -374,7 +441,7 @@ impl<'a> Fold<'a> {
             self.out.add(f::FOREIGN_SEGMENT, Some(name), Some(leaf), "the segment belongs to another log");
             return false;
         }
-        if crate::journal::segment::leaf_of(name) != Some(leaf) {
+        if crate::journal::segment::leaf_of(name).or_else(|| stub_leaf(name)) != Some(leaf) {
             self.out.add(f::CHAIN_BROKEN, Some(name), Some(leaf), "the file has another segment's name");
             return false;
         }
@@ -434,7 +501,7 @@ impl<'a> Fold<'a> {
         &mut self,
         task: &Task,
         identities: &Identities,
-        name: &str,
+        (name, place): (&str, usize),
         w: &mut Walked,
     ) -> Result<(), VerifyError> {
         let fresh = matches!(w.header.reason, Reason::Resume | Reason::Break);
@@ -443,8 +510,8 @@ impl<'a> Fold<'a> {
         }
         self.intervals.begins(fresh, name, w, &mut self.out);
         match w.notes.take() {
-            Some(notes) => notes.into_iter().for_each(|(leaf, note)| self.note(&note, name, leaf)),
-            None => retell(task, identities, w, &mut |leaf, note| self.note(&note, name, leaf))?,
+            Some(notes) => notes.into_iter().for_each(|(leaf, note)| self.note(&note, (name, place), leaf)),
+            None => retell(task, identities, w, &mut |leaf, note| self.note(&note, (name, place), leaf))?,
         }
         self.secrecy.segment(name, w);
         self.marks.extend(&w.marks);
@@ -455,13 +522,31 @@ impl<'a> Fold<'a> {
         self.summary.last = w.end.leaf;
         self.summary.root = w.end.tree.root();
         self.summary.seals = self.summary.seals.saturating_add(w.end.seals);
+        if fresh {
+            self.carried = (true, Vec::new());
+        }
+        if let Some(stub) = &w.stub {
+            for part in &stub.streams {
+                self.sessions.expired(part, name, w.first.header.leaf, &mut self.out);
+                if let Some(id) = part.session.filter(|_| part.opened) {
+                    self.carried.1.push((part.stream, id));
+                }
+            }
+            self.tombstones.extend(stub.tombstones.iter().map(|t| (place, *t)));
+            self.expired.push(Expired::new(place, name, stub));
+            return Ok(());
+        }
+        if self.ranges.is_empty() {
+            self.summary.first = w.first.header.leaf;
+        }
         // A reader sees behind a last seal what follows the chain, but not what a storage fault repeats elsewhere.
         let readable = if task.repeated { w.sealed_end() } else { w.tail.readable };
-        self.ranges.push(Range { path: task.path.clone(), sealed: w.sealed_end(), readable, fresh });
+        let (fresh, opened) = std::mem::take(&mut self.carried);
+        self.ranges.push(Range { path: task.path.clone(), sealed: w.sealed_end(), readable, fresh, opened });
         Ok(())
     }
 
-    fn note(&mut self, note: &Note, name: &str, leaf: u64) {
+    fn note(&mut self, note: &Note, (name, place): (&str, usize), leaf: u64) {
         let out = &mut self.out;
         match note {
             Note::Frames { stream, seq, frames, records } => {
@@ -480,6 +565,7 @@ impl<'a> Fold<'a> {
                 entry.events = entry.events.saturating_add(l.count);
                 entry.records = entry.records.saturating_add(1);
             }
+            Note::Tombstone(t) => self.tombstones.push((place, *t)),
             Note::Jump(j) => {
                 let drift = |p: crate::model::ClockPair| i128::from(p.real.get()) - i128::from(p.boot.get());
                 let step = drift(j.after) - drift(j.before);

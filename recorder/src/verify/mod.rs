@@ -7,6 +7,7 @@ mod anchor;
 mod clock;
 mod entries;
 mod entry;
+mod expired;
 mod files;
 mod finding;
 mod interval;
@@ -25,10 +26,12 @@ mod verdict;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use crate::journal::Identities;
 pub use entries::Entries;
 pub use entry::{Entry, Verified};
+pub use expired::PermitSigners;
 pub use interval::{Interval, IntervalKind};
 pub use report::{
     AnchorState, AnchorVerdict, Cosignature, Finding, LogSummary, Report, SessionVerdict, Severity, Verdict,
@@ -60,6 +63,8 @@ pub struct Options {
     pub anchors: Vec<PathBuf>,
     /// A C2SP policy: whose cosignatures have to be there.
     pub policy: Option<PathBuf>,
+    /// Who may sign retention permits; without it they are `PERMIT_UNCHECKED`.
+    pub permits: Option<Arc<dyn PermitSigners>>,
 }
 
 /// How far verification is.

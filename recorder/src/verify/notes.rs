@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::journal::frame::{FrameType, Header};
 use crate::journal::record::{CODEC, decode};
 use crate::model::{
-    Body, ClockChange, ClockPair, Cosigned, HookChange, Jump, Loss, SessionClosed, SessionOpened,
+    Body, ClockChange, ClockPair, Cosigned, HookChange, Jump, Loss, SessionClosed, SessionOpened, Tombstone,
 };
 
 /// Most notes of a segment that are kept. A segment with more is walked a second time, when its turn in the log comes.
@@ -26,6 +26,7 @@ pub(super) enum Note {
     Closed(SessionClosed),
     Loss(Loss),
     Jump(Jump),
+    Tombstone(Tombstone),
     Cosigned(Box<Cosigned>),
     Hook(Box<HookChange>),
     Clock(ClockChange),
@@ -146,6 +147,7 @@ fn of_body(body: Body) -> Option<Note> {
         Body::SessionClosed(c) => Note::Closed(c),
         Body::Loss(l) => Note::Loss(l),
         Body::Jump(j) => Note::Jump(j),
+        Body::Tombstone(t) => Note::Tombstone(t),
         Body::Checkpoint(c) => Note::Cosigned(c),
         Body::Hook(h) => Note::Hook(h),
         Body::Clock(c) => Note::Clock(c),

@@ -84,7 +84,8 @@ pub struct SessionVerdict {
     /// The session.
     #[serde(serialize_with = "display")]
     pub id: SessionId,
-    /// `complete`, `complete_with_loss`, `open`, `incomplete`.
+    /// `complete`, `complete_with_loss`, `expired` (complete, but parts of it were deleted by permission), `open`,
+    /// `incomplete`.
     pub completeness: &'static str,
     /// Records of its stream.
     pub records: u64,

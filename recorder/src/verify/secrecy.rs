@@ -20,6 +20,9 @@ pub(super) struct Secrecy {
 
 impl Secrecy {
     pub(super) fn segment(&mut self, name: &str, w: &Walked) {
+        if w.stub.is_some() {
+            return;
+        }
         let count = match w.access {
             Access::Clear => &mut self.clear,
             Access::Shut => &mut self.shut,

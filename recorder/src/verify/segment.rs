@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use super::VerifyError;
 use super::anchor::{Mark, Recorded};
+use super::expired;
 use super::files::{self, io_error};
 use super::interval::SILENCE;
 use super::notes::{Note, Notes, of_leaf};
 use super::opener::{Access, Content, Opener};
 use super::roots::Roots;
 use crate::journal::Identities;
+use crate::journal::retain::{Stub, StubFault};
 use crate::journal::scan::Found;
 use crate::journal::segment::{NONE, SegmentHeader};
 use crate::journal::walk::{Event, Fault, FaultCode, State, Unreadable, Walk};
@@ -66,6 +68,8 @@ pub(super) struct Walked {
     pub(super) marks: Vec<Mark>,
     /// Checkpoints that witnesses had signed.
     pub(super) recorded: Vec<Recorded>,
+    /// Only its stub is left.
+    pub(super) stub: Option<Box<Stub>>,
 }
 
 /// A file that is to be walked.
@@ -76,11 +80,20 @@ pub(super) struct Task {
     pub(super) limit: Option<u64>,
     /// That restart followed a storage fault and repeats what was not acknowledged.
     pub(super) repeated: bool,
+    /// The file is a stub.
+    pub(super) stub: bool,
     /// Tree sizes whose roots have to be kept, rising.
     pub(super) wanted: Arc<[u64]>,
 }
 
-pub(super) type Outcome = Result<Walked, Unreadable>;
+/// Why a file could not be walked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unwalked {
+    Segment(Unreadable),
+    Stub(StubFault),
+}
+
+pub(super) type Outcome = Result<Walked, Unwalked>;
 
 /// A file that is no file, or a link to one, is as good as a damaged one: a recorder makes neither.
 const NO_FILE: Unreadable = Unreadable::Header(FaultCode::FrameBroken);
@@ -94,15 +107,23 @@ fn open(path: &Path) -> Result<Result<Walk<File>, Unreadable>, VerifyError> {
 
 /// Only the header, to know where its predecessor ends.
 pub(super) fn peek(path: &Path) -> Result<Option<(SegmentHeader, u64)>, VerifyError> {
+    if path.extension().is_some_and(|e| e == "stub") {
+        let stub = expired::read(path)?;
+        return Ok(stub.ok().map(|s| (s.header, s.first.header.stream_seq)));
+    }
     Ok(open(path)?.ok().map(|w| (w.header, w.first.header.stream_seq)))
 }
 
 /// Walks a segment to its end; `tell` gets the bytes as they are done, in all the file's length.
 pub(super) fn walk(task: &Task, identities: &Identities, tell: &dyn Fn(u64)) -> Result<Outcome, VerifyError> {
+    if task.stub {
+        let stub = expired::read(&task.path)?;
+        return Ok(stub.map(|stub| expired::walked(stub, &task.wanted)).map_err(Unwalked::Stub));
+    }
     let io = io_error(&task.path);
     let mut walk = match open(&task.path)? {
         Ok(walk) => walk,
-        Err(unreadable) => return Ok(Err(unreadable)),
+        Err(unreadable) => return Ok(Err(Unwalked::Segment(unreadable))),
     };
     let mut opener = Opener::new(identities, &walk.header, walk.first.header.leaf);
     let mut notes = Notes::default();
@@ -190,6 +211,7 @@ pub(super) fn walk(task: &Task, identities: &Identities, tell: &dyn Fn(u64)) -> 
         access: opener.access,
         marks,
         recorded: roots.recorded,
+        stub: None,
     }))
 }
 

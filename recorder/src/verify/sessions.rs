@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::finding::{self as f, Findings};
 use super::report::SessionVerdict;
-use crate::model::{SessionClosed, SessionId, SessionOpened};
+use crate::journal::retain::StreamPart;
+use crate::model::{EndReason, SessionClosed, SessionId, SessionOpened, StreamNo};
 
 /// Streams without an opening that are told one by one: more than findings of one code are listed.
 const STRAYS: usize = 2 * f::LISTED;
@@ -16,6 +17,8 @@ struct Stream {
     records: u64,
     closed: Option<u64>,
     cut: bool,
+    /// Some of it lay in a segment that was deleted by permission.
+    expired: bool,
 }
 
 /// All streams of a log.
@@ -42,7 +45,7 @@ impl Sessions {
             return;
         }
         self.next = o.stream.get().saturating_add(1);
-        let stream = Stream { id: o.id, frames: 0, records: 0, closed: None, cut: false };
+        let stream = Stream { id: o.id, frames: 0, records: 0, closed: None, cut: false, expired: false };
         self.streams.insert(o.stream.get(), stream);
         if self.strays.contains(&o.stream.get()) {
             self.broken.insert(o.stream.get());
@@ -99,6 +102,40 @@ impl Sessions {
         }
     }
 
+    /// Takes what a stub says of a stream.
+    pub(super) fn expired(&mut self, part: &StreamPart, segment: &str, leaf: u64, out: &mut Findings) {
+        let no = part.stream;
+        if no == 0 {
+            // The log's own sealed stream is no session; its numbers go on.
+            if part.frames > 0 {
+                self.own = part.first.saturating_add(part.frames);
+            }
+            return;
+        }
+        if let Some(id) = part.session.filter(|_| part.opened) {
+            self.opened(SessionOpened { stream: StreamNo::new(no), id }, segment, leaf, out);
+        }
+        match self.streams.get_mut(&no) {
+            Some(s) if part.frames == 0 => s.expired = true,
+            Some(s) if s.closed.is_none() && !s.cut && s.frames == part.first => {
+                s.frames = s.frames.saturating_add(part.frames);
+                s.records = s.records.saturating_add(part.records);
+                s.expired = true;
+            }
+            _ => {
+                if self.broken.insert(no) {
+                    let text = format!("frame {} of stream {no} does not continue it", part.first);
+                    out.add(f::STREAM_BROKEN, Some(segment), Some(leaf), text);
+                }
+            }
+        }
+        if let (Some((frames, records, losses)), Some(id)) = (part.closed, part.session) {
+            let (stream, reason) = (StreamNo::new(no), EndReason::Unknown(0));
+            let closed = SessionClosed { stream, id, reason, frames, records, losses };
+            self.closed(&closed, segment, leaf, out);
+        }
+    }
+
     /// The recorder's process ended: what is open stays without its end. `next` is the first stream of the new one.
     pub(super) fn interrupted(&mut self, next: u64) {
         self.own = 0;
@@ -112,6 +149,7 @@ impl Sessions {
     pub(super) fn verdicts(&self, whole: bool) -> Vec<SessionVerdict> {
         let judge = |no: &u64, s: &Stream| match s.closed {
             _ if self.broken.contains(no) || s.cut => "incomplete",
+            Some(_) if s.expired => "expired",
             Some(0) => "complete",
             Some(_) => "complete_with_loss",
             None if whole => "open",
@@ -130,7 +168,6 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{EndReason, StreamNo};
 
     fn open(no: u64) -> SessionOpened {
         SessionOpened { stream: StreamNo::new(no), id: SessionId::new([1; 16]) }

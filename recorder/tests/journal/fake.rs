@@ -47,6 +47,8 @@ struct World {
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
     operations: usize,
+    /// Operations before the part that is looked at.
+    from: usize,
     freeze_at: Option<usize>,
     fault: Option<Fault>,
     /// Bytes and files that it takes.
@@ -177,6 +179,17 @@ impl FakeDisk {
 
     pub(crate) fn names(&self) -> Vec<PathBuf> {
         self.0.lock().unwrap().names.keys().cloned().collect()
+    }
+
+    /// What matters begins here.
+    pub(crate) fn started(&self) {
+        let mut world = self.0.lock().unwrap();
+        world.from = world.operations;
+    }
+
+    /// Operations before what matters.
+    pub(crate) fn from(&self) -> usize {
+        self.0.lock().unwrap().from
     }
 
     pub(crate) fn operations(&self) -> usize {

@@ -30,6 +30,7 @@ mod liveness;
 mod mounts;
 #[cfg(test)]
 mod restart;
+mod retention;
 #[cfg(test)]
 mod sealed;
 #[cfg(test)]

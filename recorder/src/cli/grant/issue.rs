@@ -17,7 +17,7 @@ use crate::{
 
 /// Who signs, with what, and where the files go.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct MakerArgs {
+pub(in crate::cli) struct MakerArgs {
     /// Your name as the list of signers has it [default: $RECORDER_SIGNER]
     #[arg(long, value_name = "NAME")]
     pub(super) signer: Option<String>,
@@ -31,10 +31,10 @@ pub(super) struct MakerArgs {
 
 /// [`MakerArgs`] with nothing missing.
 #[derive(Clone, Debug)]
-pub(super) struct Maker {
-    pub(super) signer: String,
-    pub(super) key: PathBuf,
-    pub(super) out: PathBuf,
+pub(in crate::cli) struct Maker {
+    pub(in crate::cli) signer: String,
+    pub(in crate::cli) key: PathBuf,
+    pub(in crate::cli) out: PathBuf,
 }
 
 impl MakerArgs {
@@ -49,7 +49,7 @@ impl MakerArgs {
     }
 
     /// Everything that is missing is told at once, together with what the command itself misses.
-    pub(super) fn maker(&self, mut missing: Vec<&'static str>) -> Result<Maker, Failure> {
+    pub(in crate::cli) fn maker(&self, mut missing: Vec<&'static str>) -> Result<Maker, Failure> {
         let (signer, key) = (self.signer(), self.key());
         if signer.is_none() {
             missing.push("--signer");
@@ -84,7 +84,7 @@ impl IncidentArgs {
     }
 }
 
-pub(super) fn parse_incident(text: &str) -> Result<(String, String), String> {
+pub(in crate::cli) fn parse_incident(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once(':').filter(|(system, id)| !system.is_empty() && !id.is_empty());
     parts
         .map(|(system, id)| (system.to_owned(), id.to_owned()))
@@ -92,7 +92,7 @@ pub(super) fn parse_incident(text: &str) -> Result<(String, String), String> {
 }
 
 /// This second. Fractions would only make the documents harder to read.
-pub(super) fn now() -> RealNanos {
+pub(in crate::cli) fn now() -> RealNanos {
     let nanos = clock::pair().real.get();
     RealNanos::new(nanos - nanos % 1_000_000_000)
 }
@@ -112,7 +112,7 @@ pub(super) fn make(maker: &Maker, statement: &Statement) -> Result<Made, Failure
     getrandom::fill(&mut nonce).map_err(|e| Failure::Missing(format!("no random bytes: {e}")))?;
     let (document, bytes) = Document::write(&maker.signer, now(), Nonce::new(nonce), statement)
         .map_err(|e| Failure::Usage(e.to_string()))?;
-    let signature = sign(&maker.key, &bytes)?;
+    let signature = sign(&maker.key, NAMESPACE, &bytes)?;
     match verify_signature(&bytes, &signature) {
         Ok(signed) => {
             let by = format!("{} {}", signed.key.kind(), signed.key.fingerprint());
@@ -137,9 +137,9 @@ pub(super) fn issue(maker: &Maker, statement: &Statement, io: &mut Io<'_>) -> Re
 }
 
 /// The real ssh-keygen signs, so agents, security keys and passphrases work as everywhere else.
-fn sign(key: &Path, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
+pub(in crate::cli) fn sign(key: &Path, namespace: &str, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
     let mut command = Command::new("ssh-keygen");
-    command.args(["-q", "-Y", "sign", "-n", NAMESPACE, "-f"]).arg(key);
+    command.args(["-q", "-Y", "sign", "-n", namespace, "-f"]).arg(key);
     // Standard error stays the person's: "Confirm user presence" has to be seen while it waits.
     let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = spawned.map_err(|e| Failure::Missing(format!("cannot run ssh-keygen: {e}")))?;
@@ -156,7 +156,12 @@ fn sign(key: &Path, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
 }
 
 /// The signature first: whoever waits for documents finds it there when the document appears.
-fn store(dir: &Path, name: &str, bytes: &[u8], signature: &[u8]) -> Result<PathBuf, Failure> {
+pub(in crate::cli) fn store(
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+    signature: &[u8],
+) -> Result<PathBuf, Failure> {
     let path = dir.join(name);
     let beside = signature_path(&path);
     put(&beside, signature)?;
@@ -174,7 +179,7 @@ fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Where the signature of a document lies.
-pub(super) fn signature_path(document: &Path) -> PathBuf {
+pub(in crate::cli) fn signature_path(document: &Path) -> PathBuf {
     let mut name = OsString::from(document.as_os_str());
     name.push(".sig");
     name.into()

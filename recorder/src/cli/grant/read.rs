@@ -96,7 +96,7 @@ impl SignersArgs {
 }
 
 /// Reads a list of signers; lines that mean nothing are warnings.
-pub(super) fn list(path: &Path, io: &mut Io<'_>) -> Result<AllowedSigners, Failure> {
+pub(in crate::cli) fn list(path: &Path, io: &mut Io<'_>) -> Result<AllowedSigners, Failure> {
     let bytes = read(path, MAX_ALLOWED_SIGNERS)?;
     let list = AllowedSigners::parse(&bytes, &TimeZone::system())
         .map_err(|e| Failure::Io(format!("{}: {e}", path.display())))?;
@@ -153,7 +153,7 @@ pub(super) fn check_one(path: &Path, signers: Option<&Signers>) -> Result<Checke
     })
 }
 
-pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
+pub(in crate::cli) fn read(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
     open(path, most).map_err(|e| cannot_read(path, &e))
 }
 

@@ -1,7 +1,7 @@
 //! One question in, one answer out.
 
 use std::{
-    sync::mpsc::SyncSender,
+    sync::{Arc, OnceLock, mpsc::SyncSender},
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,7 @@ use crate::{
     service::{
         anchor::Anchors,
         board::{Board, Snapshot},
+        retention::Retention,
     },
     sys::clock,
 };
@@ -52,6 +53,8 @@ pub(super) struct Clerk {
     pub(super) orders: SyncSender<Order>,
     pub(super) rates: Rates,
     pub(super) anchors: Anchors,
+    /// Set when the journal is open.
+    pub(super) retention: OnceLock<Arc<Retention>>,
 }
 
 /// An answer before it has its form.
@@ -117,6 +120,10 @@ impl Clerk {
                 Ok(Reply { word: "allow", lines: note.lines().map(str::to_owned).collect(), fields })
             }
             Question::Add { document, signature, .. } => self.add(peer, &document, &signature).await,
+            Question::Expire { document, signature, .. } => {
+                root_only(peer)?;
+                self.expire(&document, &signature).await
+            }
             Question::Login { account, service, remote, tty, auth_info, pid, audit_session, .. } => {
                 root_only(peer)?;
                 let word = |text: Option<String>| text.map(|t| Bytes::from(cut(&t))).unwrap_or_default();
@@ -214,9 +221,6 @@ impl Clerk {
     }
 
     async fn add(&self, peer: Peer, document: &str, signature: &str) -> Result<Reply, String> {
-        let bytes = |name: &str, text: &str| {
-            STANDARD.decode(text).map_err(|error| format!("{name} is no base64: {error}"))
-        };
         let (document, signature) = (bytes("document", document)?, bytes("signature", signature)?);
         if !self.rates.take(peer.uid, Instant::now()) {
             return Err("too many documents; wait a few seconds".to_owned());
@@ -240,6 +244,24 @@ impl Clerk {
             "state": added.state,
         });
         Ok(Reply { word: if added.received { "allow" } else { "deny" }, lines: vec![line], fields })
+    }
+
+    /// Answered when the segments are gone, however long their stubs take to be made.
+    async fn expire(&self, document: &str, signature: &str) -> Result<Reply, String> {
+        let (document, signature) = (bytes("document", document)?, bytes("signature", signature)?);
+        let retention = self.retention.get().ok_or("the recorder has just started; ask again")?;
+        let retention = Arc::clone(retention);
+        let open = self.ready().await?.sessions.values().map(|open| open.id).collect();
+        let work = tokio::task::spawn_blocking(move || retention.apply(&document, &signature, &open));
+        let done = work.await.map_err(|_| "the recorder ends".to_owned())??;
+        let (permit, bytes) = (done.permit.to_string(), done.bytes);
+        let line = format!(
+            "expired {} segments, {bytes} bytes, by permit {permit}; {} were expired before",
+            done.segments, done.before
+        );
+        let fields =
+            json!({"permit": permit, "segments": done.segments, "before": done.before, "bytes": bytes});
+        Ok(Reply { word: "allow", lines: vec![line], fields })
     }
 
     /// Answered when the kernel knows what the token opens.
@@ -284,6 +306,10 @@ impl Clerk {
     fn order(&self, order: Order) -> Result<(), String> {
         self.orders.try_send(order).map_err(|_| "the recorder is busy; ask again".to_owned())
     }
+}
+
+fn bytes(name: &str, text: &str) -> Result<Vec<u8>, String> {
+    STANDARD.decode(text).map_err(|error| format!("{name} is no base64: {error}"))
 }
 
 fn root_only(peer: Peer) -> Result<(), String> {

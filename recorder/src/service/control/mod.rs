@@ -14,13 +14,13 @@ mod status;
 
 use std::{
     io,
-    sync::{Arc, mpsc},
+    sync::{Arc, OnceLock, mpsc},
 };
 
 pub(super) use self::orders::{PumpEnd, Reply};
 pub use self::socket::SocketError;
 use self::{answer::Clerk, limits::Rates, may::Rules, orders::ORDERS, socket::Socket};
-use super::{anchor::Anchors, board};
+use super::{anchor::Anchors, board, retention::Retention};
 use crate::{
     capture::Marks,
     config::{Config, InputKey, ScopeKey},
@@ -82,8 +82,14 @@ impl Control {
             orders: to_pump,
             rates: Rates::default(),
             anchors,
+            retention: OnceLock::new(),
         };
         Ok((Self { socket, clerk: Arc::new(clerk) }, PumpEnd::new(from_control, publisher)))
+    }
+
+    /// From here on permits can be applied.
+    pub(super) fn retain(&self, retention: Retention) {
+        let _ = self.clerk.retention.set(Arc::new(retention));
     }
 
     /// Answers for ever. A socket that fails is told and given up: recording goes on.

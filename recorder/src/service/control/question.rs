@@ -43,6 +43,14 @@ pub(super) enum Question {
         document: String,
         signature: String,
     },
+    /// root: a retention permit is applied.
+    Expire {
+        v: Version,
+        #[serde(default)]
+        plain: bool,
+        document: String,
+        signature: String,
+    },
     /// PAM: somebody logs in.
     Login {
         v: Version,
@@ -86,6 +94,7 @@ impl Question {
             Self::Status { plain, .. }
             | Self::Checkpoint { plain, .. }
             | Self::Add { plain, .. }
+            | Self::Expire { plain, .. }
             | Self::Login { plain, .. }
             | Self::May { plain, .. } => *plain,
         }

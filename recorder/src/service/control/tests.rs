@@ -61,6 +61,7 @@ fn desk() -> Desk {
         orders: to_pump,
         rates: Rates::default(),
         anchors: Anchors::default(),
+        retention: std::sync::OnceLock::new(),
     };
     Desk { clerk: Arc::new(clerk), publisher, orders }
 }
