@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::sh;
 
 /// What the reader must not bring along: whatever loads kernel programs or serves.
-const FOREIGN: &[&str] = &["aya", "aya-log", "aya-obj", "tokio", "recorder-common", "tracing", "log"];
+const FOREIGN: &[&str] = &["aya", "aya-log", "aya-obj", "tokio", "recorder-common", "tracing"];
 /// Program header of a file that asks for a dynamic loader.
 const PT_INTERP: u32 = 3;
 
