@@ -125,6 +125,7 @@ impl RangeRoots {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::wide;
 
     /// RFC 6962 section 2.1, written down as it stands there.
     fn naive(leaves: &[Digest]) -> Digest {
@@ -158,15 +159,15 @@ mod tests {
             for end in first + 1..=leaves.len() {
                 let mut edge = Frontier::default();
                 leaves[..first].iter().for_each(|leaf| edge.push(*leaf));
-                let mut range = RangeRoots::new(first as u64);
+                let mut range = RangeRoots::new(wide(first));
                 leaves[first..end].iter().for_each(|leaf| range.push(*leaf));
                 let roots = range.into_roots();
-                let levels = RangeRoots::levels(first as u64, end as u64);
+                let levels = RangeRoots::levels(wide(first), wide(end));
                 assert_eq!(roots.len(), levels.len(), "{first} to {end}");
                 for (level, root) in levels.into_iter().zip(roots) {
                     assert!(edge.push_perfect(level, root), "{first} to {end}");
                 }
-                assert_eq!((edge.root(), edge.size()), (naive(&leaves[..end]), end as u64));
+                assert_eq!((edge.root(), edge.size()), (naive(&leaves[..end]), wide(end)));
             }
         }
         assert!(!Frontier::resume(1, vec![leaves[0]]).unwrap().push_perfect(1, leaves[1]));

@@ -2,7 +2,6 @@
 
 use std::{ffi::OsString, fs, path::Path, time::Duration};
 
-use super::*;
 use crate::{
     cli::tests::{Ran, run as captured},
     index::fixture as fx,

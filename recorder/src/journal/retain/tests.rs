@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::wide;
 use super::hold::{in_force, state};
 use super::permit::MAX_SEGMENTS;
 use super::*;
@@ -75,7 +76,7 @@ fn what_is_no_permit_is_refused_with_its_key() {
         assert!(said.contains(key), "{from} -> {to}: {said}");
     }
     assert!(plan(Vec::new()).write().is_err());
-    let many = |n: usize| plan((0..n as u64).map(|n| item(n * 10, n * 10 + 5)).collect()).write();
+    let many = |n: usize| plan((0..wide(n)).map(|n| item(n * 10, n * 10 + 5)).collect()).write();
     // The longest permit fits into its limit, and into a question over the socket.
     assert!(many(MAX_SEGMENTS).unwrap().len() + 12_000 < text::MAX_DOCUMENT);
     assert!(many(MAX_SEGMENTS + 1).is_err());

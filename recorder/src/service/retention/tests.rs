@@ -77,8 +77,11 @@ impl Host {
                 .arg(&key)
                 .status();
             assert!(made.unwrap().success());
-            signers +=
-                &format!("{who} {namespaces}{}", fs::read_to_string(key.with_extension("pub")).unwrap());
+            let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+            signers.push_str(who);
+            signers.push(' ');
+            signers.push_str(namespaces);
+            signers.push_str(&public);
         }
         fs::write(dir.path().join("signers"), signers).unwrap();
         fs::create_dir(dir.path().join("holds")).unwrap();
