@@ -2,6 +2,7 @@
 #![allow(
     clippy::as_conversions,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
     clippy::wildcard_imports,
     reason = "test arithmetic and the model's words"
@@ -15,6 +16,8 @@ mod crash;
 mod fake;
 #[cfg(test)]
 mod forgery;
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
