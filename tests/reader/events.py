@@ -9,6 +9,7 @@ from . import frame as fr
 from .bodies import NAMES
 from .cursor import Malformed
 from .decrypt import DecryptFailed, Ratchet, open_body
+from .segment import BREAK, FAULT, RESUME
 
 LEFT_OUT = 128
 FLAGS = ((1, "truncated"), (2, "as_passed"), (4, "mount_unknown"), (8, "unreadable"), (16, "seeded"), (32, "deleted"), (64, "unreachable"))
@@ -77,29 +78,24 @@ class _Log:
         self.log, self.secret, self.seq, self.streams = log, secret, 0, {}
         self.clock, self.failed = (0, 0), []
 
-    def segments(self):
-        """(segment, the end of what is sealed) in the order of the log, up to the first bad frame."""
-        seen = []
-        for segment, frame, _ in self.log.reads:
-            if not seen or seen[-1][0] is not segment:
-                seen.append([segment, 0])
-            seen[-1][1] = frame.end
-        return seen
-
     def events(self):
-        for segment, end in self.segments():
+        parts = self.log.parts
+        for n, part in enumerate(parts):
+            segment, end = part.segment, part.sealed_end
             head = segment.header
             self.clock, self.boot = (head.boot_ns, head.real_ns), str(UUID(bytes=head.boot))
+            # What a storage fault repeats elsewhere is not read twice.
+            repeated = n + 1 < len(parts) and parts[n + 1].segment.header.reason == FAULT
+            if head.reason in (RESUME, BREAK):
+                self.streams = {}
             ratchet = self._ratchet(segment)
             seals = iter([s.seal for s in segment.states] + [None])
             seal = next(seals)
             for frame in segment.frames:
                 while seal is not None and seal.offset < frame.offset:
                     self.clock, seal = (seal.boot_ns, seal.real_ns), next(seals)
-                if frame.header.records:
+                if frame.header.records and not (repeated and frame.end > end):
                     yield from self._frame(frame, ratchet, frame.end <= end)
-            while seal is not None:
-                self.clock, seal = (seal.boot_ns, seal.real_ns), next(seals)
 
     def _ratchet(self, segment):
         if self.secret is None or segment.header.recipients == 0:
@@ -187,4 +183,4 @@ def open_all(report, identity):
             pass
         for leaf in reader.failed:
             log.tell("DECRYPT_FAILED", leaf)
-    report.__init__(report.logs)
+    report.__init__(report.logs, report.across)

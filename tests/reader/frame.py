@@ -103,20 +103,26 @@ def read(data, at):
     rest = bytes(data[at + len(stored) : end])
     frame = Frame(header, at, end, stored)
     if crc32c(stored) != int.from_bytes(rest[:4], "little"):
-        follower = bytes(data[end : end + HEADER])
-        whole = len(follower) == HEADER and follower[:4] == MAGIC and follower[80:112] == frame.hash
-        raise Damage("CRC_MISMATCH" if whole else "HASH_MISMATCH")
+        raise Damage("CRC_MISMATCH" if _named_behind(data, end, frame.hash) else "HASH_MISMATCH")
     if any(rest[4:]):
         raise Damage("NONZERO_PADDING")
     return frame
 
 
+def _named_behind(data, end, digest):
+    try:
+        follower = read(data, end)
+    except Damage:
+        return False
+    return follower is not None and follower.header.prev == digest
+
+
 def hunt(data, start):
-    """Every whole frame behind a place, wherever it begins."""
+    """Every whole seal behind a place, at any multiple of 8."""
     at = data.find(MAGIC, start)
     while at >= 0:
         try:
-            frame = read(data, at)
+            frame = read(data, at) if at % 8 == 0 and data[at + 5 : at + 6] == bytes([SEAL]) else None
         except Damage:
             frame = None
         if frame is not None:

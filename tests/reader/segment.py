@@ -55,7 +55,7 @@ class State:
     """Where a walk is: what the next frame has to continue."""
 
     def __init__(self):
-        self.leaf = self.record = self.control = self.next_seal = 0
+        self.leaf = self.record = self.control = self.next_seal = self.next_stream = 0
         self.prev = bytes(32)
         self.tree = Tree()
         self.key = None
@@ -88,7 +88,7 @@ class Segment:
         try:
             first = fr.read(data, 0)
             if first is None:
-                raise Damage("cut")
+                raise Damage("FRAME_BROKEN" if data else "cut")
         except Damage as damage:
             raise Unreadable(self._first(damage)) from damage
         if first.header.type != fr.SEGMENT or not first.header.holds():
@@ -105,8 +105,11 @@ class Segment:
         self._walk()
 
     def _first(self, damage):
+        seals = any(fr.hunt(self.data, 1))
         if damage.code == "cut":
-            return "SEGMENT_CUT"
+            return "FRAME_BROKEN" if seals else "SEGMENT_CUT"
+        if damage.code == "CRC_MISMATCH":
+            return "HASH_MISMATCH"
         if damage.code != "version":
             return damage.code
         whole = bytearray(self.data)
@@ -116,13 +119,13 @@ class Segment:
             return "FRAME_BROKEN"
         except Damage:
             pass
-        seals = any(f.header.type == fr.SEAL for f in fr.hunt(self.data, 1))
         return "FRAME_BROKEN" if seals else "UNSUPPORTED_VERSION"
 
     def _walk(self):
         h, first = self.header, self.first.header
         self.state = s = State()
         s.leaf, s.record, s.control, s.next_seal = first.leaf, first.record, h.next_control, h.next_seal
+        s.next_stream = h.next_stream
         s.prev, s.tree, s.key = first.prev, Tree(first.leaf, h.peaks), h.next_key
         frame = self.first
         while frame is not None:
@@ -147,20 +150,22 @@ class Segment:
             return "TRAILING_DATA"
         if s.footer is not None and s.footer.sealed:
             return "TRAILING_DATA"
-        if h.prev != s.prev:
+        if h.prev != s.prev or h.record != s.record:
             return "CHAIN_BROKEN"
         if h.type == fr.SEAL:
             return self._seal(frame)
-        if h.leaf != s.leaf or h.record != s.record:
+        if h.leaf != s.leaf or (h.type == fr.CONTROL and h.number != s.control):
             return "CHAIN_BROKEN"
         if not h.holds() or (h.type == fr.SEGMENT and s.leaves > 0):
             return "FRAME_INVALID"
         if h.type == fr.DATA and (self.header.recipients > 0) != (h.aead != 0):
             return "FRAME_INVALID"
         if h.type == fr.CONTROL:
-            if h.number != s.control:
-                return "CHAIN_BROKEN"
             s.control += 1
+        if h.type == fr.DATA and h.stream == 0 and h.aead == 0:
+            return "FRAME_INVALID"
+        if h.type == fr.DATA:
+            s.next_stream = max(s.next_stream, h.stream + 1)
         if h.type == fr.FOOTER:
             s.footer = Footer(frame)
             if not s.footer.fits(self, s):
@@ -185,8 +190,7 @@ class Segment:
         if seal.size != s.leaf or h.leaf != s.leaf or seal.root != s.tree.root():
             return "TREE_MISMATCH"
         stored = frame.stored
-        fields = seal.log == head.log and seal.prev == s.prev and h.record == s.record
-        fields = fields and seal.boot == head.boot and seal.boot_ns == h.earliest == h.latest
+        fields = seal.log == head.log and seal.prev == s.prev and seal.boot == head.boot
         if not fields or not verifies(s.key, LABEL_SEAL + head.log + head.admission + stored[:-64], seal.signature):
             return "SEAL_INVALID"
         s.next_seal += 1
@@ -209,10 +213,9 @@ class Segment:
     def seal_behind(self, start, number):
         """Whether a whole seal of this log with this number or a later one lies behind a place."""
         for found in fr.hunt(self.data, start):
-            if found.header.type == fr.SEAL:
-                seal = Seal(found)
-                if seal.log == self.header.log and seal.number >= number and found.header.number == seal.number:
-                    return True
+            seal = Seal(found)
+            if seal.log == self.header.log and seal.number >= number and found.header.number == seal.number:
+                return True
         return False
 
     def used_end(self, start):

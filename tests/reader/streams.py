@@ -8,24 +8,24 @@ LOSS, JUMP, BOOT, HEARTBEAT, STOP, OPENED, CLOSED = 258, 259, 256, 257, 260, 261
 
 
 class Session:
-    def __init__(self, ident, log):
-        self.id, self.log, self.completeness = ident, log, "open"
+    def __init__(self, ident):
+        self.id, self.completeness = ident, "open"
 
 
 class Streams:
     """Fed with sealed frames in the order of the log."""
 
-    def __init__(self, log):
-        self.log = log
+    def __init__(self):
         self.next = 1
+        self.broken = set()
+        self.losses = set()
         self.open = {}
         self.sessions = []
         self.sealed_stream = 0
 
-    def restart(self, keeps):
-        """A segment that restarts the chain: all streams end, but for a storage fault."""
-        if keeps:
-            return
+    def restart(self, next_stream):
+        """The recorder's process ended: so did all streams."""
+        self.next = max(self.next, next_stream)
         for stream in self.open.values():
             stream["session"].completeness = "incomplete"
         self.open = {}
@@ -46,7 +46,11 @@ class Streams:
         found = []
         for entry in entries:
             if entry.kind == LOSS:
-                found.append("LOSS")
+                # One finding for each class and reason, where it was first.
+                what = (entry.body["class"], entry.body["reason"])
+                if what not in self.losses:
+                    found.append("LOSS")
+                self.losses.add(what)
             elif entry.kind == JUMP:
                 found.append("JUMP")
             elif entry.kind == OPENED:
@@ -63,7 +67,12 @@ class Streams:
             return []
         stream = self.open.get(header.stream)
         if stream is None or header.number != stream["frames"]:
-            return ["STREAM_BROKEN"]
+            if stream is not None:
+                stream["whole"] = False
+            # Once for each stream.
+            again = header.stream in self.broken
+            self.broken.add(header.stream)
+            return [] if again else ["STREAM_BROKEN"]
         stream["frames"] += 1
         stream["records"] += header.records
         return []
@@ -72,16 +81,22 @@ class Streams:
         if body["stream"] < self.next:
             return ["STREAM_BROKEN"]
         self.next = body["stream"] + 1
-        session = Session(body["id"], self.log)
+        session = Session(body["id"])
         self.sessions.append(session)
-        self.open[body["stream"]] = {"frames": 0, "records": 0, "session": session}
+        self.open[body["stream"]] = {"frames": 0, "records": 0, "whole": True, "session": session}
         return []
+
+    def end(self, whole):
+        """The log ends here, or what follows is not vouched for."""
+        for stream in self.open.values():
+            stream["session"].completeness = "open" if whole and stream["whole"] else "incomplete"
 
     def _closed(self, body):
         stream = self.open.pop(body["stream"], None)
         if stream is None or stream["session"].id != body["id"]:
             return ["STREAM_BROKEN"]
-        stream["session"].completeness = "complete_with_loss" if body["losses"] else "complete"
+        done = "complete_with_loss" if body["losses"] else "complete"
+        stream["session"].completeness = done if stream["whole"] else "incomplete"
         if (stream["frames"], stream["records"]) != (body["frames"], body["records"]):
             stream["session"].completeness = "incomplete"
             return ["SESSION_COUNT_MISMATCH"]

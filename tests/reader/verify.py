@@ -35,9 +35,9 @@ def exit_of(code):
 
 
 class Report:
-    def __init__(self, logs):
-        self.logs = logs
-        self.findings = [(code, log.id, leaf) for log in logs for code, leaf in log.findings]
+    def __init__(self, logs, across=()):
+        self.logs, self.across = logs, across
+        self.findings = [*across] + [(code, log.id, leaf) for log in logs for code, leaf in log.findings]
         exits = {exit_of(code) for code, _, _ in self.findings}
         self.exit = next((n for n in (2, 3, 4, 5, 6, 1) if n in exits), 0)
         self.verdict = WORDS[self.exit]
@@ -52,8 +52,7 @@ class Report:
             "findings": [{"code": c, "log": g, "leaf": n} for c, g, n in self.findings],
             "sessions": [{"id": str(UUID(bytes=s.id)), "completeness": s.completeness} for s in self.sessions],
             "logs": [
-                {"id": g.id, "first": 0, "last": g.last.leaf if g.last else None, "root": g.last.tree.root().hex() if g.last else None}
-                for g in self.logs
+                {"id": g.id, "first": 0, "last": g.last, "root": g.root.hex()} for g in self.logs
             ],
         }
 
@@ -64,15 +63,12 @@ def verify(journal, origin=None, stopped_is_an_end=False, spare=None):
     if not names:
         raise FileNotFoundError(f"no log in {journal}")
     logs = [Log(os.path.join(journal, n), spare and os.path.join(spare, n)) for n in names]
-    logs.sort(key=lambda log: log.origin.incarnation if log.origin else 0)
+    logs.sort(key=lambda log: (log.origin.incarnation if log.origin else 0, log.id))
     _between(logs)
     for log in logs:
-        if not log.stopped or not stopped_is_an_end:
-            log.tell("END_UNPROVEN", log.last.leaf if log.last else None)
-        if any(s.header.recipients == 0 for s, _, _ in log.reads):
-            log.tell("ENCRYPTION_OFF")
-    _origins(logs, origin)
-    return Report(logs)
+        if log.ended and not (log.stopped and stopped_is_an_end):
+            log.tell("END_UNPROVEN", log.last)
+    return Report(logs, _origins(logs, origin))
 
 
 def _between(logs):
@@ -84,7 +80,7 @@ def _between(logs):
         hosts = hosts or log.origin.host_id
         if log.origin.host_id != hosts:
             log.tell("FOREIGN_LOG")
-        if log.origin.incarnation in seen:
+        elif log.origin.incarnation in seen:
             log.tell("FORK")
         seen[log.origin.incarnation] = log
         if log.origin.previous is not None:
@@ -92,21 +88,29 @@ def _between(logs):
             if old is None:
                 log.tell("LOG_MISSING")
             else:
-                old.tell(ABANDONED[log.origin.why], old.last.leaf if old.last else None)
+                old.tell(ABANDONED[log.origin.why])
 
 
 def _origins(logs, origin):
+    """Holds logs against a note that was kept elsewhere; gives what belongs to no log."""
     if origin is None:
         for log in logs:
             log.tell("ORIGIN_UNCHECKED")
-        return
+        return []
     with open(origin, "rb") as f:
-        given = f.read()
-    parsed = notes.parse(given)
+        given = notes.parse(f.read())
+    if given is None:
+        raise OSError("the origin that was given is no origin note")
     for log in logs:
-        with open(os.path.join(log.path, "origin.note"), "rb") as f:
-            here = f.read()
-        if parsed is not None and parsed.log.hex() == log.id and here != given:
-            log.tell("ORIGIN_MISMATCH")
-        elif parsed is None or parsed.log.hex() != log.id:
-            log.tell("ORIGIN_UNCHECKED" if len(logs) > 1 else "ORIGIN_MISMATCH")
+        first = log.parts[0].segment.header if log.parts else None
+        if first is None:
+            log.tell("ORIGIN_UNCHECKED")
+        elif (given.log, given.admission, given.first_seal, given.incarnation) != (
+            first.log,
+            first.admission,
+            first.next_key,
+            first.incarnation,
+        ):
+            later = log.origin and log.origin.previous and log.origin.host_id == given.host_id
+            log.tell("ORIGIN_UNCHECKED" if later else "ORIGIN_MISMATCH")
+    return [] if any(log.id == given.log.hex() for log in logs) else [("ORIGIN_MISMATCH", None, None)]
