@@ -154,13 +154,15 @@ class Segment:
             return "CHAIN_BROKEN"
         if h.type == fr.SEAL:
             return self._seal(frame)
-        if h.leaf != s.leaf or (h.type == fr.CONTROL and h.number != s.control):
+        if h.leaf != s.leaf:
             return "CHAIN_BROKEN"
         if not h.holds() or (h.type == fr.SEGMENT and s.leaves > 0):
             return "FRAME_INVALID"
         if h.type == fr.DATA and (self.header.recipients > 0) != (h.aead != 0):
             return "FRAME_INVALID"
         if h.type == fr.CONTROL:
+            if h.number != s.control:
+                return "CHAIN_BROKEN"
             s.control += 1
         if h.type == fr.DATA and h.stream == 0 and h.aead == 0:
             return "FRAME_INVALID"
@@ -182,15 +184,13 @@ class Segment:
 
     def _seal(self, frame):
         h, s, head = frame.header, self.state, self.header
-        if not h.holds():
-            return "FRAME_INVALID"
         seal = Seal(frame)
         if seal.number != s.next_seal or h.number != s.next_seal:
             return "SEAL_SKIPPED"
         if seal.size != s.leaf or h.leaf != s.leaf or seal.root != s.tree.root():
             return "TREE_MISMATCH"
         stored = frame.stored
-        fields = seal.log == head.log and seal.prev == s.prev and seal.boot == head.boot
+        fields = h.holds() and h.signature == 1 and seal.log == head.log and seal.prev == s.prev and seal.boot == head.boot
         if not fields or not verifies(s.key, LABEL_SEAL + head.log + head.admission + stored[:-64], seal.signature):
             return "SEAL_INVALID"
         s.next_seal += 1

@@ -222,6 +222,7 @@ impl<'a> Fold<'a> {
         self.out.add(f::ENCRYPTION_OFF, None, None, "bodies are stored in clear (encryption mode = off)");
         if tasks.is_empty() {
             self.out.add(f::SEGMENT_MISSING, None, Some(0), "the log has no segment");
+            self.origin_unchecked();
             return Ok(());
         }
         let mut before: Option<(String, Walked)> = None;
@@ -261,6 +262,10 @@ impl<'a> Fold<'a> {
                 );
                 self.out.add(f::END_UNPROVEN, Some(name), Some(last.end.leaf), text);
             }
+        }
+        if self.ranges.is_empty() {
+            // Without its first segment a log can be held against no note.
+            self.origin_unchecked();
         }
         if let Some(n) = stopped_at {
             let rest = tasks.len().saturating_sub(n);
@@ -343,11 +348,7 @@ impl<'a> Fold<'a> {
             self.out.add(f::ORIGIN_INVALID, Some(name), Some(0), "origin.note is not the note of this log");
         }
         match self.given {
-            None => {
-                let text =
-                    "no origin was given: whoever made this log may have made all of it (--origin FILE)";
-                self.out.add(f::ORIGIN_UNCHECKED, None, None, text);
-            }
+            None => self.origin_unchecked(),
             Some(given) if same(given) => {}
             Some(given) if local.is_some_and(|o| o.previous.is_some() && o.host_id == given.host_id) => {
                 let text = "a later incarnation of the journal whose origin was given: its own was not";
@@ -357,6 +358,14 @@ impl<'a> Fold<'a> {
                 self.out.add(f::ORIGIN_MISMATCH, None, None, "this is not the log whose origin was given");
             }
         }
+    }
+
+    fn origin_unchecked(&mut self) {
+        let text = match self.given {
+            None => "no origin was given: whoever made this log may have made all of it (--origin FILE)",
+            Some(_) => "the log's first segment can't be held against the origin that was given",
+        };
+        self.out.add(f::ORIGIN_UNCHECKED, None, None, text);
     }
 
     /// Takes over what an accepted segment holds.

@@ -109,13 +109,15 @@ impl Forger {
         let keys = self.keys();
         let (mut prev, mut key, mut recovery) = ([0; 32], PublicKey([0; 32]), PublicKey([0; 32]));
         let (mut tree, mut seal_hash) = (Frontier::default(), [0; 32]);
-        for (file, path) in self.files().iter().enumerate() {
+        let files = self.files();
+        for (file, path) in files.iter().enumerate() {
             let mut bytes = std::fs::read(path).unwrap();
+            let limit = files.get(file + 1).and_then(|next| named_seal(&std::fs::read(next).unwrap()));
             let identity = identity(&bytes);
             for (no, span) in frames(&bytes).into_iter().enumerate() {
                 let body = u32::from_le_bytes(bytes[span.start + 8..span.start + 12].try_into().unwrap()) as usize;
                 let frame = &mut bytes[span.start..span.start + BODY + body];
-                let reason = frame[BODY + 52];
+                let reason = frame.get(BODY + 52).copied().unwrap_or_default();
                 if file + no > 0 {
                     frame[80..112].copy_from_slice(&prev);
                 }
@@ -158,7 +160,12 @@ impl Forger {
                 if frame[5] == 1 {
                     key = PublicKey(frame[BODY + 144..BODY + 176].try_into().unwrap());
                 }
+                let sealed = frame[5] == 3 && Some(&frame[BODY + 16..BODY + 24]) == limit.as_ref().map(|n| &n[..]);
                 fix_crc(&mut bytes[span]);
+                // What lies behind is set aside, and stays as it is.
+                if sealed {
+                    break;
+                }
             }
             std::fs::write(path, bytes).unwrap();
         }
@@ -173,6 +180,11 @@ impl Forger {
         });
         keys.map(|key| (key.public().0, key)).collect()
     }
+}
+
+/// The seal behind which a restart begins; none for a rotation.
+fn named_seal(bytes: &[u8]) -> Option<[u8; 8]> {
+    (bytes[BODY + 52] > 1).then(|| bytes[BODY + 96..BODY + 104].try_into().unwrap())
 }
 
 fn identity(bytes: &[u8]) -> Identity {

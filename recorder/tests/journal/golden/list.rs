@@ -43,6 +43,14 @@ pub(crate) const FIXTURES: &[Fixture] = &[
     fixture("sessions", "interleaved streams, a declared loss, a crash", |d| sessions(&j(d))),
     fixture("declared", "LOSS, JUMP, GAP, a record too large, an unknown kind", |d| declared(&j(d))),
     fixture("kinds", "every form of body, compressed", |d| kinds(&j(d))),
+    fixture("gap-at-a-rotation", "a silence in which a segment ended", |d| {
+        let mut w = Forger::new(&j(d), 900, 3072).open(0);
+        let s = w.open_session(session(1), at(1).boot);
+        for n in 0..6 {
+            w.append(s, exec(1 + 40 * u64::from(n), n));
+            w.commit(at(1 + 40 * u64::from(n))).unwrap();
+        }
+    }),
     fixture("fault", "a failed write: the chain goes on beside", |d| fault(d, false, FAULT_AT)),
     fixture("fault-spare", "a failed write: the chain goes on in the spare directory, one commit is void", |d| {
         fault(d, true, FAULT_AT);
@@ -54,8 +62,17 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         let f = patient(&j(d));
         let last = f.files().pop().unwrap();
         let mut bytes = std::fs::read(&last).unwrap();
-        bytes.resize(3072, 0);
+        bytes.resize(capacity(&bytes), 0);
         std::fs::write(last, bytes).unwrap();
+    }),
+    fixture("closed-and-longer", "a stopped log's last segment of neither length", |d| {
+        let f = patient(&j(d));
+        edit(&f, f.files().len() - 1, |bytes| bytes.resize(bytes.len() + 64, 0));
+    }),
+    fixture("restart-behind-zeros", "a stopped segment that was not cut to its length, and a resume", |d| {
+        let mut f = patient(&j(d));
+        edit(&f, f.files().len() - 1, |bytes| bytes.resize(capacity(bytes), 0));
+        drop(f.open(20));
     }),
     // Torn: indistinguishable from a crash.
     fixture("tail-flipped", "damage in the last commit is a torn write", |d| {
@@ -142,6 +159,22 @@ pub(crate) const FIXTURES: &[Fixture] = &[
     fixture("trailing", "bytes behind a closed segment", |d| {
         edit(&patient(&j(d)), 0, |bytes| bytes.extend_from_slice(b"more....."));
     }),
+    fixture("trailing-frame", "a whole frame behind a closed segment", |d| {
+        edit(&patient(&j(d)), 0, |bytes| {
+            let first = frames(bytes)[1].clone();
+            bytes.extend_from_within(first);
+        });
+    }),
+    fixture("first-seal-zeroed", "a last segment that never had a seal", |d| {
+        let f = patient(&j(d));
+        edit(&f, f.files().len() - 1, |bytes| {
+            let header = frames(bytes)[0].clone();
+            bytes[header.end..].fill(0);
+        });
+    }),
+    fixture("seal-two-behind", "damage with two seals behind it is no torn write", |d| {
+        edit(&crashed(&j(d)), 0, |bytes| flip(bytes, -5, 130));
+    }),
     fixture("trailing-at-the-end", "bytes behind a stopped log", |d| {
         let f = patient(&j(d));
         edit(&f, f.files().len() - 1, |bytes| bytes.extend_from_slice(b"more....."));
@@ -203,6 +236,8 @@ pub(crate) const FIXTURES: &[Fixture] = &[
     fixture("forged-control", "a control number that skips", |d| forged_frame(d, |s| s.add(32, 1))),
     fixture("forged-flags", "flags that contradict the fields", |d| forged_frame(d, |s| s.put(12, &[4]))),
     fixture("forged-times", "a first record later than the last", |d| forged_frame(d, |s| s.put(48, &[255; 8]))),
+    fixture("forged-codec", "records without a codec", |d| forged_frame(d, |s| s.put(68, &[0]))),
+    fixture("forged-signature", "a signature where none may be", |d| forged_frame(d, |s| s.put(71, &[1]))),
     fixture("forged-stream", "a control frame with a stream", |d| forged_frame(d, |s| s.put(24, &[1]))),
     fixture("forged-body", "a control frame that can't be read", |d| forged_frame(d, |s| s.put(112, &[9, 9]))),
     fixture("newer-flag", "a flag of a newer version", |d| forged_frame(d, |s| s.put(13, &[1]))),
@@ -216,7 +251,7 @@ pub(crate) const FIXTURES: &[Fixture] = &[
             if s.kind() == 4 && seen {
                 s.add(32, u64::MAX);
             }
-            if s.file == 0 && s.kind() == 4 && !seen && s.frame > 1 {
+            if !seen && s.only_record() == Some(Kind::HEARTBEAT) {
                 s.put(5, &[9]);
                 seen = true;
             }
@@ -244,6 +279,9 @@ pub(crate) const FIXTURES: &[Fixture] = &[
             if s.kind() == 2 {
                 s.add(24, 5);
             }
+            if s.kind() == 1 && s.file > 0 {
+                s.add(112 + 184, 5);
+            }
         });
     }),
     fixture("forged-session-count", "a session's end that counts other records", |d| {
@@ -264,6 +302,13 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         forged(patient(&j(d)), |s| {
             if s.file == 0 && s.kind() == 5 {
                 s.add(112 + 16, 1);
+            }
+        });
+    }),
+    fixture("forged-footer-number", "a footer with another segment's number", |d| {
+        forged(patient(&j(d)), |s| {
+            if s.file == 0 && s.kind() == 5 {
+                s.add(32, 1);
             }
         });
     }),
@@ -293,6 +338,12 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         let path = log_of(&patient(&j(d))).join("origin.note");
         let mut note = std::fs::read(&path).unwrap();
         note[90] ^= 1;
+        std::fs::write(path, note).unwrap();
+    }),
+    fixture("origin-second-signature", "a line behind the origin note's signature", |d| {
+        let path = log_of(&patient(&j(d))).join("origin.note");
+        let mut note = std::fs::read(&path).unwrap();
+        note.extend_from_slice("\u{2014} somebody AAAAAAAA\n".as_bytes());
         std::fs::write(path, note).unwrap();
     }),
     fixture("origin-missing", "no origin note", |d| {
@@ -327,6 +378,16 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         cut_back(&f, 6);
         drop(f.open(400));
     }),
+    fixture("fork-of-logs", "a copied journal, continued twice", |d| {
+        let mut f = crashed(&j(d));
+        std::fs::remove_file(log_of(&f).join("recovery.key")).unwrap();
+        copy(&j(d), &d.join("copy"));
+        drop(f.open(20));
+        let mut other = Forger::new(&d.join("copy"), 800, 4096);
+        drop(other.open(30));
+        copy(&d.join("copy"), &j(d));
+        std::fs::remove_dir_all(d.join("copy")).unwrap();
+    }),
     fixture("log-missing", "the log that a later one names is gone", |d| {
         let mut f = crashed(&j(d));
         let first = log_of(&f);
@@ -338,7 +399,11 @@ pub(crate) const FIXTURES: &[Fixture] = &[
 
 /// The operation of the fake disk that is a commit's write, and the one that makes a rotated segment's name durable.
 const FAULT_AT: usize = 30;
-const FAULT_ROTATION: usize = 42;
+const FAULT_ROTATION: usize = 41;
+
+fn capacity(bytes: &[u8]) -> usize {
+    u64::from_le_bytes(bytes[112 + 56..112 + 64].try_into().unwrap()) as usize
+}
 
 fn j(dir: &Path) -> PathBuf {
     dir.join("journal")
