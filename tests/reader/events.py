@@ -13,6 +13,8 @@ from .segment import BREAK, FAULT, RESUME
 
 LEFT_OUT = 128
 FLAGS = ((1, "truncated"), (2, "as_passed"), (4, "mount_unknown"), (8, "unreadable"), (16, "seeded"), (32, "deleted"), (64, "unreachable"))
+COUNTS = "stream frames records losses sessions events lost to count open_sessions repeated execs files tty_bytes".split()
+OBJECTS = {50: "coverage_change", 264: "grant_change", 265: "login", 266: "token_use"}
 CUTS = {1: "argv", 2: "path", 3: "tty", 4: "cwd"}
 
 
@@ -62,13 +64,13 @@ def _body(entry):
         return "tty", out
     if "unknown" in b:
         return "unknown", {"code": kind, "data": base64.b64encode(b["unknown"]).decode()}
-    clock = b.get("clock") or b.get("after")
-    if clock:
-        out["clock"] = {"boot_ns": clock["boot"], "time": rfc3339(clock["real"])}
-    for name in ("stream", "frames", "records", "losses", "sessions", "events", "lost", "from", "to", "count", "open_sessions", "repeated"):
+    for name in ("clock", "before", "after"):
+        if name in b:
+            out[name] = {"boot_ns": b[name]["boot"], "time": rfc3339(b[name]["real"])}
+    for name in COUNTS:
         if isinstance(b.get(name), int):
             out[name] = b[name]
-    return NAMES[kind], out
+    return OBJECTS.get(kind, NAMES[kind]), out
 
 
 class _Log:
@@ -94,7 +96,7 @@ class _Log:
             for frame in segment.frames:
                 while seal is not None and seal.offset < frame.offset:
                     self.clock, seal = (seal.boot_ns, seal.real_ns), next(seals)
-                if frame.header.records and not (repeated and frame.end > end):
+                if frame.header.records and frame.header.type in (fr.DATA, fr.CONTROL) and not (repeated and frame.end > end):
                     yield from self._frame(frame, ratchet, frame.end <= end)
 
     def _ratchet(self, segment):

@@ -158,10 +158,8 @@ impl<R: ReadAt> Walk<R> {
         };
         let signed = h.signature != 0 && header.reason != Reason::Rotate;
         let unsigned = h.signature == 0 && header.reason == Reason::Rotate && signature == [0; SIGNATURE_LEN];
-        let plain = h.kind == FrameType::SEGMENT
-            && h.holds()
-            && h.flags & !flag::KNOWN == 0
-            && (signed || unsigned);
+        let plain =
+            h.kind == FrameType::SEGMENT && h.holds() && h.flags & !flag::KNOWN == 0 && (signed || unsigned);
         let Some(mut tree) = Frontier::resume(h.leaf, header.peaks.clone()).filter(|_| plain) else {
             return bad(FaultCode::FrameInvalid);
         };

@@ -48,8 +48,6 @@ pub(crate) struct Forger {
 pub(crate) struct Site<'a> {
     /// Which file of the log.
     pub(crate) file: usize,
-    /// Which frame of the file, seals counted.
-    pub(crate) frame: usize,
     /// Header and body.
     pub(crate) bytes: &'a mut [u8],
 }
@@ -71,7 +69,8 @@ impl Site<'_> {
 
     /// The kind of the only record of a control frame.
     pub(crate) fn only_record(&self) -> Option<Kind> {
-        let records = (self.kind() == 4).then(|| recorder::journal::record::decode(&self.bytes[BODY..]))?.ok()?;
+        let records =
+            (self.kind() == 4).then(|| recorder::journal::record::decode(&self.bytes[BODY..]))?.ok()?;
         match &records[..] {
             [one] => Some(one.body.kind()),
             _ => None,
@@ -115,7 +114,8 @@ impl Forger {
             let limit = files.get(file + 1).and_then(|next| named_seal(&std::fs::read(next).unwrap()));
             let identity = identity(&bytes);
             for (no, span) in frames(&bytes).into_iter().enumerate() {
-                let body = u32::from_le_bytes(bytes[span.start + 8..span.start + 12].try_into().unwrap()) as usize;
+                let body =
+                    u32::from_le_bytes(bytes[span.start + 8..span.start + 12].try_into().unwrap()) as usize;
                 let frame = &mut bytes[span.start..span.start + BODY + body];
                 let reason = frame.get(BODY + 52).copied().unwrap_or_default();
                 if file + no > 0 {
@@ -134,7 +134,7 @@ impl Forger {
                     }
                     _ => {}
                 }
-                change(&mut Site { file, frame: no, bytes: frame });
+                change(&mut Site { file, bytes: frame });
                 let (label, signer) = match (frame[5], reason) {
                     (1, 0) => (ORIGIN_LABEL, Some(identity.admission)),
                     (1, 2..) => (RESTART_LABEL, Some(recovery)),
@@ -160,7 +160,8 @@ impl Forger {
                 if frame[5] == 1 {
                     key = PublicKey(frame[BODY + 144..BODY + 176].try_into().unwrap());
                 }
-                let sealed = frame[5] == 3 && Some(&frame[BODY + 16..BODY + 24]) == limit.as_ref().map(|n| &n[..]);
+                let sealed =
+                    frame[5] == 3 && Some(&frame[BODY + 16..BODY + 24]) == limit.as_ref().map(|n| &n[..]);
                 fix_crc(&mut bytes[span]);
                 // What lies behind is set aside, and stays as it is.
                 if sealed {

@@ -68,6 +68,18 @@ fn every_rule_has_its_fixture_and_no_fixture_changed() {
 }
 
 #[test]
+fn what_is_written_today_is_judged_as_what_was_frozen() {
+    for fixture in FIXTURES {
+        let made = tempfile::tempdir().unwrap();
+        (fixture.make)(made.path());
+        let options = options(made.path(), fixture.stopped);
+        let report = verify::verify(&made.path().join("journal"), &options, &mut |_| ()).unwrap();
+        let expected = expected(&home().join(fixture.name));
+        assert_eq!(told(&report)["verdict"], expected["verdict"], "{}: {:#?}", fixture.name, report.findings);
+    }
+}
+
+#[test]
 fn the_python_reader_agrees() {
     let reader = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/reader/agree.py");
     let events = tempfile::tempdir().unwrap();

@@ -52,9 +52,13 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         }
     }),
     fixture("fault", "a failed write: the chain goes on beside", |d| fault(d, false, FAULT_AT)),
-    fixture("fault-spare", "a failed write: the chain goes on in the spare directory, one commit is void", |d| {
-        fault(d, true, FAULT_AT);
-    }),
+    fixture(
+        "fault-spare",
+        "a failed write: the chain goes on in the spare directory, one commit is void",
+        |d| {
+            fault(d, true, FAULT_AT);
+        },
+    ),
     fixture("fault-rotation", "a rotation that was not acknowledged: two segments of one leaf", |d| {
         fault(d, true, FAULT_ROTATION);
     }),
@@ -235,11 +239,15 @@ pub(crate) const FIXTURES: &[Fixture] = &[
     fixture("forged-record", "a record number that skips", |d| forged_frame(d, |s| s.add(40, 1))),
     fixture("forged-control", "a control number that skips", |d| forged_frame(d, |s| s.add(32, 1))),
     fixture("forged-flags", "flags that contradict the fields", |d| forged_frame(d, |s| s.put(12, &[4]))),
-    fixture("forged-times", "a first record later than the last", |d| forged_frame(d, |s| s.put(48, &[255; 8]))),
+    fixture("forged-times", "a first record later than the last", |d| {
+        forged_frame(d, |s| s.put(48, &[255; 8]))
+    }),
     fixture("forged-codec", "records without a codec", |d| forged_frame(d, |s| s.put(68, &[0]))),
     fixture("forged-signature", "a signature where none may be", |d| forged_frame(d, |s| s.put(71, &[1]))),
     fixture("forged-stream", "a control frame with a stream", |d| forged_frame(d, |s| s.put(24, &[1]))),
-    fixture("forged-body", "a control frame that can't be read", |d| forged_frame(d, |s| s.put(112, &[9, 9]))),
+    fixture("forged-body", "a control frame that can't be read", |d| {
+        forged_frame(d, |s| s.put(112, &[9, 9]))
+    }),
     fixture("newer-flag", "a flag of a newer version", |d| forged_frame(d, |s| s.put(13, &[1]))),
     fixture("newer-type", "a frame type of a newer version", |d| {
         // A leaf like any other: the control numbers behind it go on without it.
@@ -292,10 +300,12 @@ pub(crate) const FIXTURES: &[Fixture] = &[
             }
         });
     }),
-    fixture("forged-seal-number", "a seal skipped", |d| forged_seal(d, |s| {
-        s.add(32, 1);
-        s.add(112 + 16, 1);
-    })),
+    fixture("forged-seal-number", "a seal skipped", |d| {
+        forged_seal(d, |s| {
+            s.add(32, 1);
+            s.add(112 + 16, 1);
+        })
+    }),
     fixture("forged-seal-root", "a seal over another tree", |d| forged_seal(d, |s| s.put(112 + 64, &[1]))),
     fixture("forged-seal-boot", "a seal of another boot", |d| forged_seal(d, |s| s.put(112 + 160, &[9]))),
     fixture("forged-footer", "a footer that counts other records", |d| {
@@ -373,11 +383,15 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         std::fs::remove_file(log_of(&f).join("recovery.key")).unwrap();
         drop(f.open(20));
     }),
-    fixture("abandoned-truncated", "cut back by minutes and restarted: the key that the seal names is gone", |d| {
-        let mut f = minutes(&j(d));
-        cut_back(&f, 6);
-        drop(f.open(400));
-    }),
+    fixture(
+        "abandoned-truncated",
+        "cut back by minutes and restarted: the key that the seal names is gone",
+        |d| {
+            let mut f = minutes(&j(d));
+            cut_back(&f, 6);
+            drop(f.open(400));
+        },
+    ),
     fixture("fork-of-logs", "a copied journal, continued twice", |d| {
         let mut f = crashed(&j(d));
         std::fs::remove_file(log_of(&f).join("recovery.key")).unwrap();

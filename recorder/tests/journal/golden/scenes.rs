@@ -137,9 +137,8 @@ pub(crate) fn kinds(dir: &Path) {
     let mut w = Forger::new(dir, 600, 16384).open(0);
     let s = w.open_session(session(1), at(1).boot);
     let odd = || Bytes::from(&b"/tmp/\xff\xfe\n\x1b[31m\\x"[..]);
-    let cut = |field, sha: bool| {
-        Some(Cut { field, bytes: 70_000, sha256: sha.then(|| Digest::new([0xab; 32])) })
-    };
+    let cut =
+        |field, sha: bool| Some(Cut { field, bytes: 70_000, sha256: sha.then(|| Digest::new([0xab; 32])) });
     let by = |n: u32, boot: u64, body| Record {
         boot_ns: BootNanos::new(boot),
         cpu: (n % 4) as u16,
@@ -185,7 +184,11 @@ pub(crate) fn kinds(dir: &Path) {
         records.push(by(n + 1, now + 1, Body::File(op, f)));
         let child = TaskId { pid: 5000 + n, start: BootNanos::new(now) };
         records.push(by(n + 2, now + 2, Body::Fork(Fork { child })));
-        records.push(by(n + 3, now + 3, Body::Exit(Exit { code: n as u8, signal: (n % 3) as u8 * 9, core: 0 })));
+        records.push(by(
+            n + 3,
+            now + 3,
+            Body::Exit(Exit { code: n as u8, signal: (n % 3) as u8 * 9, core: 0 }),
+        ));
         let op = [TtyOp::Output, TtyOp::Input, TtyOp::Resize][n as usize % 3];
         let tty = Tty {
             name: Bytes::from("pts/3"),

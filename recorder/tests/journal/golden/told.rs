@@ -28,9 +28,8 @@ pub(crate) fn told(report: &Report) -> Value {
     let all = serde_json::to_value(report).unwrap();
     let part = |list: &str, keys: &[&str]| -> Value {
         let items = all[list].as_array().unwrap();
-        let pick = |item: &Value| -> Value {
-            keys.iter().map(|k| ((*k).to_owned(), item[*k].clone())).collect()
-        };
+        let pick =
+            |item: &Value| -> Value { keys.iter().map(|k| ((*k).to_owned(), item[*k].clone())).collect() };
         items.iter().map(pick).collect()
     };
     let mut findings = part("findings", &["code", "log", "leaf"]);
