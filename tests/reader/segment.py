@@ -32,6 +32,8 @@ class SegmentHeader:
         self.wrapped = c.take(wrapped)
         self.signature = c.take(64)
         c.finish()
+        if (self.last_seal == NONE and any(self.last_hash)) or (self.aside_bytes == NONE and any(self.aside_sha256)):
+            raise Malformed("a digest of nothing")
         sealed = (self.recipients > 0, wrapped > 0, any(self.commitment))
         if len(set(sealed)) > 1:
             raise Malformed("half of an encryption")

@@ -67,7 +67,10 @@ pub(crate) fn frame(input: &[u8]) -> Result<(), String> {
     loop {
         match scanner.step().map_err(|e| e.to_string())? {
             Step::Frame(found) => {
-                ensure(found.end > found.offset && found.end <= input.len() as u64, "a frame beyond its file")?;
+                ensure(
+                    found.end > found.offset && found.end <= input.len() as u64,
+                    "a frame beyond its file",
+                )?;
                 let mut again = Vec::new();
                 let hash = put_frame(&mut again, found.header, scanner.body());
                 let stored = &input[found.offset as usize..found.end as usize];
@@ -250,7 +253,8 @@ fn mend_all(bytes: &[u8]) -> Vec<u8> {
                 if tree.is_none() {
                     let header = SegmentHeader::parse(&frame[HEADER_LEN..body_at(body)]).ok();
                     let leaf = u64::from_le_bytes(<[u8; 8]>::try_from(&frame[16..24]).unwrap_or_default());
-                    tree = Some(header.and_then(|(h, _)| Frontier::resume(leaf, h.peaks)).unwrap_or_default());
+                    tree =
+                        Some(header.and_then(|(h, _)| Frontier::resume(leaf, h.peaks)).unwrap_or_default());
                 }
             }
             3 if body == 256 => {

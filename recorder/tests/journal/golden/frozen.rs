@@ -90,6 +90,11 @@ fn the_python_reader_agrees() {
     let out = Command::new(python()).arg(reader).arg(home()).arg("--events").arg(events.path()).output();
     let out = out.expect("python3 is there");
     let told = String::from_utf8_lossy(&out.stdout);
+    if out.status.code() == Some(69) {
+        // A package is missing; `cargo xtask test` looks for that itself, tells it, and fails when strict.
+        eprintln!("{told}");
+        return;
+    }
     assert!(out.status.success(), "{told}{}", String::from_utf8_lossy(&out.stderr));
     assert!(told.contains(&format!("{} fixtures", dirs().len())), "{told}");
 }
