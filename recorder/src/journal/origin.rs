@@ -119,13 +119,15 @@ impl Origin {
         if signed.strip_suffix('\n') != Some(text) {
             return None;
         }
-        // One line, and nothing behind it: who adds to a note changes it.
         let prefix = format!("\u{2014} {} ", origin.name());
-        let encoded = signatures.strip_prefix(&prefix)?.strip_suffix('\n')?;
-        let raw = STANDARD.decode(encoded).ok()?;
-        let (hash, signature) = raw.split_first_chunk::<4>()?;
-        let good = *hash == origin.key_hash()
-            && signature.try_into().is_ok_and(|s| admission.verifies(signed.as_bytes(), s));
+        let good = signatures.lines().filter_map(|line| line.strip_prefix(&prefix)).any(|encoded| {
+            STANDARD.decode(encoded).is_ok_and(|raw| {
+                raw.split_first_chunk::<4>().is_some_and(|(hash, signature)| {
+                    *hash == origin.key_hash()
+                        && signature.try_into().is_ok_and(|s| admission.verifies(signed.as_bytes(), s))
+                })
+            })
+        });
         good.then_some(origin)
     }
 }

@@ -174,15 +174,12 @@ pub(crate) fn segment(input: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Bytes as an origin note.
+/// Bytes as an origin note: the signed text is byte for byte what its fields give, whoever signs.
 pub(crate) fn note(input: &[u8]) -> Result<(), String> {
     let Some(origin) = Origin::parse(input) else { return Ok(()) };
-    let signature = input.rsplit(|b| *b == b'\n').nth(1).unwrap_or_default();
-    ensure(signature.starts_with("\u{2014} ".as_bytes()), "a note without its signature line")?;
-    // The text is byte for byte what the fields give: another signer only changes the last line.
     let again = origin.sign(&key());
-    let text = |note: &[u8]| note.len() - note.rsplit(|b| *b == b'\n').nth(1).unwrap_or_default().len() - 1;
-    ensure(again.as_bytes()[..text(again.as_bytes())] == input[..text(input)], "a note has two forms")
+    let text = |note: &[u8]| note.windows(2).position(|pair| pair == b"\n\n").map(|at| note[..=at].to_vec());
+    ensure(text(input).is_some() && text(input) == text(again.as_bytes()), "a note has two forms")
 }
 
 /// The one key of mended segments.

@@ -350,7 +350,7 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         note[90] ^= 1;
         std::fs::write(path, note).unwrap();
     }),
-    fixture("origin-second-signature", "a line behind the origin note's signature", |d| {
+    fixture("origin-countersigned", "a line of somebody else's under the origin note is passed over", |d| {
         let path = log_of(&patient(&j(d))).join("origin.note");
         let mut note = std::fs::read(&path).unwrap();
         note.extend_from_slice("\u{2014} somebody AAAAAAAA\n".as_bytes());
