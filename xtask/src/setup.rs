@@ -39,13 +39,6 @@ pub(crate) const SESSION: &[Need] = &[
     Need::program("util-linux", &["setsid"]),
     Need::program("procps", &["ps"]),
 ];
-const CXX_COMPILER: &[Need] = &[Need::program("g++", &["c++", "g++"])];
-/// Where Debian puts its own Python's modules.
-const READER: &[Need] = &[
-    Need::program("python3", &["python3"]),
-    Need::path("python3-cryptography", "/usr/lib/python3/dist-packages/cryptography/__init__.py"),
-    Need::path("python3-zstandard", "/usr/lib/python3/dist-packages/zstandard/__init__.py"),
-];
 const TEST: &[Need] =
     &[Need::program("openssh-server", &["sshd"]), Need::program("openssh-client", &["ssh", "ssh-keygen"])];
 const VM: &[Need] = &[
@@ -60,6 +53,14 @@ const VM: &[Need] = &[
     Need::program("xz-utils", &["xz"]),
     Need::program("zstd", &["zstd"]),
     Need::program("openssh-client", &["ssh", "ssh-keygen"]),
+];
+
+const CXX_COMPILER: &[Need] = &[Need::program("g++", &["c++", "g++"])];
+/// Where Debian puts its own Python's modules.
+const READER: &[Need] = &[
+    Need::program("python3", &["python3"]),
+    Need::path("python3-cryptography", "/usr/lib/python3/dist-packages/cryptography/__init__.py"),
+    Need::path("python3-zstandard", "/usr/lib/python3/dist-packages/zstandard/__init__.py"),
 ];
 
 /// What the machine shall be able to do.

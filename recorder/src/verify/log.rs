@@ -263,16 +263,18 @@ impl<'a> Fold<'a> {
                 self.out.add(f::END_UNPROVEN, Some(name), Some(last.end.leaf), text);
             }
         }
-        if self.ranges.is_empty() {
-            // Without its first segment a log can be held against no note.
-            self.origin_unchecked();
-        }
         if let Some(n) = stopped_at {
             let rest = tasks.len().saturating_sub(n);
             self.not_checked.push(format!(
                 "log {id}: whether what follows the first fault (segment {n} of {}, and {rest} behind it) belongs to this log",
                 tasks.len()
             ));
+        }
+        // Without its first segment a log can be held against no note.
+        let told = self.out.list.iter().any(|x| matches!(x.code, "ORIGIN_UNCHECKED" | "ORIGIN_MISMATCH"));
+        let compared = self.given.is_some() && self.summary.seals > 0;
+        if !told && !compared {
+            self.origin_unchecked();
         }
         Ok(())
     }
