@@ -67,8 +67,7 @@ impl Sessions {
         match self.streams.get_mut(&no) {
             Some(s) if s.closed.is_none() && !s.cut && s.id == c.id => {
                 s.closed = Some(c.losses);
-                if (s.frames, s.records) != (c.frames, c.records) {
-                    self.broken.insert(no);
+                if (s.frames, s.records) != (c.frames, c.records) && self.broken.insert(no) {
                     let text = format!(
                         "stream {no} closes with {} frames and {} records, {} and {} are there",
                         c.frames, c.records, s.frames, s.records
