@@ -1,5 +1,6 @@
 //! What has to hold for every input of the journal's parsers. The libFuzzer targets in fuzz/ are made of these, and every
 //! run of the suite tries the corpora that they left.
+#![allow(clippy::as_conversions, clippy::cast_possible_truncation, reason = "test arithmetic")]
 
 use std::io;
 
@@ -64,22 +65,14 @@ pub(crate) fn frame(input: &[u8]) -> Result<(), String> {
         _ => input,
     };
     let mut scanner = Scanner::new(Memory(input), 0).map_err(|e| e.to_string())?;
-    loop {
-        match scanner.step().map_err(|e| e.to_string())? {
-            Step::Frame(found) => {
-                ensure(
-                    found.end > found.offset && found.end <= input.len() as u64,
-                    "a frame beyond its file",
-                )?;
-                let mut again = Vec::new();
-                let hash = put_frame(&mut again, found.header, scanner.body());
-                let stored = &input[found.offset as usize..found.end as usize];
-                ensure(hash == found.hash && again == stored, "a frame is written in another form")?;
-                ensure(frame_hash(scanner.stored()) == hash, "a frame has two hashes")?;
-                ensure(scanner.position() >= found.end, "a walk that stands still")?;
-            }
-            Step::End | Step::Damage(_) => break,
-        }
+    while let Step::Frame(found) = scanner.step().map_err(|e| e.to_string())? {
+        ensure(found.end > found.offset && found.end <= input.len() as u64, "a frame beyond its file")?;
+        let mut again = Vec::new();
+        let hash = put_frame(&mut again, found.header, scanner.body());
+        let stored = &input[found.offset as usize..found.end as usize];
+        ensure(hash == found.hash && again == stored, "a frame is written in another form")?;
+        ensure(frame_hash(scanner.stored()) == hash, "a frame has two hashes")?;
+        ensure(scanner.position() >= found.end, "a walk that stands still")?;
     }
     scanner.used_end(0).map_err(|e| e.to_string())?;
     Ok(())

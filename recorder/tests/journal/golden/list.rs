@@ -205,7 +205,7 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         });
     }),
     fixture("restart-other-key", "a restart with a good signature by no recovery key", |d| {
-        forged(torn(&j(d)), |s| {
+        forged(&torn(&j(d)), |s| {
             // The seal in front names another key: whoever has that one may restart, and it is not who did.
             if s.file == 0 && s.kind() == 3 {
                 s.put(112 + 128, &[9; 32]);
@@ -220,16 +220,16 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         });
     }),
     fixture("set-aside-moved", "remains at another offset than the restart says", |d| {
-        forged(torn(&j(d)), |s| at_header(s, 1, |s| s.add(112 + 192, 8)));
+        forged(&torn(&j(d)), |s| at_header(s, 1, |s| s.add(112 + 192, 8)));
     }),
     fixture("restart-as-resume", "RESUME where nothing stopped", |d| {
-        forged(torn(&j(d)), |s| at_header(s, 1, |s| s.put(112 + 52, &[2])));
+        forged(&torn(&j(d)), |s| at_header(s, 1, |s| s.put(112 + 52, &[2])));
     }),
     fixture("restart-as-break", "BREAK behind a stop", |d| {
-        forged(torn(&j(d)), |s| at_header(s, 2, |s| s.put(112 + 52, &[3])));
+        forged(&torn(&j(d)), |s| at_header(s, 2, |s| s.put(112 + 52, &[3])));
     }),
     fixture("restart-streams-back", "a restart whose stream numbers fall back", |d| {
-        forged(torn(&j(d)), |s| at_header(s, 1, |s| s.put(112 + 184, &0u64.to_le_bytes())));
+        forged(&torn(&j(d)), |s| at_header(s, 1, |s| s.put(112 + 184, &0u64.to_le_bytes())));
     }),
     fixture("restart-cut", "the segment before a restart is shorter than it must be", |d| {
         edit(&torn(&j(d)), 0, |bytes| bytes.truncate(4000));
@@ -240,19 +240,19 @@ pub(crate) const FIXTURES: &[Fixture] = &[
     fixture("forged-control", "a control number that skips", |d| forged_frame(d, |s| s.add(32, 1))),
     fixture("forged-flags", "flags that contradict the fields", |d| forged_frame(d, |s| s.put(12, &[4]))),
     fixture("forged-times", "a first record later than the last", |d| {
-        forged_frame(d, |s| s.put(48, &[255; 8]))
+        forged_frame(d, |s| s.put(48, &[255; 8]));
     }),
     fixture("forged-codec", "records without a codec", |d| forged_frame(d, |s| s.put(68, &[0]))),
     fixture("forged-signature", "a signature where none may be", |d| forged_frame(d, |s| s.put(71, &[1]))),
     fixture("forged-stream", "a control frame with a stream", |d| forged_frame(d, |s| s.put(24, &[1]))),
     fixture("forged-body", "a control frame that can't be read", |d| {
-        forged_frame(d, |s| s.put(112, &[9, 9]))
+        forged_frame(d, |s| s.put(112, &[9, 9]));
     }),
     fixture("newer-flag", "a flag of a newer version", |d| forged_frame(d, |s| s.put(13, &[1]))),
     fixture("newer-type", "a frame type of a newer version", |d| {
         // A leaf like any other: the control numbers behind it go on without it.
         let mut seen = false;
-        forged(patient(&j(d)), |s| {
+        forged(&patient(&j(d)), |s| {
             if s.kind() == 1 && seen {
                 s.add(112 + 176, u64::MAX);
             }
@@ -276,14 +276,14 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         });
     }),
     fixture("forged-stream-number", "a data frame out of number", |d| {
-        forged(patient(&j(d)), |s| {
+        forged(&patient(&j(d)), |s| {
             if s.kind() == 2 {
                 s.add(32, 1);
             }
         });
     }),
     fixture("forged-stream-unknown", "a data frame of a stream that was never opened", |d| {
-        forged(patient(&j(d)), |s| {
+        forged(&patient(&j(d)), |s| {
             if s.kind() == 2 {
                 s.add(24, 5);
             }
@@ -293,7 +293,7 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         });
     }),
     fixture("forged-session-count", "a session's end that counts other records", |d| {
-        forged(patient(&j(d)), |s| {
+        forged(&patient(&j(d)), |s| {
             if s.only_record() == Some(Kind::SESSION_CLOSED) {
                 let at = s.bytes.len() - 16;
                 s.add(at, 1);
@@ -304,19 +304,19 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         forged_seal(d, |s| {
             s.add(32, 1);
             s.add(112 + 16, 1);
-        })
+        });
     }),
     fixture("forged-seal-root", "a seal over another tree", |d| forged_seal(d, |s| s.put(112 + 64, &[1]))),
     fixture("forged-seal-boot", "a seal of another boot", |d| forged_seal(d, |s| s.put(112 + 160, &[9]))),
     fixture("forged-footer", "a footer that counts other records", |d| {
-        forged(patient(&j(d)), |s| {
+        forged(&patient(&j(d)), |s| {
             if s.file == 0 && s.kind() == 5 {
                 s.add(112 + 16, 1);
             }
         });
     }),
     fixture("forged-footer-number", "a footer with another segment's number", |d| {
-        forged(patient(&j(d)), |s| {
+        forged(&patient(&j(d)), |s| {
             if s.file == 0 && s.kind() == 5 {
                 s.add(32, 1);
             }
@@ -324,13 +324,13 @@ pub(crate) const FIXTURES: &[Fixture] = &[
     }),
     fixture("forged-rotation-key", "a rotation with another seal key", |d| {
         // Somebody's own key of whom everything is known: the origin's admission key.
-        forged(patient(&j(d)), |s| {
+        forged(&patient(&j(d)), |s| {
             let admission: [u8; 32] = s.bytes[112 + 16..112 + 48].try_into().unwrap();
             at_header(s, 1, |s| s.put(112 + 144, &admission));
         });
     }),
     fixture("forged-rotation-boot", "a rotation into another boot", |d| {
-        forged(patient(&j(d)), |s| {
+        forged(&patient(&j(d)), |s| {
             at_header(s, 1, |s| s.put(112 + 64, &[9]));
             if s.file == 1 && s.kind() == 3 {
                 s.put(112 + 160, &[9]);
@@ -338,10 +338,10 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         });
     }),
     fixture("forged-peaks", "a segment that names another tree", |d| {
-        forged(patient(&j(d)), |s| at_header(s, 1, |s| s.put(112 + 288, &[9])));
+        forged(&patient(&j(d)), |s| at_header(s, 1, |s| s.put(112 + 288, &[9])));
     }),
     fixture("forged-reason", "a segment header with an unknown reason", |d| {
-        forged(patient(&j(d)), |s| at_header(s, 1, |s| s.put(112 + 52, &[9])));
+        forged(&patient(&j(d)), |s| at_header(s, 1, |s| s.put(112 + 52, &[9])));
     }),
     // Logs.
     fixture("origin-flipped", "a flipped bit in the origin note", |d| {
@@ -461,14 +461,14 @@ fn moved(dir: &Path, order: fn(usize) -> Vec<usize>, _first: usize) {
     });
 }
 
-fn forged(forger: Forger, change: impl FnMut(&mut Site<'_>)) {
+fn forged(forger: &Forger, change: impl FnMut(&mut Site<'_>)) {
     forger.forge(change);
 }
 
 /// The second control frame of the first segment.
 fn forged_frame(dir: &Path, change: fn(&mut Site<'_>)) {
     let mut seen = 0;
-    forged(patient(&j(dir)), |s| {
+    forged(&patient(&j(dir)), |s| {
         if s.file == 0 && s.kind() == 4 {
             seen += 1;
             if seen == 2 {
@@ -481,7 +481,7 @@ fn forged_frame(dir: &Path, change: fn(&mut Site<'_>)) {
 /// The second seal of the first segment.
 fn forged_seal(dir: &Path, change: fn(&mut Site<'_>)) {
     let mut seen = 0;
-    forged(patient(&j(dir)), |s| {
+    forged(&patient(&j(dir)), |s| {
         if s.file == 0 && s.kind() == 3 {
             seen += 1;
             if seen == 2 {

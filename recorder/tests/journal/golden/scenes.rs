@@ -82,22 +82,23 @@ pub(crate) fn tear(forger: &Forger, back: usize) {
 pub(crate) fn sessions(dir: &Path) {
     let mut forger = Forger::new(dir, 400, 4096);
     let mut w = forger.open(0);
-    let (a, b) = (w.open_session(session(1), at(1).boot), w.open_session(session(2), at(1).boot));
+    let first = w.open_session(session(1), at(1).boot);
+    let second = w.open_session(session(2), at(1).boot);
     for n in 0..3 {
-        w.append(a, exec(2, n));
-        w.append(b, opened_file(2, &format!("/srv/{n}")));
-        w.append(a, exec(3, n));
+        w.append(first, exec(2, n));
+        w.append(second, opened_file(2, &format!("/srv/{n}")));
+        w.append(first, exec(3, n));
     }
     w.commit(at(3)).unwrap();
-    w.close_session(a, EndReason::LastTask, 0, at(4).boot);
-    let c = w.open_session(session(3), at(4).boot);
-    w.append(c, exec(4, 1));
-    w.close_session(b, EndReason::Reconciled, 2, at(5).boot);
+    w.close_session(first, EndReason::LastTask, 0, at(4).boot);
+    let third = w.open_session(session(3), at(4).boot);
+    w.append(third, exec(4, 1));
+    w.close_session(second, EndReason::Reconciled, 2, at(5).boot);
     w.commit(at(5)).unwrap();
     drop(w);
     let mut w = forger.open(10);
-    let d = w.open_session(session(4), at(11).boot);
-    w.append(d, exec(11, 1));
+    let last = w.open_session(session(4), at(11).boot);
+    w.append(last, exec(11, 1));
     w.commit(at(11)).unwrap();
 }
 
@@ -143,7 +144,7 @@ pub(crate) fn kinds(dir: &Path) {
         boot_ns: BootNanos::new(boot),
         cpu: (n % 4) as u16,
         flags: Flags::new(1 << (n % 8)),
-        task: (n % 5 != 0).then(|| task(n % 7)),
+        task: (!n.is_multiple_of(5)).then(|| task(n % 7)),
         body,
     };
     let file = |n: u32, path: Bytes| File {
