@@ -28,7 +28,7 @@ fn files(dir: &Path, out: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn every_fixture_is_judged_as_it_was() {
+fn f1_f5_every_fixture_is_judged_as_it_was() {
     let mut wrong = Vec::new();
     for dir in dirs() {
         let expected = expected(&dir);
