@@ -1,10 +1,11 @@
-//! Mutated input for every parser of grants: nothing panics, nothing takes longer than its length allows, and what is read
+//! Mutated input for every parser of grants and of the journal: nothing panics, nothing takes longer than its length allows, and what is read
 //! means the same when it is written again.
 //!
 //! Deterministic: a seed and a number give one input. A few hundred of each belong to every run; `cargo xtask fuzz` goes on
 //! for as long as it is asked to, and leaves what it finds in recorder/tests/corpus/TARGET, which every run tries first.
-//! There is no coverage to steer by (that takes a nightly compiler), so the mutations know the forms: lines, quoted texts,
-//! numbers, base64 bodies, length-prefixed fields.
+//! There is no coverage to steer by, so the mutations know the forms: lines, quoted texts, numbers, base64 bodies,
+//! length-prefixed fields. The journal's parsers are steered by coverage elsewhere (fuzz/, libFuzzer); here their corpora are
+//! tried again.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,6 +15,9 @@
     reason = "helpers of tests are tests"
 )]
 
+#[path = "fuzz/journal.rs"]
+#[allow(dead_code, reason = "libFuzzer's targets need more of it")]
+mod journal;
 #[path = "fuzz/mutate.rs"]
 mod mutate;
 #[path = "fuzz/targets.rs"]
@@ -42,8 +46,11 @@ fn allowed(len: usize) -> Duration {
     Duration::from_millis(150) + Duration::from_micros(8) * u32::try_from(len).unwrap()
 }
 
+/// Where a target's inputs are kept: those that coverage chose lie with libFuzzer's targets.
 fn corpus(target: &Target) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target.name)
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let steered = here.join("../fuzz/corpus").join(target.name);
+    if steered.is_dir() { steered } else { here.join("tests/corpus").join(target.name) }
 }
 
 /// One input; says what is wrong.
@@ -74,6 +81,7 @@ fn drive(target: &Target, seed: u64, time: Option<Duration>, most: u64) -> u64 {
         one(target, seed).unwrap_or_else(|why| panic!("{}: a seed: {why}", target.name));
     }
     let (started, mut count) = (Instant::now(), 0);
+    assert!(!seeds.is_empty(), "{}: nothing to begin with", target.name);
     let mut mutator = Mutator::new(seed);
     while found.is_empty() && count < most && time.is_none_or(|time| started.elapsed() < time) {
         let input = mutator.input(&seeds);

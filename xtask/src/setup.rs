@@ -18,6 +18,8 @@ pub(crate) const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_BPF_CORE: &str = "/usr/lib/rustlib/bpfel-unknown-none/lib";
 const DEBIAN_LLVM: &str = "/usr/lib/llvm-22";
 
+const CARGO_FUZZ: &str = "0.13.2";
+
 const C_COMPILER: &[Need] =
     &[Need::program("gcc", &["cc", "gcc"]), Need::path("libc6-dev", "/usr/include/stdio.h")];
 const DEBIAN_ROUTE: &[Need] = &[
@@ -54,6 +56,14 @@ const VM: &[Need] = &[
     Need::program("xz-utils", &["xz"]),
     Need::program("zstd", &["zstd"]),
     Need::program("openssh-client", &["ssh", "ssh-keygen"]),
+];
+
+const CXX_COMPILER: &[Need] = &[Need::program("g++", &["c++", "g++"])];
+/// Where Debian puts its own Python's modules.
+const READER: &[Need] = &[
+    Need::program("python3", &["python3"]),
+    Need::path("python3-cryptography", "/usr/lib/python3/dist-packages/cryptography/__init__.py"),
+    Need::path("python3-zstandard", "/usr/lib/python3/dist-packages/zstandard/__init__.py"),
 ];
 
 /// What the machine shall be able to do.
@@ -131,6 +141,7 @@ pub(crate) fn for_build(wanted: Option<Route>) -> Result<Route> {
 /// What the suites on this kernel need beyond a build.
 pub(crate) fn for_test() -> Result<()> {
     packages::ensure("suites", SESSION)?;
+    for_reader()?;
     packages::ensure("suites", TEST)?;
     for component in ["rustfmt", "clippy"] {
         if !sh::succeeds(
@@ -140,6 +151,21 @@ pub(crate) fn for_test() -> Result<()> {
         }
     }
     cargo_deny()
+}
+
+/// libFuzzer is C++, and cargo-fuzz drives it.
+pub(crate) fn for_fuzz() -> Result<()> {
+    packages::ensure("fuzzing", CXX_COMPILER)?;
+    if sh::succeeds(sh::clean("cargo").args(["fuzz", "--version"])) {
+        return Ok(());
+    }
+    println!("setup: installing cargo-fuzz (compiles for some minutes, once)");
+    sh::run(sh::clean("cargo").args(["install", "--locked", "cargo-fuzz", "--version", CARGO_FUZZ]))
+}
+
+/// The second reader of the journal is Python, with one crypto package and zstd.
+pub(crate) fn for_reader() -> Result<()> {
+    packages::ensure("second reader", READER)
 }
 
 /// The real ssh-keygen and ssh-agent, which signatures and lists of signers are compared with.

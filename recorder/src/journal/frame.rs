@@ -183,6 +183,22 @@ impl Header {
         Ok(header)
     }
 
+    /// False where two fields contradict each other. A type that is not known is held against nothing.
+    pub fn holds(&self) -> bool {
+        let (data, control) = (self.kind == FrameType::DATA, self.kind == FrameType::CONTROL);
+        let seal = self.kind == FrameType::SEAL;
+        let may_be_signed = seal || self.kind == FrameType::SEGMENT;
+        let fits = (self.flags & flag::ENCRYPTED != 0) == (self.aead != 0)
+            && (self.flags & flag::COMPRESSED != 0) == (self.compression != 0)
+            && (data || (self.aead == 0 && self.compression == 0 && self.stream == 0))
+            && (self.records > 0) == (data || control)
+            && (self.records > 0) == (self.codec != 0)
+            && self.first_ns <= self.last_ns
+            && (may_be_signed || self.signature == 0)
+            && (!seal || self.signature != 0);
+        fits || !self.kind.is_known()
+    }
+
     /// Bytes of the whole frame on disk.
     pub fn frame_len(&self) -> usize {
         frame_len(narrow32(self.body_len))

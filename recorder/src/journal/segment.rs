@@ -169,6 +169,12 @@ impl SegmentHeader {
         if pad != 0 || c.u32()? != 0 || peak_count > 64 {
             return Err(Short);
         }
+        // What is not there or not known has no digest either: one form for one meaning.
+        let origin_without_seal = last.no != NONE || last.hash == Digest::default();
+        let unknown_without_digest = set_aside.bytes != NONE || set_aside.sha256 == Digest::default();
+        if !origin_without_seal || !unknown_without_digest {
+            return Err(Short);
+        }
         let mut peaks = Vec::with_capacity(peak_count);
         for _ in 0..peak_count {
             peaks.push(Digest::new(c.array()?));

@@ -10,7 +10,7 @@ use super::frame::{FrameType, HEADER_LEN, flag};
 use super::key::{Identity, PublicKey, SEAL_LABEL};
 use super::scan::{Damage, Found, Scanner, Step};
 use super::seal::{SIGNATURE_LEN, Seal};
-use super::segment::{Footer, SegmentHeader};
+use super::segment::{Footer, Reason, SegmentHeader};
 use super::tree::Frontier;
 use crate::model::Digest;
 
@@ -157,8 +157,10 @@ impl<R: ReadAt> Walk<R> {
         let Ok((header, signature)) = SegmentHeader::parse(scanner.body()) else {
             return bad(FaultCode::FrameInvalid);
         };
+        let signed = h.signature != 0 && header.reason != Reason::Rotate;
+        let unsigned = h.signature == 0 && header.reason == Reason::Rotate && signature == [0; SIGNATURE_LEN];
         let plain =
-            h.kind == FrameType::SEGMENT && h.stream == 0 && h.records == 0 && h.flags & !flag::KNOWN == 0;
+            h.kind == FrameType::SEGMENT && h.holds() && h.flags & !flag::KNOWN == 0 && (signed || unsigned);
         let Some(mut tree) = Frontier::resume(h.leaf, header.peaks.clone()).filter(|_| plain) else {
             return bad(FaultCode::FrameInvalid);
         };
@@ -286,6 +288,9 @@ impl<R: ReadAt> Walk<R> {
         if h.leaf != self.state.leaf {
             return Err(FaultCode::ChainBroken);
         }
+        if !h.holds() {
+            return Err(FaultCode::FrameInvalid);
+        }
         match h.kind {
             FrameType::CONTROL => {
                 if h.stream_seq != self.state.control {
@@ -314,7 +319,7 @@ impl<R: ReadAt> Walk<R> {
                     bytes: found.offset,
                     stopped: footer.stopped & 1,
                 };
-                if footer != counted || h.records != 0 {
+                if footer != counted || h.stream_seq != self.first.header.stream_seq {
                     return Err(FaultCode::FooterMismatch);
                 }
                 self.state.footer = Some(footer);
@@ -361,8 +366,7 @@ impl<R: ReadAt> Walk<R> {
         let whole = seal.log == self.identity.log
             && seal.last == self.state.prev
             && seal.boot == self.header.boot
-            && h.stream == 0
-            && h.records == 0
+            && h.holds()
             && h.signature == 1;
         let stored = self.scanner.stored();
         let signed_len = HEADER_LEN.saturating_add(narrow32(h.body_len)).saturating_sub(SIGNATURE_LEN);

@@ -29,7 +29,9 @@ pub(super) fn follows(before: Named<'_>, next: Named<'_>, out: &mut Findings) ->
     let (p, c) = (before.walked, next.walked);
     let leaf = Some(c.first.header.leaf);
     if let Some(fault) = p.fault.filter(|_| !p.reached) {
-        let (code, text) = f::of_fault(fault.code);
+        // Behind a footer and its seal stands nothing, whatever it looks like.
+        let behind = (f::TRAILING_DATA, "bytes stand behind the end of a closed segment");
+        let (code, text) = if p.closed() { behind } else { f::of_fault(fault.code) };
         out.add(code, Some(before.name), Some(fault.leaf), text);
         return false;
     }

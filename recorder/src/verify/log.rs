@@ -319,6 +319,7 @@ impl<'a> Fold<'a> {
     ) -> Result<(), VerifyError> {
         if tasks.is_empty() {
             self.out.add(f::SEGMENT_MISSING, None, Some(0), "the log has no segment");
+            self.origin_unchecked();
             return Ok(());
         }
         let mut before: Option<(String, Walked)> = None;
@@ -386,6 +387,12 @@ impl<'a> Fold<'a> {
                 "log {id}: whether what follows the first fault (segment {n} of {}, and {rest} behind it) belongs to this log",
                 tasks.len()
             ));
+        }
+        // Without its first segment a log can be held against no note.
+        let told = self.out.list.iter().any(|x| matches!(x.code, "ORIGIN_UNCHECKED" | "ORIGIN_MISMATCH"));
+        let compared = self.given.is_some() && self.summary.seals > 0;
+        if !told && !compared {
+            self.origin_unchecked();
         }
         Ok(())
     }
@@ -480,11 +487,7 @@ impl<'a> Fold<'a> {
             self.out.add(f::ORIGIN_INVALID, Some(name), Some(0), "origin.note is not the note of this log");
         }
         match self.given {
-            None => {
-                let text =
-                    "no origin was given: whoever made this log may have made all of it (--origin FILE)";
-                self.out.add(f::ORIGIN_UNCHECKED, None, None, text);
-            }
+            None => self.origin_unchecked(),
             Some(given) if same(given) => {}
             Some(given) if local.is_some_and(|o| o.previous.is_some() && o.host_id == given.host_id) => {
                 let text = "a later incarnation of the journal whose origin was given: its own was not";
@@ -494,6 +497,14 @@ impl<'a> Fold<'a> {
                 self.out.add(f::ORIGIN_MISMATCH, None, None, "this is not the log whose origin was given");
             }
         }
+    }
+
+    fn origin_unchecked(&mut self) {
+        let text = match self.given {
+            None => "no origin was given: whoever made this log may have made all of it (--origin FILE)",
+            Some(_) => "the log's first segment can't be held against the origin that was given",
+        };
+        self.out.add(f::ORIGIN_UNCHECKED, None, None, text);
     }
 
     /// Takes over what an accepted segment holds.

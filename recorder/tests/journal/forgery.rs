@@ -99,7 +99,7 @@ fn aside(bytes: &Path, from: &State) -> SetAside {
 }
 
 #[test]
-fn only_the_named_recovery_key_restarts_and_only_behind_the_last_seal() {
+fn f9_only_the_named_recovery_key_restarts_and_only_behind_the_last_seal() {
     let s = scene();
     let last = s.states.last().unwrap();
     let named = last.seal.unwrap().seal.recovery_key;

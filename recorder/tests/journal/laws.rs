@@ -137,7 +137,7 @@ proptest! {
     }
 
     #[test]
-    fn hostile_bodies_are_errors_at_worst(
+    fn f7_hostile_bodies_are_errors_at_worst(
         records in proptest::collection::vec(record(), 1..10),
         hits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
@@ -157,7 +157,7 @@ proptest! {
 }
 
 #[test]
-fn bombs_stay_small() {
+fn f7_bombs_stay_small() {
     // A zstd frame that says 1 MiB at most but holds 64 MiB of zeros.
     let mut bomb = (1u32 << 20).to_le_bytes().to_vec();
     bomb.extend(zstd::bulk::compress(&vec![0u8; 64 << 20], 1).unwrap());

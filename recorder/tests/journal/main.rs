@@ -2,6 +2,7 @@
 #![allow(
     clippy::as_conversions,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
     clippy::wildcard_imports,
     reason = "test arithmetic and the model's words"
@@ -23,6 +24,7 @@ mod forgery;
 mod handmade;
 #[cfg(test)]
 mod hostile;
+mod golden;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]

@@ -64,7 +64,7 @@ fn a_writer_may_move_to_its_thread() {
 }
 
 #[test]
-fn two_recorders_at_once_are_refused() {
+fn f6_two_recorders_at_once_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (_w, _) = open(dir.path(), 4096, 1, 0);
     let second = Writer::open(config(dir.path(), 4096), recorder::journal::RealDisk, Dice(2), boot(1), at(1));
@@ -106,7 +106,7 @@ fn f9_truncating_to_an_older_seal_and_restarting_is_proven() {
 }
 
 #[test]
-fn within_the_minute_the_admitted_weakness_holds() {
+fn f9_within_the_minute_the_admitted_weakness_holds() {
     let dir = tempfile::tempdir().unwrap();
     minutes(dir.path(), 10);
     cut_back(dir.path(), 1);
@@ -141,7 +141,7 @@ fn recovery_is_idempotent() {
 }
 
 #[test]
-fn losses_jumps_and_silence_are_findings() {
+fn f4_losses_jumps_and_silence_are_findings() {
     let dir = tempfile::tempdir().unwrap();
     let (mut w, _) = open(dir.path(), 1 << 16, 1, 0);
     let control = |s: u64, body| Record {

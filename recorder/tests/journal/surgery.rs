@@ -260,7 +260,7 @@ fn f1_missing_and_foreign_segments_are_found() {
 }
 
 #[test]
-fn the_origin_note_can_neither_change_nor_go() {
+fn f1_the_origin_note_can_neither_change_nor_go() {
     let p = Patient::new(Ending::Stop, 7);
     let path = log_dir(&p.path).join("origin.note");
     let note = std::fs::read(&path).unwrap();

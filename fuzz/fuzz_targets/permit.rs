@@ -1,0 +1,11 @@
+#![no_main]
+
+#[allow(dead_code, reason = "one target of several")]
+#[path = "../../recorder/tests/fuzz/retain.rs"]
+mod retain;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    if let Err(why) = retain::permit(input) {
+        panic!("{why}");
+    }
+});

@@ -1,0 +1,35 @@
+"""`python3 -m reader verify|events JOURNAL` (in tests/). Exit codes are the recorder's."""
+
+import argparse
+import json
+import sys
+
+from . import events, verify
+
+
+def main():
+    top = argparse.ArgumentParser(prog="reader", description=__doc__)
+    top.add_argument("command", choices=["verify", "events"])
+    top.add_argument("journal")
+    top.add_argument("--origin")
+    top.add_argument("--spare")
+    top.add_argument("--end", choices=["anchored", "stopped"], default="anchored")
+    top.add_argument("--identity", help="an age identity: a file with a line AGE-SECRET-KEY-1…")
+    args = top.parse_args()
+    try:
+        report = verify.verify(args.journal, args.origin, args.end == "stopped", args.spare)
+        if args.command == "verify":
+            if args.identity:
+                events.open_all(report, args.identity)
+            json.dump(report.json(), sys.stdout)
+            print()
+        else:
+            for event in events.events(report, args.identity):
+                print(json.dumps(event, ensure_ascii=False))
+    except OSError as e:
+        print(f"reader: {e}", file=sys.stderr)
+        return 74
+    return report.exit
+
+
+sys.exit(main())

@@ -1,0 +1,138 @@
+"""Free bodies: the structs of `model/`, field by field, in the order in which they stand there.
+
+A field is (name, type). Types: u8 u16 u32 u64 i32, `bytes`, digest (32), id (16), a list [type], an option (`?`, type), a
+struct as a tuple of fields.
+"""
+
+from .cursor import Malformed
+
+CLOCK = (("boot", "u64"), ("real", "u64"))
+IDS = tuple((name, "u32") for name in ("uid", "euid", "suid", "fsuid", "gid", "egid"))
+CAPS = (("effective", "u64"), ("permitted", "u64"))
+TASK = (("pid", "u32"), ("start", "u64"))
+COVERAGE = (("state", "u16"), ("reason", "u16"), ("grant", "digest"))
+
+FREE = {
+    4: (("old", IDS), ("new", IDS), ("old_caps", CAPS), ("new_caps", CAPS)),
+    48: (
+        ("id", "id"),
+        ("root", TASK),
+        ("login", (("auid", "u32"), ("audit_session", "u32"), ("user", "bytes"), ("tty", "bytes"), ("remote", "bytes"))),
+        ("elevation", (("from", IDS), ("to", IDS), ("caps", CAPS), ("via", "u16"), ("path", "bytes"))),
+        ("seeded", "u8"),
+    ),
+    49: (("reason", "u16"), ("code", ("?", "u8")), ("signal", "u8"), ("execs", "u64"), ("files", "u64"), ("tty_bytes", "u64")),
+    50: (("from", "u64"), ("coverage", COVERAGE), ("person", "bytes"), ("incident", "bytes")),
+    51: (("task", TASK), ("grant", "digest"), ("since", "u64"), ("reason", "u16")),
+    52: (("act", "u16"), ("coverage", COVERAGE), ("task", TASK), ("count", "u32"), ("text", "bytes")),
+    256: (
+        ("boot_id", "id"),
+        ("clock", CLOCK),
+        ("host", "bytes"),
+        ("kernel", "bytes"),
+        ("cmdline_sha256", "digest"),
+        ("object_sha256", "digest"),
+        ("recorder_sha256", "digest"),
+        ("config_sha256", "digest"),
+        ("version", "bytes"),
+        ("backend", "bytes"),
+        ("hooks", ["bytes"]),
+        ("blind", ["bytes"]),
+        ("lsm", ["bytes"]),
+        ("lockdown", "bytes"),
+        ("previous_end", "u16"),
+    ),
+    257: (("clock", CLOCK), ("sessions", "u32"))
+    + tuple((n, "u64") for n in ("events", "lost", "free_bytes", "canaries", "canaries_missed", "hooks_live")),
+    258: (
+        ("class", "bytes"),
+        ("ring", "bytes"),
+        ("cpu", "u16"),
+        ("from", "u64"),
+        ("to", "u64"),
+        ("count", "u64"),
+        ("reason", "u16"),
+    ),
+    259: (("before", CLOCK), ("after", CLOCK)),
+    260: (("clock", CLOCK), ("signal", "u8"), ("open_sessions", "u32")),
+    261: (("stream", "u64"), ("id", "id")),
+    262: (("stream", "u64"), ("id", "id"), ("reason", "u16"), ("frames", "u64"), ("records", "u64"), ("losses", "u64")),
+    263: (("operation", "bytes"), ("errno", "i32"), ("repeated", "u64")),
+    264: (
+        ("act", "u16"),
+        ("document", "digest"),
+        ("request", "digest"),
+        ("kind", "bytes"),
+        ("signer", "bytes"),
+        ("person", "bytes"),
+        ("key", "bytes"),
+        ("received", "u64"),
+        ("text", "bytes"),
+        ("bytes", "bytes"),
+        ("signature", "bytes"),
+    ),
+    265: (
+        ("account", "bytes"),
+        ("service", "bytes"),
+        ("remote", "bytes"),
+        ("tty", "bytes"),
+        ("auth", "bytes"),
+        ("key", "bytes"),
+        ("certificate", "bytes"),
+        ("serial", "u64"),
+        ("authority", "bytes"),
+        ("audit_session", "u32"),
+        ("pid", "u32"),
+        ("person", "bytes"),
+    ),
+    266: (
+        ("act", "u16"),
+        ("token", "digest"),
+        ("grant", "digest"),
+        ("person", "bytes"),
+        ("host", "bytes"),
+        ("signer", "bytes"),
+        ("key", "bytes"),
+        ("received", "u64"),
+        ("until", "u64"),
+        ("text", "bytes"),
+        ("bytes", "bytes"),
+        ("signature", "bytes"),
+    ),
+}
+
+NAMES = {
+    1: "exec", 2: "fork", 3: "exit", 4: "cred", 16: "open", 17: "create", 18: "rename", 19: "unlink", 32: "tty_output",
+    33: "tty_input", 34: "tty_resize", 48: "session_start", 49: "session_end", 50: "coverage", 51: "overdue",
+    52: "enforcement", 256: "boot", 257: "heartbeat", 258: "loss", 259: "jump", 260: "stop", 261: "session_opened",
+    262: "session_closed", 263: "storage", 264: "grant", 265: "login", 266: "token",
+}  # fmt: skip
+
+
+class Struct:
+    def __init__(self, fields):
+        self.fields = fields
+
+    def read(self, c):
+        return {name: _value(kind, c) for name, kind in self.fields}
+
+
+def _value(kind, c):
+    if isinstance(kind, list):
+        count = c.u64()
+        # An item has a byte at least (its length alone has eight).
+        if count > c.left():
+            raise Malformed("a list beyond the bytes")
+        return [_value(kind[0], c) for _ in range(count)]
+    if isinstance(kind, tuple):
+        if kind[0] == "?":
+            some = c.u8()
+            if some > 1:
+                raise Malformed("an option")
+            return _value(kind[1], c) if some else None
+        return Struct(kind).read(c)
+    if kind == "bytes":
+        return c.take(c.u64())
+    if kind in ("digest", "id"):
+        return c.take({"digest": 32, "id": 16}[kind])
+    return c.number(int(kind[1:]) // 8, signed=kind[0] == "i")

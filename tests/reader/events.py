@@ -1,0 +1,188 @@
+"""The records of a journal as events (docs/events.md), as far as two readers have to agree on them."""
+
+import base64
+from datetime import datetime, timezone
+from uuid import UUID
+
+from . import age, records
+from . import frame as fr
+from .bodies import NAMES
+from .cursor import Malformed
+from .decrypt import DecryptFailed, Ratchet, open_body
+from .segment import BREAK, FAULT, RESUME
+
+LEFT_OUT = 128
+FLAGS = ((1, "truncated"), (2, "as_passed"), (4, "mount_unknown"), (8, "unreadable"), (16, "seeded"), (32, "deleted"), (64, "unreachable"))
+COUNTS = "stream frames records losses sessions events lost to count open_sessions repeated execs files tty_bytes".split()
+OBJECTS = {50: "coverage_change", 264: "grant_change", 265: "login", 266: "token_use"}
+CUTS = {1: "argv", 2: "path", 3: "tty", 4: "cwd"}
+
+
+def _secret(path):
+    with open(path, encoding="utf-8") as f:
+        return age.identity(f.read())
+
+
+def rfc3339(ns):
+    return datetime.fromtimestamp(ns // 10**9, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S") + f".{ns % 10**9:09d}Z"
+
+
+def _put(out, name, raw):
+    """A string if it is UTF-8; the exact bytes in any case where it is not."""
+    try:
+        out[name] = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        out[name], out[name + "_b64"] = None, base64.b64encode(raw).decode()
+
+
+def _body(entry):
+    """The kind's object, for kinds with hand-laid bodies and for the log's own clocks and counts."""
+    b, kind = entry.body, entry.kind
+    out = {}
+    if kind == records.EXEC:
+        _put(out, "path", b["path"])
+        _put(out, "cwd", b["cwd"])
+        out["argv_b64"] = [base64.b64encode(a).decode() for a in b["argv"]]
+        out["dev"], out["ino"] = f"{b['major']}:{b['minor']}", b["ino"]
+        return "exec", out
+    if kind == records.FORK:
+        return "fork", {"pid": b["pid"], "start_ns": b["start"]}
+    if kind == records.EXIT:
+        killed = b["signal"] != 0
+        return "exit", {"code": None if killed else b["code"], "signal": b["signal"] if killed else None, "core": b["core"] != 0}
+    if kind in records.FILES:
+        _put(out, "path", b["path"])
+        if b["to"] is None:
+            out["to"] = None
+        else:
+            _put(out, "to", b["to"])
+        out.update(mode=b["mode"], result=b["result"], dev=f"{b['major']}:{b['minor']}", ino=b["ino"], count=b["count"])
+        return "file", out
+    if kind in records.TTY:
+        _put(out, "name", b["name"])
+        out.update(no=b["no"], data=base64.b64encode(b["data"]).decode(), hidden=b["hidden"], cols=b["cols"], rows=b["rows"])
+        return "tty", out
+    if "unknown" in b:
+        return "unknown", {"code": kind, "data": base64.b64encode(b["unknown"]).decode()}
+    for name in ("clock", "before", "after"):
+        if name in b:
+            out[name] = {"boot_ns": b[name]["boot"], "time": rfc3339(b[name]["real"])}
+    for name in COUNTS:
+        if isinstance(b.get(name), int):
+            out[name] = b[name]
+    return OBJECTS.get(kind, NAMES[kind]), out
+
+
+class _Log:
+    """One log, read again from its joined segments."""
+
+    def __init__(self, log, secret):
+        self.log, self.secret, self.seq, self.streams = log, secret, 0, {}
+        self.clock, self.failed = (0, 0), []
+
+    def events(self):
+        parts = self.log.parts
+        for n, part in enumerate(parts):
+            segment, end = part.segment, part.sealed_end
+            head = segment.header
+            self.clock, self.boot = (head.boot_ns, head.real_ns), str(UUID(bytes=head.boot))
+            # What a storage fault repeats elsewhere is not read twice.
+            repeated = n + 1 < len(parts) and parts[n + 1].segment.header.reason == FAULT
+            if head.reason in (RESUME, BREAK):
+                self.streams = {}
+            ratchet = self._ratchet(segment)
+            seals = iter([s.seal for s in segment.states] + [None])
+            seal = next(seals)
+            for frame in segment.frames:
+                while seal is not None and seal.offset < frame.offset:
+                    self.clock, seal = (seal.boot_ns, seal.real_ns), next(seals)
+                if frame.header.records and frame.header.type in (fr.DATA, fr.CONTROL) and not (repeated and frame.end > end):
+                    yield from self._frame(frame, ratchet, frame.end <= end)
+
+    def _ratchet(self, segment):
+        if self.secret is None or segment.header.recipients == 0:
+            return None
+        try:
+            return Ratchet.unwrap(segment.header, segment.leaf, self.secret)
+        except DecryptFailed:
+            self.failed.append(segment.leaf)
+            return None
+
+    def _frame(self, frame, ratchet, sealed):
+        header, body = frame.header, frame.body
+        try:
+            if header.aead:
+                if ratchet is None:
+                    return
+                body = open_body(ratchet.next(), header, body)
+            entries = records.decode(records.unpack(header.compression, body))
+            if len(entries) != header.records:
+                raise Malformed("another number of records")
+        except DecryptFailed:
+            self.failed.append(header.leaf)
+            return
+        except Malformed:
+            return
+        for n, entry in enumerate(entries):
+            if header.type == fr.CONTROL:
+                self._control(entry)
+                if self.secret is not None and entry.flags & LEFT_OUT:
+                    continue
+            yield self._event(header, header.record + n, entry, sealed)
+
+    def _control(self, entry):
+        b = entry.body
+        if entry.kind == 261:
+            self.streams[b["stream"]] = b["id"]
+        clock = b.get("after") if entry.kind == 259 else b.get("clock") if entry.kind in (256, 257, 260) else None
+        if clock:
+            self.clock = (clock["boot"], clock["real"])
+
+    def _event(self, header, seq, entry, sealed):
+        task, cut = entry.task, entry.body.get("cut")
+        session = self.streams.get(header.stream) if header.type == fr.DATA else None
+        out = {
+            "v": 1,
+            "log": self.log.id,
+            "seq": seq,
+            "time": rfc3339(self.clock[1] + entry.boot_ns - self.clock[0]),
+            "boot_ns": entry.boot_ns,
+            "boot_id": self.boot,
+            "cpu": None if entry.cpu == 0xFFFF else entry.cpu,
+            "session": str(UUID(bytes=session)) if session else None,
+            "kind": NAMES.get(entry.kind, "unknown"),
+            "flags": [name for bit, name in FLAGS if entry.flags & bit],
+            "sealed": sealed,
+            "task": None,
+            "user": None,
+            "cut": None,
+        }
+        if task:
+            out["task"] = {"pid": task["pid"], "tid": task["tid"], "ppid": task["ppid"], "start_ns": task["start"]}
+            _put(out["task"], "comm", task["comm"])
+            out["user"] = {"auid": None if task["auid"] == 2**32 - 1 else task["auid"], "uid": task["uid"], "euid": task["euid"]}
+        if cut:
+            digest = cut["sha256"].hex() if cut["sha256"] else None
+            out["cut"] = {"field": CUTS.get(cut["field"], "unknown"), "bytes": cut["bytes"], "sha256": digest}
+        name, body = _body(entry)
+        out[name] = body
+        return out
+
+
+def events(report, identity=None):
+    """All records in the order of the journal. With an identity the bodies of encrypted segments, too."""
+    secret = _secret(identity) if identity else None
+    for log in report.logs:
+        yield from _Log(log, secret).events()
+
+
+def open_all(report, identity):
+    """Adds DECRYPT_FAILED to the report, where the identity opens nothing or a tag doesn't fit."""
+    secret = _secret(identity)
+    for log in report.logs:
+        reader = _Log(log, secret)
+        for _ in reader.events():
+            pass
+        for leaf in reader.failed:
+            log.tell("DECRYPT_FAILED", leaf)
+    report.__init__(report.logs, report.across)

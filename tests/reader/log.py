@@ -1,0 +1,288 @@
+"""The segments of one log, joined (page: Segment header, Recovery and restarts, The end)."""
+
+import os
+import re
+
+from . import origin as notes
+from . import segment as sg
+from .crypto import Tree
+from .segment import BREAK, FAULT, ORIGIN, RESUME, ROTATE, Segment, Unreadable
+from .streams import Streams
+
+GAP_NS = 30 * 10**9
+NAME = re.compile(r"seg-([0-9a-f]{16})\.rj")
+RESTARTS = {RESUME: "RESUME", BREAK: "RESTART", FAULT: "FAULT_RESTART"}
+
+
+class Break(Exception):
+    """The log is vouched for up to here and no further."""
+
+    def __init__(self, code, leaf):
+        super().__init__(code)
+        self.code, self.leaf = code, leaf
+
+
+class Part:
+    """A segment in the log: `end` is its state at the seal up to which it counts."""
+
+    def __init__(self, segment, follower):
+        self.segment, self.end, self.reached = segment, segment.committed, False
+        if follower is None or follower.number != segment.number + 1 or follower.header.reason not in RESTARTS:
+            return
+        for state in segment.states:
+            if state.seal.number == follower.header.last_seal:
+                self.end, self.reached = state, True
+
+    @property
+    def leaf(self):
+        """Behind the last sealed leaf."""
+        return self.end.leaf if self.end else self.segment.leaf + 1
+
+    @property
+    def closed(self):
+        return self.end is not None and self.end.footer is not None
+
+    @property
+    def stopped(self):
+        return self.closed and self.end.footer.stopped == 1
+
+    @property
+    def fault(self):
+        """What broke the walk. Behind a closed segment it is trailing data, whatever it looks like."""
+        if self.segment.fault and self.closed and not self.reached:
+            return ("TRAILING_DATA", self.leaf)
+        return self.segment.fault
+
+    @property
+    def sealed_end(self):
+        return self.end.end if self.end else 0
+
+    def right_length(self):
+        size = len(self.segment.data)
+        return size == self.segment.header.capacity or (self.closed and size == self.sealed_end)
+
+    def later_seal(self):
+        """A seal that no crash leaves behind the end: that of the one torn commit may be there, the next may not."""
+        return self.end is not None and self.segment.seal_behind(self.sealed_end, self.end.next_seal + 1)
+
+
+class Log:
+    def __init__(self, path, spare=None):
+        self.id = os.path.basename(os.path.abspath(path))
+        self.path, self.findings, self.streams = path, [], Streams()
+        self.parts, self.stopped, self.seal_at = [], False, None
+        self.last, self.root = 0, bytes(32)
+        self.origin = self._origin()
+        self._join(self._load(path, spare))
+
+    def tell(self, code, leaf=None):
+        if (code, leaf) not in self.findings:
+            self.findings.append((code, leaf))
+
+    def _origin(self):
+        try:
+            with open(os.path.join(self.path, "origin.note"), "rb") as f:
+                note = notes.parse(f.read())
+        except FileNotFoundError:
+            self.tell("ORIGIN_MISSING")
+            return None
+        if note is None:
+            self.tell("ORIGIN_INVALID")
+        elif note.log.hex() != self.id:
+            self.tell("FOREIGN_LOG")
+        return note
+
+    def _load(self, path, spare):
+        """(leaf of the name, segment or why there is none), in order."""
+        files = []
+        for home in filter(None, (path, spare)):
+            for name in os.listdir(home) if os.path.isdir(home) else []:
+                if match := NAME.fullmatch(name):
+                    with open(os.path.join(home, name), "rb") as f:
+                        files.append((int(match[1], 16), home == spare, name, f.read()))
+        found = []
+        for leaf, _, name, data in sorted(files, key=lambda f: f[:2]):
+            try:
+                found.append((leaf, Segment(name, data)))
+            except Unreadable as bad:
+                found.append((leaf, bad))
+        return _without_void(found)
+
+    def _join(self, files):
+        self.tell("ENCRYPTION_OFF" if not any(_encrypts(s) for _, s in files) else None)
+        whole = False
+        try:
+            if not files:
+                raise Break("SEGMENT_MISSING", 0)
+            before = None
+            for i, (leaf, segment) in enumerate(files):
+                follower = files[i + 1][1] if i + 1 < len(files) else None
+                before = self._next(before, leaf, segment, follower if isinstance(follower, Segment) else None)
+            whole = self._ends(before)
+            if not (whole and before.stopped and len(before.segment.data) == before.sealed_end):
+                self.stopped = False
+            else:
+                self.stopped = True
+            self.ended = True
+        except Break as found:
+            self.tell(found.code, found.leaf)
+            self.ended = False
+        self.findings = [f for f in self.findings if f[0] is not None]
+        self.streams.end(whole)
+
+    def _next(self, before, leaf, segment, follower):
+        """Accepts a segment behind the one before it."""
+        if isinstance(segment, Unreadable):
+            if before is not None and before.fault and not before.reached:
+                self.tell(*before.fault)
+            raise Break(segment.code, leaf)
+        head, part = segment.header, Part(segment, follower)
+        if head.log.hex() != self.id or (self.origin and head.admission != self.origin.admission):
+            raise Break("FOREIGN_SEGMENT", segment.leaf)
+        if segment.leaf != leaf:
+            raise Break("CHAIN_BROKEN", segment.leaf)
+        for unknown in segment.unsupported[:1]:
+            if unknown < part.leaf:
+                self.tell("UNSUPPORTED_VERSION", unknown)
+        if before is None:
+            self._first(segment)
+        else:
+            self._follows(before, part)
+        if head.reason in (RESUME, BREAK):
+            self.streams.restart(head.next_stream)
+        self._take(part)
+        return part
+
+    def _first(self, segment):
+        head, o = segment.header, self.origin
+        if segment.leaf != 0 or head.reason != ORIGIN:
+            raise Break("SEGMENT_MISSING", 0)
+        if not head.signed_by(head.admission, sg.LABEL_ORIGIN, segment.first.stored):
+            raise Break("SEAL_INVALID", 0)
+        if o and (o.log, o.incarnation, o.first_seal) != (head.log, head.incarnation, head.next_key):
+            self.tell("ORIGIN_INVALID", 0)
+
+    def _follows(self, before, part):
+        old, new = before.segment, part.segment
+        head, leaf = new.header, new.leaf
+        if before.fault and not before.reached:
+            raise Break(*before.fault)
+        if leaf > before.leaf:
+            if before.closed or new.number > old.number + 1:
+                raise Break("SEGMENT_MISSING", before.leaf)
+            newer = any(n >= before.leaf for n in old.unsupported)
+            if before.reached or before.right_length() or newer:
+                raise Break("CHAIN_BROKEN", leaf)
+            raise Break("SEGMENT_CUT", before.leaf)
+        if leaf < before.leaf:
+            raise Break("FORK", leaf)
+        end = before.end
+        linked = end is not None and (
+            new.first.header.prev == end.prev
+            and head.last_seal == end.seal.number
+            and head.last_hash == end.seal.hash
+            and head.peaks == end.tree.peaks
+            and head.next_seal == end.next_seal
+            and head.next_control == end.control
+            and new.number == old.number + 1
+            and head.incarnation == old.header.incarnation
+            and head.reason != ORIGIN
+        )
+        if not linked:
+            raise Break("CHAIN_BROKEN", leaf)
+        if head.reason == ROTATE:
+            self._rotates(before, new)
+        else:
+            self._restarts(before, new)
+
+    def _rotates(self, before, new):
+        old, end, head = before.segment, before.end, new.header
+        fits = before.closed and not before.stopped and head.boot == old.header.boot
+        if not fits or new.first.header.record != end.record or head.next_stream < end.next_stream:
+            raise Break("CHAIN_BROKEN", new.leaf)
+        if head.next_key != end.key:
+            raise Break("SEAL_KEY_MISMATCH", new.leaf)
+        if len(old.data) != before.sealed_end:
+            self.tell("TRAILING_DATA", before.leaf)
+
+    def _restarts(self, before, new):
+        old, end, head, leaf = before.segment, before.end, new.header, new.leaf
+        if not head.signed_by(end.seal.recovery_key, sg.LABEL_RESTART, new.first.stored):
+            raise Break("RESTART_UNAUTHORISED", leaf)
+        void = sum(1 for s in old.states if s.seal.number > end.seal.number)
+        if void > (head.reason == FAULT) or before.later_seal():
+            raise Break("FORK", leaf)
+        behind = end if head.reason == FAULT else old.state
+        numbers = new.first.header.record == behind.record and head.next_stream >= behind.next_stream
+        if not numbers or (head.reason != FAULT and before.stopped != (head.reason == RESUME)):
+            self.tell("RESTART_MISDECLARED", leaf)
+        length = old.used_end(end.end) - end.end
+        unknown = head.aside_bytes == sg.NONE and head.reason == FAULT
+        measured = (head.aside_bytes, head.aside_sha256) == (length, old.digest(end.end, length))
+        if head.aside_at != end.end or not (unknown or measured):
+            self.tell("SET_ASIDE_MISMATCH", leaf)
+        if not before.right_length():
+            self.tell("SEGMENT_CUT", leaf)
+        self.tell(RESTARTS[head.reason], leaf)
+
+    def _take(self, part):
+        """What a segment that belongs to the log declares, and the pauses between its seals."""
+        segment = part.segment
+        if segment.header.reason != ROTATE:
+            self.seal_at = None
+        for n, state in enumerate(segment.states):
+            if state.end > part.sealed_end:
+                break
+            if self.seal_at is not None and state.seal.boot_ns - self.seal_at > GAP_NS:
+                self.tell("GAP", state.leaf if n else segment.leaf)
+            self.seal_at = state.seal.boot_ns
+        for frame in segment.frames:
+            if frame.end <= part.sealed_end:
+                for code in self.streams.take(frame):
+                    self.tell(code, frame.header.leaf)
+        self.last = part.leaf
+        tree = part.end.tree if part.end else Tree(segment.leaf, segment.header.peaks)
+        if not part.end:
+            tree.push(segment.first.hash)
+        self.root = tree.root()
+        self.parts.append(part)
+
+    def _ends(self, part):
+        """Judges how the log ends; False where that is proven to be no end that the recorder makes."""
+        size, leaf = len(part.segment.data), part.leaf
+        used = part.segment.used_end(part.sealed_end)
+        code, at = part.segment.fault or ("TRAILING_DATA", leaf)
+        if part.end is None:
+            cut = not part.segment.fault and size < part.segment.header.capacity
+            self.tell("SEGMENT_CUT" if cut else code, at)
+            return False
+        if part.later_seal():
+            self.tell(code, at)
+            return False
+        if part.closed and used > part.sealed_end:
+            self.tell("TRAILING_DATA", leaf)
+            return False
+        if used > part.sealed_end or not part.right_length():
+            self.tell("UNSEALED_TAIL", leaf)
+        if not part.stopped or size != part.sealed_end:
+            self.tell("UNCLEAN_END", leaf)
+        return True
+
+
+def _encrypts(segment):
+    return isinstance(segment, Segment) and segment.header.recipients > 0
+
+
+def _without_void(files):
+    """A rotated segment that was never acknowledged is void: a storage fault made another one of the same leaf."""
+    void = set()
+    for i in range(len(files) - 1):
+        for mine, other in ((i, i + 1), (i + 1, i)):
+            (leaf, a), (same, b) = files[mine], files[other]
+            if leaf != same or not isinstance(a, Segment) or not isinstance(b, Segment):
+                continue
+            replaced = a.header.reason == ROTATE and b.header.reason == FAULT
+            seal = (a.header.last_seal, a.header.last_hash) == (b.header.last_seal, b.header.last_hash)
+            if replaced and seal and len(a.states) == 1 and not a.seal_behind(a.committed.end, a.committed.next_seal + 1):
+                void.add(mine)
+    return [f for i, f in enumerate(files) if i not in void]

@@ -1,0 +1,104 @@
+"""What control records say: streams and sessions, losses, jumps, the clock (page: Streams, Records)."""
+
+from . import frame as fr
+from . import records
+from .cursor import Malformed
+
+LOSS, JUMP, BOOT, HEARTBEAT, STOP, OPENED, CLOSED = 258, 259, 256, 257, 260, 261, 262
+
+
+class Session:
+    def __init__(self, ident):
+        self.id, self.completeness = ident, "open"
+
+
+class Streams:
+    """Fed with sealed frames in the order of the log."""
+
+    def __init__(self):
+        self.next = 1
+        self.broken = set()
+        self.losses = set()
+        self.open = {}
+        self.sessions = []
+        self.sealed_stream = 0
+
+    def restart(self, next_stream):
+        """The recorder's process ended: so did all streams."""
+        self.next = max(self.next, next_stream)
+        for stream in self.open.values():
+            stream["session"].completeness = "incomplete"
+        self.open = {}
+        self.sealed_stream = 0
+
+    def take(self, frame):
+        """Codes of what is wrong with a frame, or declared by it."""
+        if frame.header.type == fr.DATA:
+            return self._data(frame.header)
+        if frame.header.type != fr.CONTROL or frame.header.codec != 1:
+            return []
+        try:
+            entries = records.decode(frame.body)
+            if len(entries) != frame.header.records:
+                raise Malformed("another number of records")
+        except Malformed:
+            return ["CONTROL_UNREADABLE"]
+        found = []
+        for entry in entries:
+            if entry.kind == LOSS:
+                # One finding for each class and reason, where it was first.
+                what = (entry.body["class"], entry.body["reason"])
+                if what not in self.losses:
+                    found.append("LOSS")
+                self.losses.add(what)
+            elif entry.kind == JUMP:
+                found.append("JUMP")
+            elif entry.kind == OPENED:
+                found += self._opened(entry.body)
+            elif entry.kind == CLOSED:
+                found += self._closed(entry.body)
+        return found
+
+    def _data(self, header):
+        if header.stream == 0 and header.aead:
+            if header.number != self.sealed_stream:
+                return ["STREAM_BROKEN"]
+            self.sealed_stream += 1
+            return []
+        stream = self.open.get(header.stream)
+        if stream is None or header.number != stream["frames"]:
+            if stream is not None:
+                stream["whole"] = False
+            # Once for each stream.
+            again = header.stream in self.broken
+            self.broken.add(header.stream)
+            return [] if again else ["STREAM_BROKEN"]
+        stream["frames"] += 1
+        stream["records"] += header.records
+        return []
+
+    def _opened(self, body):
+        if body["stream"] < self.next:
+            return ["STREAM_BROKEN"]
+        self.next = body["stream"] + 1
+        session = Session(body["id"])
+        self.sessions.append(session)
+        self.open[body["stream"]] = {"frames": 0, "records": 0, "whole": True, "session": session}
+        return []
+
+    def end(self, whole):
+        """The log ends here, or what follows is not vouched for."""
+        for stream in self.open.values():
+            stream["session"].completeness = "open" if whole and stream["whole"] else "incomplete"
+
+    def _closed(self, body):
+        stream = self.open.pop(body["stream"], None)
+        if stream is None or stream["session"].id != body["id"]:
+            return ["STREAM_BROKEN"]
+        done = "complete_with_loss" if body["losses"] else "complete"
+        stream["session"].completeness = done if stream["whole"] else "incomplete"
+        # A stream that broke once counts no more.
+        if stream["whole"] and (stream["frames"], stream["records"]) != (body["frames"], body["records"]):
+            stream["session"].completeness = "incomplete"
+            return ["SESSION_COUNT_MISMATCH"]
+        return []

@@ -1,0 +1,116 @@
+"""All logs of a journal, and the verdict (page: Verdicts)."""
+
+import os
+import re
+
+from . import origin as notes
+from .log import Log
+
+GAPS = set(
+    "ORIGIN_UNCHECKED END_UNPROVEN EXPIRED PERMIT_UNCHECKED WITNESSES_SHORT HOOK_DEAD SLEW SUSPEND UNCLEAN_END "
+    "UNSEALED_TAIL RESUME RESTART FAULT_RESTART LOSS JUMP GAP CONTROL_UNREADABLE".split()
+)
+INCOMPLETE = set("ROLLED_BACK SEGMENT_MISSING SEGMENT_CUT LOG_MISSING ORIGIN_MISSING RECOVERY_KEY_MISSING".split())
+UNTRUSTED = set("ORIGIN_MISMATCH FOREIGN_LOG ANCHOR_INVALID PERMIT_INVALID".split())
+WORDS = {
+    0: "verified", 1: "verified_with_gaps", 2: "tampered", 3: "incomplete", 4: "untrusted", 5: "unsupported", 6: "decrypt",
+}  # fmt: skip
+ABANDONED = {
+    "damaged": "LOG_ABANDONED",
+    "recovery-key-mismatch": "RESTART_UNAUTHORISED",
+    "recovery-key-missing": "RECOVERY_KEY_MISSING",
+}
+
+
+def exit_of(code):
+    if code == "ENCRYPTION_OFF":
+        return 0
+    if code in GAPS:
+        return 1
+    if code in INCOMPLETE:
+        return 3
+    if code in UNTRUSTED:
+        return 4
+    return {"UNSUPPORTED_VERSION": 5, "DECRYPT_FAILED": 6}.get(code, 2)
+
+
+class Report:
+    def __init__(self, logs, across=()):
+        self.logs, self.across = logs, across
+        self.findings = [*across] + [(code, log.id, leaf) for log in logs for code, leaf in log.findings]
+        exits = {exit_of(code) for code, _, _ in self.findings}
+        self.exit = next((n for n in (2, 3, 4, 5, 6, 1) if n in exits), 0)
+        self.verdict = WORDS[self.exit]
+        self.sessions = [s for log in logs for s in log.streams.sessions]
+
+    def json(self):
+        from uuid import UUID
+
+        return {
+            "verdict": self.verdict,
+            "exit": self.exit,
+            "findings": [{"code": c, "log": g, "leaf": n} for c, g, n in self.findings],
+            "sessions": [{"id": str(UUID(bytes=s.id)), "completeness": s.completeness} for s in self.sessions],
+            "logs": [
+                {"id": g.id, "first": 0, "last": g.last, "root": g.root.hex()} for g in self.logs
+            ],
+        }
+
+
+def verify(journal, origin=None, stopped_is_an_end=False, spare=None):
+    """The report on a journal's directory. Reads and nothing else."""
+    names = sorted(n for n in os.listdir(journal) if re.fullmatch(r"[0-9a-f]{32}", n))
+    if not names:
+        raise FileNotFoundError(f"no log in {journal}")
+    logs = [Log(os.path.join(journal, n), spare and os.path.join(spare, n)) for n in names]
+    logs.sort(key=lambda log: (log.origin.incarnation if log.origin else 0, log.id))
+    _between(logs)
+    for log in logs:
+        if log.ended and not (log.stopped and stopped_is_an_end):
+            log.tell("END_UNPROVEN", log.last)
+    return Report(logs, _origins(logs, origin))
+
+
+def _between(logs):
+    known = {log.id: log for log in logs}
+    hosts, seen = None, {}
+    for log in logs:
+        if log.origin is None:
+            continue
+        hosts = hosts or log.origin.host_id
+        if log.origin.host_id != hosts:
+            log.tell("FOREIGN_LOG")
+        elif log.origin.incarnation in seen:
+            log.tell("FORK")
+        seen[log.origin.incarnation] = log
+        if log.origin.previous is not None:
+            old = known.get(log.origin.previous)
+            if old is None:
+                log.tell("LOG_MISSING")
+            else:
+                old.tell(ABANDONED[log.origin.why])
+
+
+def _origins(logs, origin):
+    """Holds logs against a note that was kept elsewhere; gives what belongs to no log."""
+    if origin is None:
+        for log in logs:
+            log.tell("ORIGIN_UNCHECKED")
+        return []
+    with open(origin, "rb") as f:
+        given = notes.parse(f.read())
+    if given is None:
+        raise OSError("the origin that was given is no origin note")
+    for log in logs:
+        first = log.parts[0].segment.header if log.parts else None
+        if first is None:
+            log.tell("ORIGIN_UNCHECKED")
+        elif (given.log, given.admission, given.first_seal, given.incarnation) != (
+            first.log,
+            first.admission,
+            first.next_key,
+            first.incarnation,
+        ):
+            later = log.origin and log.origin.previous and log.origin.host_id == given.host_id
+            log.tell("ORIGIN_UNCHECKED" if later else "ORIGIN_MISMATCH")
+    return [] if any(log.id == given.log.hex() for log in logs) else [("ORIGIN_MISMATCH", None, None)]
