@@ -10,6 +10,7 @@ mod entry;
 mod expired;
 mod files;
 mod finding;
+mod fold;
 mod interval;
 mod link;
 mod log;

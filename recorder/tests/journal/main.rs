@@ -20,11 +20,11 @@ mod fake;
 mod faults;
 #[cfg(test)]
 mod forgery;
+mod golden;
 #[cfg(test)]
 mod handmade;
 #[cfg(test)]
 mod hostile;
-mod golden;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
