@@ -44,8 +44,8 @@ pub enum ProveError {
     },
 }
 
-/// The proof that `head` continues the tree of `old` leaves. `dirs` are the log's directories, a later one in front of an
-/// earlier one where two hold the same segment: the spare directory comes last.
+/// The proof that `head` continues the tree of `old` leaves. `dirs` are the log's directories; where two of them hold the same
+/// segment the later one counts, so the spare directory comes last.
 pub fn prove(dirs: &[PathBuf], old: u64, head: Head) -> Result<Vec<Digest>, ProveError> {
     let sizes = ProveError::Sizes { old, new: head.size };
     let mut prover = Prover::new(old, head.size).ok_or(sizes)?;
