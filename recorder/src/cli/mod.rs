@@ -19,8 +19,8 @@ mod paint;
 mod play;
 mod reader;
 mod replay;
-#[cfg(feature = "service")]
 mod retention;
+#[cfg(feature = "service")]
 mod run;
 mod sessions;
 mod setup;
