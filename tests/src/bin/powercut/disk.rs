@@ -145,7 +145,8 @@ mod tests {
         let mut after = vec![0; 4608];
         disk.read(0, &mut after).unwrap();
         assert!(after[..4096].chunks(512).all(|s| s == [1; 512] || s == [2; 512]));
-        assert_eq!(after[..4096].chunks(512).filter(|s| *s == [2; 512]).count() as u64, cut.kept);
+        let kept = after[..4096].chunks(512).filter(|s| *s == [2; 512]).count();
+        assert_eq!(u64::try_from(kept).unwrap(), cut.kept);
         assert_eq!(after[4096..], [3; 512]);
     }
 }
