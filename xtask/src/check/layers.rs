@@ -205,7 +205,7 @@ fn module_of(relative: &Path) -> Option<String> {
     }
     let first = relative.iter().next()?.to_str()?;
     let name = first.strip_suffix(".rs").unwrap_or(first);
-    (!matches!(name, "main" | "lib")).then(|| name.to_owned())
+    (!matches!(name, "main" | "lib" | "bin")).then(|| name.to_owned())
 }
 
 fn sources(dir: &Path) -> Result<Vec<PathBuf>> {
