@@ -43,8 +43,10 @@ fn main() {
                 keep(&part, &target.join(part.file_name().unwrap()));
             }
         }
-        if made.path().join("origin.note").exists() {
-            std::fs::copy(made.path().join("origin.note"), target.join("origin.note")).unwrap();
+        for kept in ["origin.note", "identity"].map(|name| made.path().join(name)) {
+            if kept.exists() {
+                std::fs::copy(&kept, target.join(kept.file_name().unwrap())).unwrap();
+            }
         }
         let report = recorder::verify::verify(
             &target.join("journal"),

@@ -78,6 +78,17 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         edit(&f, f.files().len() - 1, |bytes| bytes.resize(capacity(bytes), 0));
         drop(f.open(20));
     }),
+    // Sealed.
+    fixture("sealed", "encrypted segments, a restart, the log's own sealed stream and its clear twins", sealed),
+    fixture("sealed-to-others", "an identity that opens nothing", sealed_to_others),
+    fixture("sealed-flipped", "a changed ciphertext is tampering, not a wrong key", |d| {
+        sealed(d);
+        let file = segments(&log_dir(&j(d))).remove(0);
+        let mut bytes = std::fs::read(&file).unwrap();
+        let first = frames(&bytes).into_iter().find(|f| bytes[f.start + 69] != 0).unwrap();
+        bytes[first.start + 120] ^= 4;
+        std::fs::write(file, bytes).unwrap();
+    }),
     // Torn: indistinguishable from a crash.
     fixture("tail-flipped", "damage in the last commit is a torn write", |d| {
         let f = crashed(&j(d));

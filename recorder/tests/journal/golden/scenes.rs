@@ -5,11 +5,13 @@ use std::path::Path;
 use super::forge::Forger;
 use crate::common::*;
 use crate::fake::FakeDisk;
-use recorder::journal::{Encryption, Writer, WriterConfig};
+use recorder::journal::{Encryption, RealDisk, Writer, WriterConfig};
 use recorder::model::*;
 
-/// Recipients of fixtures of encrypted journals; none until the recorder encrypts.
-pub(crate) const ENCRYPTION: Encryption = Encryption::Off;
+/// Whose journals the sealed fixtures are; good for nothing else.
+const READER: &str = "AGE-SECRET-KEY-1FAAXKXJAN07QQF5W8CA0ELLJXS5EH8X6NWWV9G293DLLQEM7F3SQAGES2A";
+/// Somebody else.
+const STRANGER: &str = "AGE-SECRET-KEY-17G3XDWE0UK5AT4SLYVQUR07LN0P8W0A42ZW8JWKY3EQ3V2ST2C5Q548QTC";
 
 pub(crate) fn control(seconds: u64, body: Body) -> Record {
     Record { boot_ns: at(seconds).boot, cpu: u16::MAX, flags: Flags::default(), task: None, body }
@@ -298,7 +300,6 @@ pub(crate) fn fault(dir: &Path, spare: bool, fail: usize) {
     disk.fail_at(fail);
     let config = WriterConfig {
         spare_dir: spare.then(|| "/spare".into()),
-        encryption: ENCRYPTION,
         ..config(Path::new("/journal"), 4096)
     };
     let (mut w, _) = Writer::open(config, disk.clone(), Dice(3), boot(1), at(0)).unwrap();
@@ -311,6 +312,42 @@ pub(crate) fn fault(dir: &Path, spare: bool, fail: usize) {
     }
     w.stop(stop(160)).unwrap();
     disk.after_power_cut(dir, true, |_| true);
+}
+
+/// A sealed journal: segments, a stop, a restart, a session, and content of the log's own. `reader` is who is to read it.
+fn sealed_for(dir: &Path, reader: &str) {
+    let key: age::x25519::Identity = READER.parse().unwrap();
+    let recipients = vec![key.to_public().to_string().parse().unwrap()];
+    let config =
+        WriterConfig { encryption: Encryption::To(recipients), ..config(&dir.join("journal"), 3072) };
+    for run in 0..2 {
+        let now = run * 100;
+        let (mut w, _) = Writer::open(config.clone(), RealDisk, Dice(run + 11), boot(1), at(now)).unwrap();
+        let s = w.open_session(session(run as u8 + 1), at(now).boot);
+        for n in 0..5 {
+            w.append(s, exec(now, n));
+            w.append(s, opened_file(now, &format!("/etc/conf.d/{n}")));
+            let login = Login { account: Bytes::from("oncall1"), pid: n, ..Login::default() };
+            w.append_sealed(&control(now, Body::Login(Box::new(login))));
+            let twin = Login { pid: n, kept: Digest::new([7; 32]), ..Login::default() };
+            w.append(
+                StreamNo::LOG,
+                Record { flags: Flags::LEFT_OUT, ..control(now, Body::Login(Box::new(twin))) },
+            );
+            w.commit(at(now)).unwrap();
+        }
+        w.close_session(s, EndReason::LastTask, 0, at(now + 1).boot);
+        w.stop(stop(now + 2)).unwrap();
+    }
+    std::fs::write(dir.join("identity"), format!("# for this fixture only\n{reader}\n")).unwrap();
+}
+
+pub(crate) fn sealed(dir: &Path) {
+    sealed_for(dir, READER);
+}
+
+pub(crate) fn sealed_to_others(dir: &Path) {
+    sealed_for(dir, STRANGER);
 }
 
 /// Commits over five minutes, in one segment: the recovery key changes each minute.

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use recorder::export::{self, json::Context};
-use recorder::verify::{self, EndPolicy, Options, Report};
+use recorder::verify::{self, EndPolicy, Identities, Options, Report};
 use serde_json::{Value, json};
 
 /// Where the fixtures lie.
@@ -16,7 +16,12 @@ pub(crate) fn home() -> PathBuf {
 #[allow(clippy::needless_update, reason = "of what else may be asked, a fixture asks nothing")]
 pub(crate) fn options(dir: &Path, stopped: bool) -> Options {
     let there = |name: &str| Some(dir.join(name)).filter(|path| path.exists());
+    let mut identities = Identities::default();
+    if let Some(identity) = there("identity") {
+        identities.add(&std::fs::read(identity).unwrap(), &mut || None).unwrap();
+    }
     Options {
+        identities,
         origin: there("origin.note"),
         spare: there("spare"),
         end: if stopped { EndPolicy::Stopped } else { EndPolicy::Anchored },
