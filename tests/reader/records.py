@@ -10,6 +10,8 @@ ROW = 2**32 - 1
 EXEC, FORK, EXIT, CRED = 1, 2, 3, 4
 OPEN, CREATE, RENAME, UNLINK = 16, 17, 18, 19
 TTY = (32, 33, 34)
+# With encryption these have a digest behind their fields.
+TWINS = (264, 265, 266)
 FILES = (OPEN, CREATE, RENAME, UNLINK)
 ROWS = {FORK: 12, EXIT: 3, OPEN: 40, CREATE: 40, RENAME: 40, UNLINK: 40}
 
@@ -171,6 +173,8 @@ def _free(kind, raw, strings):
         body["data"] = c.take(c.left())
     elif kind in FREE:
         body = Struct(FREE[kind]).read(c)
+        if kind in TWINS and c.left() == 32:
+            body["kept"] = c.take(32)
     elif kind in ROWS:
         raise Malformed("a kind that has rows only")
     else:
