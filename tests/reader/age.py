@@ -18,7 +18,11 @@ _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
 
 class AgeError(Exception):
-    """Not an age file, or not for this identity."""
+    """Not an age file."""
+
+
+class NotForUs(AgeError):
+    """Wrapped to others than this identity."""
 
 
 def _hkdf(secret, salt, info):
@@ -152,7 +156,7 @@ def _file_key(stanzas, secret):
             raise AgeError("a share of small order") from e
         except InvalidTag:
             continue
-    raise AgeError("not for this identity")
+    raise NotForUs("not for this identity")
 
 
 def decrypt(raw, secret):

@@ -70,6 +70,7 @@ FREE = {
         ("text", "bytes"),
         ("bytes", "bytes"),
         ("signature", "bytes"),
+        ("kept", "digest"),
     ),
     265: (
         ("account", "bytes"),
@@ -84,6 +85,7 @@ FREE = {
         ("audit_session", "u32"),
         ("pid", "u32"),
         ("person", "bytes"),
+        ("kept", "digest"),
     ),
     266: (
         ("act", "u16"),
@@ -98,14 +100,20 @@ FREE = {
         ("text", "bytes"),
         ("bytes", "bytes"),
         ("signature", "bytes"),
+        ("kept", "digest"),
     ),
+    267: (("leaves", "u64"), ("root", "digest"), ("note", "bytes")),
+    268: (("permit", "digest"), ("stub", "digest"), ("first", "u64"), ("leaves", "u64"), ("applied", "u64")),
+    269: (("name", "bytes"), ("state", "u16"), ("misses", "u64"), ("since", "u64"), ("clock", CLOCK)),
+    270: (("event", "u16"), ("before", CLOCK), ("after", CLOCK), ("nanos", "i64")),
 }
 
 NAMES = {
     1: "exec", 2: "fork", 3: "exit", 4: "cred", 16: "open", 17: "create", 18: "rename", 19: "unlink", 32: "tty_output",
     33: "tty_input", 34: "tty_resize", 48: "session_start", 49: "session_end", 50: "coverage", 51: "overdue",
     52: "enforcement", 256: "boot", 257: "heartbeat", 258: "loss", 259: "jump", 260: "stop", 261: "session_opened",
-    262: "session_closed", 263: "storage", 264: "grant", 265: "login", 266: "token",
+    262: "session_closed", 263: "storage", 264: "grant", 265: "login", 266: "token", 267: "checkpoint",
+    268: "tombstone", 269: "hook", 270: "clock",
 }  # fmt: skip
 
 

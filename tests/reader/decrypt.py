@@ -29,9 +29,11 @@ class Ratchet:
 
     @classmethod
     def unwrap(cls, head, leaf, secret):
-        """From a segment header's wrapped key."""
+        """From a segment header's wrapped key; None if it is wrapped to others."""
         try:
             dek = age.decrypt(head.wrapped, secret)
+        except age.NotForUs:
+            return None
         except age.AgeError as e:
             raise DecryptFailed(str(e)) from e
         if len(dek) != 32 or not hmac.compare_digest(commitment(dek, head.log, leaf), head.commitment):

@@ -12,7 +12,7 @@ from .decrypt import DecryptFailed, Ratchet, open_body
 from .segment import BREAK, FAULT, RESUME
 
 LEFT_OUT = 128
-FLAGS = ((1, "truncated"), (2, "as_passed"), (4, "mount_unknown"), (8, "unreadable"), (16, "seeded"), (32, "deleted"), (64, "unreachable"))
+FLAGS = ((1, "truncated"), (2, "as_passed"), (4, "mount_unknown"), (8, "unreadable"), (16, "seeded"), (32, "deleted"), (64, "unreachable"), (128, "left_out"))
 COUNTS = "stream frames records losses sessions events lost to count open_sessions repeated execs files tty_bytes".split()
 OBJECTS = {50: "coverage_change", 264: "grant_change", 265: "login", 266: "token_use"}
 CUTS = {1: "argv", 2: "path", 3: "tty", 4: "cwd"}
@@ -79,6 +79,7 @@ class _Log:
     def __init__(self, log, secret):
         self.log, self.secret, self.seq, self.streams = log, secret, 0, {}
         self.clock, self.failed = (0, 0), []
+        self.sealed = self.opened = 0
 
     def events(self):
         parts = self.log.parts
@@ -102,11 +103,14 @@ class _Log:
     def _ratchet(self, segment):
         if self.secret is None or segment.header.recipients == 0:
             return None
+        self.sealed += 1
         try:
-            return Ratchet.unwrap(segment.header, segment.leaf, self.secret)
+            ratchet = Ratchet.unwrap(segment.header, segment.leaf, self.secret)
         except DecryptFailed:
             self.failed.append(segment.leaf)
             return None
+        self.opened += ratchet is not None
+        return ratchet
 
     def _frame(self, frame, ratchet, sealed):
         header, body = frame.header, frame.body
@@ -126,7 +130,7 @@ class _Log:
         for n, entry in enumerate(entries):
             if header.type == fr.CONTROL:
                 self._control(entry)
-                if self.secret is not None and entry.flags & LEFT_OUT:
+                if ratchet is not None and entry.flags & LEFT_OUT:
                     continue
             yield self._event(header, header.record + n, entry, sealed)
 
@@ -183,6 +187,9 @@ def open_all(report, identity):
         reader = _Log(log, secret)
         for _ in reader.events():
             pass
+        # One that opens no segment at all is the wrong one; one that opens some is another's here and there.
+        if reader.sealed and not reader.opened and not reader.failed:
+            log.tell("DECRYPT_FAILED")
         for leaf in reader.failed:
             log.tell("DECRYPT_FAILED", leaf)
     report.__init__(report.logs, report.across)

@@ -70,7 +70,7 @@ class Log:
     def __init__(self, path, spare=None):
         self.id = os.path.basename(os.path.abspath(path))
         self.path, self.findings, self.streams = path, [], Streams()
-        self.parts, self.stopped, self.seal_at = [], False, None
+        self.parts, self.stopped, self.seal_at, self.quiet = [], False, None, []
         self.last, self.root = 0, bytes(32)
         self.origin = self._origin()
         self._join(self._load(path, spare))
@@ -109,7 +109,6 @@ class Log:
         return _without_void(found)
 
     def _join(self, files):
-        self.tell("ENCRYPTION_OFF" if not any(_encrypts(s) for _, s in files) else None)
         whole = False
         try:
             if not files:
@@ -127,7 +126,10 @@ class Log:
         except Break as found:
             self.tell(found.code, found.leaf)
             self.ended = False
-        self.findings = [f for f in self.findings if f[0] is not None]
+        self._run_ends()
+        sealed = [p.segment.header.recipients > 0 for p in self.parts]
+        if not all(sealed) or not sealed:
+            self.tell("ENCRYPTION_OFF")
         self.streams.end(whole)
 
     def _next(self, before, leaf, segment, follower):
@@ -225,21 +227,33 @@ class Log:
             self.tell("SEGMENT_CUT", leaf)
         self.tell(RESTARTS[head.reason], leaf)
 
+    def _run_ends(self):
+        """Hooks that never saw again, and silences that no sleep explains."""
+        deaf, asleep = self.streams.run_ends()
+        for leaf in deaf:
+            self.tell("HOOK_DEAD", leaf)
+        for start, end, leaf in self.quiet:
+            slept = sum(ns for before, after, ns in asleep if after > start and before < end)
+            if end - start - slept > GAP_NS:
+                self.tell("GAP", leaf)
+        self.quiet = []
+
     def _take(self, part):
         """What a segment that belongs to the log declares, and the pauses between its seals."""
         segment = part.segment
-        if segment.header.reason != ROTATE:
+        if segment.header.reason not in (ROTATE, FAULT):
+            self._run_ends()
             self.seal_at = None
         for n, state in enumerate(segment.states):
             if state.end > part.sealed_end:
                 break
             if self.seal_at is not None and state.seal.boot_ns - self.seal_at > GAP_NS:
-                self.tell("GAP", state.leaf if n else segment.leaf)
+                self.quiet.append((self.seal_at, state.seal.boot_ns, state.leaf if n else segment.leaf))
             self.seal_at = state.seal.boot_ns
         for frame in segment.frames:
             if frame.end <= part.sealed_end:
                 for code in self.streams.take(frame):
-                    self.tell(code, frame.header.leaf)
+                    self.tell(*(code if isinstance(code, tuple) else (code, frame.header.leaf)))
         self.last = part.leaf
         tree = part.end.tree if part.end else Tree(segment.leaf, segment.header.peaks)
         if not part.end:
@@ -267,10 +281,6 @@ class Log:
         if not part.stopped or size != part.sealed_end:
             self.tell("UNCLEAN_END", leaf)
         return True
-
-
-def _encrypts(segment):
-    return isinstance(segment, Segment) and segment.header.recipients > 0
 
 
 def _without_void(files):

@@ -173,8 +173,6 @@ def _free(kind, raw, strings):
         body["data"] = c.take(c.left())
     elif kind in FREE:
         body = Struct(FREE[kind]).read(c)
-        if kind in TWINS and c.left() == 32:
-            body["kept"] = c.take(32)
     elif kind in ROWS:
         raise Malformed("a kind that has rows only")
     else:

@@ -4,7 +4,8 @@ from . import frame as fr
 from . import records
 from .cursor import Malformed
 
-LOSS, JUMP, BOOT, HEARTBEAT, STOP, OPENED, CLOSED = 258, 259, 256, 257, 260, 261, 262
+LOSS, JUMP, BOOT, HEARTBEAT, STOP, OPENED, CLOSED, HOOK, CLOCK = 258, 259, 256, 257, 260, 261, 262, 269, 270
+BACK, SLEW, SUSPEND = 2, 1, 2
 
 
 class Session:
@@ -22,6 +23,14 @@ class Streams:
         self.open = {}
         self.sessions = []
         self.sealed_stream = 0
+        # Of this run: hooks that do not see with the leaf that says so, and times asleep.
+        self.deaf, self.asleep = {}, []
+
+    def run_ends(self):
+        """Leaves of hooks that did not see to the end of the run, and its times asleep."""
+        deaf, asleep = list(self.deaf.values()), self.asleep
+        self.deaf, self.asleep = {}, []
+        return deaf, asleep
 
     def restart(self, next_stream):
         """The recorder's process ended: so did all streams."""
@@ -32,7 +41,7 @@ class Streams:
         self.sealed_stream = 0
 
     def take(self, frame):
-        """Codes of what is wrong with a frame, or declared by it."""
+        """Codes of what is wrong with a frame, or declared by it; one that belongs to another leaf with that."""
         if frame.header.type == fr.DATA:
             return self._data(frame.header)
         if frame.header.type != fr.CONTROL or frame.header.codec != 1:
@@ -53,11 +62,26 @@ class Streams:
                 self.losses.add(what)
             elif entry.kind == JUMP:
                 found.append("JUMP")
+            elif entry.kind == HOOK:
+                found += self._hook(entry.body, frame.header.leaf)
+            elif entry.kind == CLOCK:
+                if entry.body["event"] == SLEW:
+                    found.append("SLEW")
+                elif entry.body["event"] == SUSPEND:
+                    found.append("SUSPEND")
+                    self.asleep.append((entry.body["before"]["boot"], entry.body["after"]["boot"], abs(entry.body["nanos"])))
             elif entry.kind == OPENED:
                 found += self._opened(entry.body)
             elif entry.kind == CLOSED:
                 found += self._closed(entry.body)
         return found
+
+    def _hook(self, body, leaf):
+        if body["state"] != BACK:
+            self.deaf.setdefault(body["name"], leaf)
+        elif body["name"] in self.deaf:
+            return [("HOOK_DEAD", self.deaf.pop(body["name"]))]
+        return []
 
     def _data(self, header):
         if header.stream == 0 and header.aead:

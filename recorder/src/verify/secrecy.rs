@@ -46,7 +46,8 @@ impl Secrecy {
     pub(super) fn report(&self, summary: &mut LogSummary, out: &mut Findings, not_checked: &mut Vec<String>) {
         (summary.encrypted, summary.opened) = (self.encrypted, self.opened);
         summary.encryption = self.words();
-        if self.clear > 0 {
+        // What could not be walked can't be said to be sealed.
+        if self.clear > 0 || self.encrypted == 0 {
             let text = match self.encrypted {
                 0 => "bodies are stored in clear (encryption mode = off)".to_owned(),
                 _ => format!("bodies of {} segments are stored in clear (encryption mode = off)", self.clear),

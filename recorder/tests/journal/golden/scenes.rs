@@ -350,6 +350,45 @@ pub(crate) fn sealed_to_others(dir: &Path) {
     sealed_for(dir, STRANGER);
 }
 
+/// Hooks that fall silent, clocks that run off, a host that sleeps: what is declared of time.
+pub(crate) fn liveness(dir: &Path) {
+    let mut forger = Forger::new(dir, 1200, 8192);
+    let mut w = forger.open(0);
+    let hook = |now: u64, name: &str, state| {
+        let change = HookChange {
+            name: Bytes::from(name),
+            state,
+            misses: 3,
+            since: at(now - 3).boot,
+            clock: at(now),
+        };
+        control(now, Body::Hook(Box::new(change)))
+    };
+    let clock = |before, after, event, nanos| {
+        control(after, Body::Clock(ClockChange { event, before: at(before), after: at(after), nanos }))
+    };
+    for record in [
+        hook(10, "exec", HookState::Dead),
+        hook(12, "exec", HookState::Back),
+        hook(20, "file", HookState::LinkMissing),
+        clock(15, 30, ClockEvent::Slew, 70_000_000),
+    ] {
+        let now = record.boot_ns.get() / SECOND;
+        w.append(StreamNo::LOG, record);
+        w.commit(at(now)).unwrap();
+    }
+    // Asleep for most of one silence, and for nothing of the other.
+    w.append(StreamNo::LOG, clock(30, 100, ClockEvent::Suspend, 60_000_000_000));
+    w.commit(at(100)).unwrap();
+    w.append(StreamNo::LOG, heartbeat(200));
+    w.commit(at(200)).unwrap();
+    drop(w);
+    let mut w = forger.open(300);
+    w.append(StreamNo::LOG, heartbeat(301));
+    w.commit(at(301)).unwrap();
+    w.stop(stop(302)).unwrap();
+}
+
 /// Commits over five minutes, in one segment: the recovery key changes each minute.
 pub(crate) fn minutes(dir: &Path) -> Forger {
     let mut forger = Forger::new(dir, 700, 16384);
