@@ -74,7 +74,7 @@ impl Handmade {
 
     pub(crate) fn leaf(&mut self, header: Header, body: &[u8]) {
         self.records += u64::from(header.records);
-        self.at.put_leaf(&mut self.out, header, body);
+        self.at.put_leaf(&mut self.out, header, body, None);
     }
 
     /// A data frame that says what it holds, and holds `body`.

@@ -78,9 +78,15 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         edit(&f, f.files().len() - 1, |bytes| bytes.resize(capacity(bytes), 0));
         drop(f.open(20));
     }),
-    fixture("liveness", "hooks that fell silent, SLEW, SUSPEND, and a GAP that no sleep explains", |d| liveness(&j(d))),
+    fixture("liveness", "hooks that fell silent, SLEW, SUSPEND, and a GAP that no sleep explains", |d| {
+        liveness(&j(d))
+    }),
     // Sealed.
-    fixture("sealed", "encrypted segments, a restart, the log's own sealed stream and its clear twins", sealed),
+    fixture(
+        "sealed",
+        "encrypted segments, a restart, the log's own sealed stream and its clear twins",
+        sealed,
+    ),
     fixture("sealed-to-others", "an identity that opens nothing", sealed_to_others),
     fixture("sealed-flipped", "a changed ciphertext is tampering, not a wrong key", |d| {
         sealed(d);

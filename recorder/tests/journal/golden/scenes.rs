@@ -298,10 +298,8 @@ fn log_words(w: &mut Writer<recorder::journal::RealDisk, super::forge::Overheard
 pub(crate) fn fault(dir: &Path, spare: bool, fail: usize) {
     let disk = FakeDisk::default();
     disk.fail_at(fail);
-    let config = WriterConfig {
-        spare_dir: spare.then(|| "/spare".into()),
-        ..config(Path::new("/journal"), 4096)
-    };
+    let config =
+        WriterConfig { spare_dir: spare.then(|| "/spare".into()), ..config(Path::new("/journal"), 4096) };
     let (mut w, _) = Writer::open(config, disk.clone(), Dice(3), boot(1), at(0)).unwrap();
     let s = w.open_session(session(1), at(0).boot);
     for n in 0..8u32 {
@@ -355,13 +353,8 @@ pub(crate) fn liveness(dir: &Path) {
     let mut forger = Forger::new(dir, 1200, 8192);
     let mut w = forger.open(0);
     let hook = |now: u64, name: &str, state| {
-        let change = HookChange {
-            name: Bytes::from(name),
-            state,
-            misses: 3,
-            since: at(now - 3).boot,
-            clock: at(now),
-        };
+        let change =
+            HookChange { name: Bytes::from(name), state, misses: 3, since: at(now - 3).boot, clock: at(now) };
         control(now, Body::Hook(Box::new(change)))
     };
     let clock = |before, after, event, nanos| {
