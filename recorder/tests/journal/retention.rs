@@ -408,12 +408,12 @@ mod crash {
         disk.started();
         let (mut w, log) = start(disk, 100).ok()?;
         expire(disk, &mut w, log)?;
-        w.stop(stop(102)).ok()
+        w.stop(stop(102)).ok().map(drop)
     }
 
     /// What the service does, on this disk.
     fn expire(disk: &FakeDisk, w: &mut Writer<FakeDisk, Dice>, log: LogId) -> Option<()> {
-        let dir = PathBuf::from(DIR).join(log.to_string());
+        let dir = disk.subdir(&disk.root(Path::new(DIR)).ok()?, &log.to_string(), false).ok()?;
         let mut names = disk.list(&dir).ok()?;
         names.retain(|n| segment::leaf_of(n).is_some());
         names.sort();

@@ -172,7 +172,9 @@ fn f3_nobody_waits_for_storage_that_fails_and_all_that_it_cost_is_declared() {
     let (to_writer, from_pump) = mpsc::sync_channel(2);
     let writer = std::thread::spawn(move || {
         let (_, recipients) = mpsc::channel();
-        writer::run(books, &from_pump, &StopFlag::default(), &recipients, &Anchors::default())
+        let (_, burials) = mpsc::sync_channel(1);
+        let inlets = writer::Inlets { batches: from_pump, recipients, burials, anchors: Anchors::default() };
+        writer::run(books, &inlets, &StopFlag::default())
     });
     to_writer.send(batch(began(1, "oncall1"))).unwrap();
     disk.refuse(5);
