@@ -43,6 +43,7 @@ fn write(dir: &Path, total: usize, commit: usize, sessions: usize, segment_mib: 
         spare_dir: None,
         segment_bytes: u64::try_from(segment_mib).unwrap() << 20,
         segment_age: Duration::from_hours(24),
+        reserve: 0,
         encryption: Encryption::Off,
         host: Bytes::from("bench"),
     };

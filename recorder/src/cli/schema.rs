@@ -115,6 +115,7 @@ fn journal(dir: &Path) {
         spare_dir: None,
         segment_bytes: 1 << 16,
         segment_age: Duration::from_hours(24),
+        reserve: 0,
         encryption: Encryption::Off,
         host: Bytes::from("web-1"),
     };

@@ -212,6 +212,8 @@ impl Fixture {
                 seals: 3,
                 bytes: 4096,
                 encryption: "off".to_owned(),
+                encrypted: 0,
+                opened: 0,
             }],
             anchors: Vec::new(),
             witnessed: Vec::new(),

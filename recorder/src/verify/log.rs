@@ -1,7 +1,5 @@
 //! Folds the segments of one log, in order, into findings, sessions and a summary.
 
-use std::collections::BTreeMap;
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,12 +8,14 @@ use super::files::{self, LogDir};
 use super::finding::{self as f, Findings};
 use super::interval::{Edge, Interval, Intervals};
 use super::link::{self, Named};
+use super::losses::Losses;
 use super::notes::Note;
-use super::queue;
+use super::origins;
 use super::report::{AnchorVerdict, Finding, LogSummary, SessionVerdict, Witnessed};
 use super::secrecy::Secrecy;
-use super::segment::{Outcome, Task, Walked, peek, retell, walk};
+use super::segment::{Task, Walked, peek, retell};
 use super::sessions::Sessions;
+use super::tasks::{drop_void, name_of, walk_all};
 use super::{EndPolicy, Options, VerifyError};
 use crate::journal::Identities;
 use crate::journal::origin::Origin;
@@ -58,23 +58,10 @@ pub(super) struct LogResult {
     pub(super) edges: (Option<Edge>, Option<Edge>),
 }
 
-/// Declared losses of one class and reason.
-struct Losses {
-    events: u64,
-    records: u64,
-    segment: String,
-    leaf: u64,
-}
-
-/// A log of fewer bytes is walked by one thread.
-const SMALL: u64 = 4 << 20;
-/// Most threads. Each has about 1 MiB, and a few segments' notes.
-const WIDEST: usize = 32;
-
 struct Fold<'a> {
     out: Findings,
     sessions: Sessions,
-    losses: BTreeMap<(Vec<u8>, &'static str), Losses>,
+    losses: Losses,
     secrecy: Secrecy,
     given: Option<&'a Origin>,
     summary: LogSummary,
@@ -86,10 +73,6 @@ struct Fold<'a> {
     marks: Vec<Mark>,
     recorded: Vec<Recorded>,
     judged: Judged,
-}
-
-fn name_of(task: &Task) -> String {
-    task.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Why the end is open, and up to where it is not.
@@ -162,7 +145,7 @@ pub(super) fn verify(
     }
     fold.run(&tasks, id, origin.as_ref(), options, progress)?;
     let incarnation = origin.as_ref().map_or(0, |o| o.incarnation);
-    fold.report_losses();
+    fold.losses.report(&mut fold.out);
     fold.secrecy.report(&mut fold.summary, &mut fold.out, &mut fold.not_checked);
     let edges = (fold.intervals.began, fold.intervals.ended);
     let intervals = fold.intervals.finish(&mut fold.out);
@@ -182,58 +165,6 @@ pub(super) fn verify(
     })
 }
 
-/// A storage fault can strike after a new segment got its name and before that was acknowledged: then it holds a header
-/// and one seal, and the restart elsewhere begins at the same leaf. Such a segment is void. One that holds more is a
-/// fork, and stays to be found as one.
-fn drop_void(tasks: &mut Vec<Task>) -> Result<(), VerifyError> {
-    let mut void = Vec::new();
-    for pair in tasks.windows(2) {
-        let [a, b] = pair else { continue };
-        if a.path.file_name() != b.path.file_name() {
-            continue;
-        }
-        for (candidate, other) in [(a, b), (b, a)] {
-            let (Some((mine, _)), Some((theirs, _))) = (peek(&candidate.path)?, peek(&other.path)?) else {
-                continue;
-            };
-            let replaced = mine.reason == Reason::Rotate
-                && theirs.reason == Reason::Fault
-                && mine.last_seal == theirs.last_seal;
-            if replaced
-                && walk(candidate, &Identities::default(), &|_| ())?
-                    .is_ok_and(|w| w.end.seals == 1 && !w.tail.later_seal)
-            {
-                void.push(candidate.path.clone());
-            }
-        }
-    }
-    tasks.retain(|t| !void.contains(&t.path));
-    Ok(())
-}
-
-/// Walks segments on all processors and hands them over in order; `tell` gets the bytes as they are done.
-fn walk_all(
-    tasks: &[Task],
-    identities: &Identities,
-    tell: &mut dyn FnMut(u64),
-    each: &mut dyn FnMut(&Task, Outcome) -> Result<bool, VerifyError>,
-) -> Result<(), VerifyError> {
-    // Threads cost more than small files do.
-    let small = tasks.iter().map(|t| files::len(&t.path)).fold(0, u64::saturating_add) < SMALL;
-    let width =
-        if small { 1 } else { std::thread::available_parallelism().map_or(1, NonZero::get).min(WIDEST) };
-    let mut failed = None;
-    let work = |item: usize, tell: &dyn Fn(u64)| tasks.get(item).map(|task| walk(task, identities, tell));
-    queue::in_order(tasks.len(), width, work, tell, &mut |item, outcome| {
-        let (Some(task), Some(outcome)) = (tasks.get(item), outcome) else { return false };
-        outcome.and_then(|outcome| each(task, outcome)).unwrap_or_else(|error| {
-            failed = Some(error);
-            false
-        })
-    });
-    failed.map_or(Ok(()), Err)
-}
-
 impl<'a> Fold<'a> {
     fn new(log: LogId, given: Option<&'a Origin>, kept: &'a Given) -> Self {
         let summary = LogSummary {
@@ -250,7 +181,7 @@ impl<'a> Fold<'a> {
         Self {
             out: Findings::new(Some(log)),
             sessions: Sessions::default(),
-            losses: BTreeMap::new(),
+            losses: Losses::default(),
             secrecy: Secrecy::default(),
             given,
             summary,
@@ -398,35 +329,8 @@ impl<'a> Fold<'a> {
             self.out.add(f::SEAL_INVALID, Some(name), Some(0), text);
             return false;
         }
-        self.check_origin(name, w, origin);
+        origins::check(name, w, origin, self.given, &mut self.out);
         true
-    }
-
-    fn check_origin(&mut self, name: &str, w: &Walked, local: Option<&Origin>) {
-        let same = |o: &Origin| {
-            o.identity.log == w.header.log
-                && o.identity.admission == w.header.admission
-                && o.first_seal == w.header.next_key
-                && o.incarnation == w.header.incarnation
-        };
-        if local.is_some_and(|o| !same(o)) {
-            self.out.add(f::ORIGIN_INVALID, Some(name), Some(0), "origin.note is not the note of this log");
-        }
-        match self.given {
-            None => {
-                let text =
-                    "no origin was given: whoever made this log may have made all of it (--origin FILE)";
-                self.out.add(f::ORIGIN_UNCHECKED, None, None, text);
-            }
-            Some(given) if same(given) => {}
-            Some(given) if local.is_some_and(|o| o.previous.is_some() && o.host_id == given.host_id) => {
-                let text = "a later incarnation of the journal whose origin was given: its own was not";
-                self.out.add(f::ORIGIN_UNCHECKED, None, None, text);
-            }
-            Some(_) => {
-                self.out.add(f::ORIGIN_MISMATCH, None, None, "this is not the log whose origin was given");
-            }
-        }
     }
 
     /// Takes over what an accepted segment holds.
@@ -469,17 +373,7 @@ impl<'a> Fold<'a> {
             }
             Note::Opened(o) => self.sessions.opened(*o, name, leaf, out),
             Note::Closed(c) => self.sessions.closed(c, name, leaf, out),
-            Note::Loss(l) => {
-                let key = (l.class.as_slice().to_vec(), l.reason.name());
-                let entry = self.losses.entry(key).or_insert_with(|| Losses {
-                    events: 0,
-                    records: 0,
-                    segment: name.to_owned(),
-                    leaf,
-                });
-                entry.events = entry.events.saturating_add(l.count);
-                entry.records = entry.records.saturating_add(1);
-            }
+            Note::Loss(l) => self.losses.add(l, name, leaf),
             Note::Jump(j) => {
                 let drift = |p: crate::model::ClockPair| i128::from(p.real.get()) - i128::from(p.boot.get());
                 let step = drift(j.after) - drift(j.before);
@@ -497,15 +391,6 @@ impl<'a> Fold<'a> {
             Note::Unreadable => {
                 out.add(f::CONTROL_UNREADABLE, Some(name), Some(leaf), "a control frame can't be decoded");
             }
-        }
-    }
-
-    fn report_losses(&mut self) {
-        for ((class, reason), Losses { events, records, segment, leaf }) in std::mem::take(&mut self.losses) {
-            let class = crate::model::Bytes::new(class).escaped();
-            let text =
-                format!("{events} events of class {class} are declared lost ({reason}, {records} records)");
-            self.out.add(f::LOSS, Some(&segment), Some(leaf), text);
         }
     }
 }

@@ -12,8 +12,10 @@ mod finding;
 mod interval;
 mod link;
 mod log;
+mod losses;
 mod notes;
 mod opener;
+mod origins;
 mod policy;
 mod queue;
 mod report;
@@ -21,6 +23,7 @@ mod roots;
 mod secrecy;
 mod segment;
 mod sessions;
+mod tasks;
 mod verdict;
 
 use std::io;

@@ -74,7 +74,7 @@ impl Handmade {
 
     pub(crate) fn leaf(&mut self, header: Header, body: &[u8]) {
         self.records += u64::from(header.records);
-        self.at.put_leaf(&mut self.out, header, body);
+        self.at.put_leaf(&mut self.out, header, body, None).unwrap();
     }
 
     /// A data frame that says what it holds, and holds `body`.
@@ -125,7 +125,7 @@ impl Handmade {
             bytes: self.out.len() as u64,
             stopped: 1,
         };
-        self.at.put_footer(&mut self.out, &footer, 0, at(0));
+        self.at.put_footer(&mut self.out, &footer, 0, at(0)).unwrap();
         self.seal();
         self.write()
     }

@@ -27,6 +27,7 @@ fn journal(dir: &Path) -> (Writer, LogId) {
         spare_dir: None,
         segment_bytes: 4096,
         segment_age: Duration::from_hours(24),
+        reserve: 0,
         encryption: Encryption::Off,
         host: Bytes::from("web-1"),
     };

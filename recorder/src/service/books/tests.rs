@@ -18,7 +18,7 @@ use crate::{
         BootId, Caps, Elevation, EndReason, File, FileOp, Ids, LoginWitness, LossReason, RealNanos,
         SessionStart, Tty, TtyOp, Via,
     },
-    service::{StopFlag, ending::Reach, writer},
+    service::{StopFlag, anchor::Anchors, ending::Reach, writer},
     verify::{self, Entry, Options, Report, Verdict},
 };
 
@@ -168,9 +168,12 @@ fn batch(tracked: impl IntoIterator<Item = Tracked>) -> Batch {
 fn f3_nobody_waits_for_storage_that_fails_and_all_that_it_cost_is_declared() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Moody::default();
-    let journal = journal(dir.path().to_owned(), &disk);
+    let books = Books::new(journal(dir.path().to_owned(), &disk), None, None, Instant::now());
     let (to_writer, from_pump) = mpsc::sync_channel(2);
-    let writer = std::thread::spawn(move || writer::run(journal, None, &from_pump, &StopFlag::default()));
+    let writer = std::thread::spawn(move || {
+        let (_, recipients) = mpsc::channel();
+        writer::run(books, &from_pump, &StopFlag::default(), &recipients, &Anchors::default())
+    });
     to_writer.send(batch(began(1, "oncall1"))).unwrap();
     disk.refuse(5);
     // More than waits in memory: whoever sends is not held up by it.
@@ -197,7 +200,7 @@ fn f3_a_session_that_began_while_nothing_could_be_kept_is_opened_later() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Moody::default();
     let now = Instant::now();
-    let mut books = Books::new(journal(dir.path().to_owned(), &disk), None, now);
+    let mut books = Books::new(journal(dir.path().to_owned(), &disk), None, None, now);
     disk.refuse(28);
     books.take(batch(began(1, "oncall1")), now);
     books.commit(pair(2), now).unwrap_err();
@@ -250,7 +253,7 @@ fn f3_end_sessions_ends_who_bears_a_mark_after_a_minute_and_says_so_when_storage
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
     let ending = Ending::with(Box::new(hand.clone()), Duration::from_secs(120), vec!["root".to_owned()]);
-    let mut books = Books::new(journal(dir.path().to_owned(), &disk), Some(ending), start);
+    let mut books = Books::new(journal(dir.path().to_owned(), &disk), Some(ending), None, start);
     books.take(batch(began(1, "oncall1").into_iter().chain(began(2, "root"))), start);
     books.commit(pair(1), start).unwrap();
     disk.refuse(30);
@@ -286,7 +289,7 @@ fn f3_storage_that_comes_back_within_the_minute_ends_nobody() {
     let (disk, hand) = (Moody::default(), Hand::default());
     let start = Instant::now();
     let ending = Ending::with(Box::new(hand.clone()), Duration::ZERO, Vec::new());
-    let mut books = Books::new(journal(dir.path().to_owned(), &disk), Some(ending), start);
+    let mut books = Books::new(journal(dir.path().to_owned(), &disk), Some(ending), None, start);
     disk.refuse(5);
     books.take(batch(began(1, "oncall1")), start);
     books.commit(pair(2), start).unwrap_err();
