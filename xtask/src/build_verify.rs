@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::sh;
 
-/// What the reader must not bring along: whatever loads kernel programs or serves.
+/// What the reader must not bring along: whatever loads kernel programs or serves. The facade `log` is neither, and age needs it.
 const FOREIGN: &[&str] = &["aya", "aya-log", "aya-obj", "tokio", "recorder-common", "tracing"];
 /// Program header of a file that asks for a dynamic loader.
 const PT_INTERP: u32 = 3;

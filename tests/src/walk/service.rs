@@ -140,6 +140,12 @@ impl<'m> Service<'m> {
         unpack.stdin.take().context("no pipe")?.write_all(&tar.stdout)?;
         ensure!(unpack.wait()?.success(), "tar could not unpack the journal");
         let nowhere = PathBuf::from("/dev/null");
-        Ok(Site { binary: self.recorder.clone(), config: nowhere.clone(), journal, socket: nowhere })
+        Ok(Site {
+            binary: self.recorder.clone(),
+            config: nowhere.clone(),
+            journal,
+            socket: nowhere,
+            identity: None,
+        })
     }
 }
