@@ -181,7 +181,7 @@ fn the_schema_refuses_what_is_none_and_lets_new_fields_pass() {
     let finding =
         json!({"code": "FORK", "severity": "tampered", "log": null, "segment": null, "leaf": 3, "text": ""});
     let good = json!({"v": 1, "verdict": "verified", "exit": 0, "findings": [finding], "sessions": [],
-        "logs": [], "not_checked": [], "anchors": [{"new": true}]});
+        "logs": [], "anchors": [], "witnessed": [], "intervals": [], "not_checked": [], "later": [{"new": true}]});
     assert_eq!(judged(&good), Vec::<String>::new());
     let with = |path: &str, value: Value| {
         let mut bad = good.clone();
