@@ -115,3 +115,62 @@ fn tell(keys: &Keys, io: &mut Io<'_>) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cli::tests::run as capture;
+    use crate::journal::{Encryption, OsEntropy, RealDisk, Writer, WriterConfig};
+    use crate::model::{BootId, BootNanos, Bytes, ClockPair, RealNanos, Stop};
+
+    fn journal(dir: &Path) {
+        let clock = ClockPair { boot: BootNanos::new(5), real: RealNanos::new(1_700_000_000_000_000_000) };
+        let reader = age::x25519::Identity::generate().to_public().to_string();
+        let config = WriterConfig {
+            dir: dir.to_owned(),
+            spare_dir: None,
+            segment_bytes: 1 << 16,
+            segment_age: Duration::from_hours(24),
+            reserve: 0,
+            encryption: Encryption::To(vec![reader.parse().unwrap()]),
+            host: Bytes::from("web-1"),
+        };
+        let (w, _) = Writer::open(config, RealDisk, OsEntropy, BootId::new([1; 16]), clock).unwrap();
+        w.stop(Stop { clock, signal: 15, open_sessions: 0 }).unwrap();
+    }
+
+    #[test]
+    fn public_parts_are_shown_and_no_secret_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        journal(dir.path());
+        // A copy as investigators have it: no key files.
+        for log in std::fs::read_dir(dir.path()).unwrap() {
+            for name in ["admission.key", "recovery.key"] {
+                std::fs::remove_file(log.as_ref().unwrap().path().join(name)).unwrap();
+            }
+        }
+        let place = dir.path().to_str().unwrap();
+        let shown = |format: &str| {
+            let words =
+                ["recorder", "key", "--journal", place, "--format", format].map(std::ffi::OsString::from);
+            capture(|io| Ok(crate::cli::execute(words, io)))
+        };
+        let told = shown("json");
+        assert_eq!(told.code, 0, "{}", told.err);
+        let all: Value = serde_json::from_str(&told.out).unwrap();
+        let keys = &all[0];
+        let verifier = crate::journal::note::Verifier::parse(keys["vkey"].as_str().unwrap()).unwrap();
+        assert_eq!(verifier.name(), format!("recorder-journal/v1/{}", keys["log"].as_str().unwrap()));
+        assert_eq!((keys["seals"].as_u64(), keys["recipients"].as_u64()), (Some(2), Some(1)));
+        assert_ne!(keys["next_seal"], keys["first_seal"]);
+        let told = shown("table");
+        assert!(
+            told.out.contains(keys["admission"].as_str().unwrap()) && told.out.contains("recovery"),
+            "{}",
+            told.out
+        );
+    }
+}
