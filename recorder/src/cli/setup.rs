@@ -35,8 +35,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
     let stdin = std::io::stdin();
-    let terminal = std::io::IsTerminal::is_terminal(&stdin);
-    set_up(args, terminal.then_some(&mut stdin.lock() as &mut dyn BufRead), io)
+    let mut person = std::io::IsTerminal::is_terminal(&stdin).then(|| stdin.lock());
+    let answers = person.as_mut().map(|lines| -> &mut dyn BufRead { lines });
+    set_up(args, answers, io)
 }
 
 /// `answers`: where a person answers, if there is one.
@@ -230,7 +231,7 @@ mod tests {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut io = Io { out: &mut out, err: &mut err, out_terminal: false, err_terminal: false };
         let mut answers = answers.map(str::as_bytes);
-        let code = set_up(&args, answers.as_mut().map(|a| a as &mut dyn BufRead), &mut io);
+        let code = set_up(&args, answers.as_mut().map(|a| -> &mut dyn BufRead { a }), &mut io);
         let code = code.map_err(|failure| {
             let mut text = Vec::new();
             let mut io =

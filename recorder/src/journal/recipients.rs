@@ -155,13 +155,13 @@ fn wrap(key: &Secret, recipients: &[Recipient]) -> Result<Vec<u8>, JournalError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use age::secrecy::ExposeSecret as _;
 
     #[test]
     fn only_keys_that_can_decrypt_and_public_halves_are_recipients() {
         let secret = age::x25519::Identity::generate();
         let public = secret.to_public().to_string();
         assert_eq!(format!(" {public}\n").parse::<Recipient>().unwrap().to_string(), public);
-        use age::secrecy::ExposeSecret;
         let secret = secret.to_string().expose_secret().to_owned();
         assert_eq!(secret.parse::<Recipient>(), Err(RecipientError::Secret));
         let ed25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN";

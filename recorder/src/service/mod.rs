@@ -206,21 +206,12 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let (to_bury, burials) = mpsc::sync_channel(1);
     control.retain(Retention::new(config, opened.log, to_bury));
     let (faults, writer_state) = mpsc::channel();
-    let writer_stop = stop.clone();
     let (rekey, recipients) = mpsc::channel();
     let kept = encryption.is_on().then(|| kept::Kept::at(&config.grants.memory));
     let books = books::Books::new(journal, ending, kept, std::time::Instant::now());
-    let writer_anchors = anchors.clone();
-    let writer = std::thread::Builder::new()
-        .name("writer".into())
-        .spawn(move || {
-            let inlets = writer::Inlets { batches: from_pump, recipients, burials, anchors: writer_anchors };
-            let done = writer::run(books, &inlets, &writer_stop);
-            // Whoever waits for the end learns of a fault at once.
-            let _ = faults.send(());
-            done
-        })
-        .map_err(host_error("cannot start the writer"))?;
+    let inlets = writer::Inlets { batches: from_pump, recipients, burials, anchors: anchors.clone() };
+    let writer =
+        writer::start(books, inlets, stop.clone(), faults).map_err(host_error("cannot start the writer"))?;
     let pump_stop = stop.clone();
     let settings = pump::Settings {
         journal_dir: config.journal_dir.clone(),

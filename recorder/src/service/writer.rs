@@ -2,14 +2,15 @@
 //! decided by `Strain`; the writer doesn't end because of it.
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use super::{ServiceError, StopFlag, anchor::Anchors, books::Books, pump::Batch, retention::Burial};
 use crate::{
     journal::{
-        Disk, Entropy, Recipient,
+        Disk, Entropy, OsEntropy, RealDisk, Recipient,
         checkpoint::Head,
         pace::{ENOUGH, Pace},
     },
@@ -30,6 +31,20 @@ pub(super) struct Inlets {
     /// Tombstones, to be durable before anything is deleted.
     pub(super) burials: Receiver<Burial>,
     pub(super) anchors: Anchors,
+}
+
+/// The writer's thread; `faults` learns of its end at once.
+pub(super) fn start(
+    books: Books<RealDisk, OsEntropy>,
+    inlets: Inlets,
+    stop: StopFlag,
+    faults: Sender<()>,
+) -> std::io::Result<JoinHandle<Result<Head, ServiceError>>> {
+    std::thread::Builder::new().name("writer".into()).spawn(move || {
+        let done = run(books, &inlets, &stop);
+        let _ = faults.send(());
+        done
+    })
 }
 
 /// Runs until the pump is gone, then seals and stops.

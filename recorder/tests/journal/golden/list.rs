@@ -79,7 +79,7 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         drop(f.open(20));
     }),
     fixture("liveness", "hooks that fell silent, SLEW, SUSPEND, and a GAP that no sleep explains", |d| {
-        liveness(&j(d))
+        liveness(&j(d));
     }),
     // Sealed.
     fixture(
