@@ -20,6 +20,7 @@ mod fake;
 mod faults;
 #[cfg(test)]
 mod forgery;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod handmade;
@@ -29,9 +30,11 @@ mod hostile;
 mod laws;
 #[cfg(test)]
 mod liveness;
+#[cfg(test)]
 mod mounts;
 #[cfg(test)]
 mod restart;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod sealed;
