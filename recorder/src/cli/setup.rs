@@ -36,7 +36,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
     let stdin = std::io::stdin();
     let terminal = std::io::IsTerminal::is_terminal(&stdin);
-    set_up(args, terminal.then_some(&mut stdin.lock() as &mut dyn BufRead), io)
+    let mut lines = stdin.lock();
+    let answers: &mut dyn BufRead = &mut lines;
+    set_up(args, terminal.then_some(answers), io)
 }
 
 /// `answers`: where a person answers, if there is one.

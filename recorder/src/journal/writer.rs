@@ -26,6 +26,7 @@ const RECOVERY_AGE: Duration = Duration::from_mins(1);
 const RESERVE: u64 = 1024;
 
 /// Writes one log.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, none a state of another")]
 pub struct Writer<D: Disk = RealDisk, E: Entropy = OsEntropy> {
     pub(super) config: WriterConfig,
     pub(super) disk: D,

@@ -219,13 +219,13 @@ impl<D: Disk, E: Entropy> Books<D, E> {
         for mark in spared {
             let Some(task) = self.sessions.get(&mark).map(|open| open.root) else { continue };
             let text = Bytes::from("storage is back");
-            self.record(Act { mark, act: EnforcementAct::Relented, task, count: 0, text }, at);
+            self.record(Act { mark, kind: EnforcementAct::Relented, task, count: 0, text }, at);
         }
     }
 
     fn record(&mut self, act: Act, at: ClockPair) {
         let Some(open) = self.sessions.get_mut(&act.mark) else { return };
-        let Act { act, task, count, text, .. } = act;
+        let Act { kind: act, task, count, text, .. } = act;
         let body =
             Body::Enforcement(Box::new(Enforcement { act, coverage: open.coverage, task, count, text }));
         let stream = *open.stream.get_or_insert_with(|| self.journal.open_session(open.id, at.boot));

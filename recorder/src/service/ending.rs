@@ -35,7 +35,7 @@ impl Reach for Marks {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Act {
     pub(super) mark: Mark,
-    pub(super) act: EnforcementAct,
+    pub(super) kind: EnforcementAct,
     pub(super) task: TaskId,
     pub(super) count: u32,
     pub(super) text: Bytes,
@@ -74,14 +74,14 @@ impl Ending {
                 self.asked.insert(mark, now);
                 let count = u32::try_from(self.reach.hang_up(mark)).unwrap_or(u32::MAX);
                 let text = Bytes::from("storage failed");
-                acts.push(Act { mark, act: EnforcementAct::HungUp, task: root, count, text });
+                acts.push(Act { mark, kind: EnforcementAct::HungUp, task: root, count, text });
                 continue;
             };
             if now.saturating_duration_since(*asked) >= self.grace {
                 let killed = self.reach.kill(mark).into_iter();
                 acts.extend(killed.map(|(task, text)| Act {
                     mark,
-                    act: EnforcementAct::Killed,
+                    kind: EnforcementAct::Killed,
                     task,
                     count: 1,
                     text,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::journal::key::sha256;
 use crate::journal::record::{body_bytes, body_from};
-use crate::model::{Body, Digest, Flags, Grant, GrantAct, Kind, Login, Record, Token};
+use crate::model::{Body, Bytes, Digest, Flags, Grant, GrantAct, Kind, Login, Record, Token};
 
 const SALT: usize = 16;
 /// A document is at most 64 KiB, a signature 16 KiB; the rest is names.
@@ -91,7 +91,7 @@ fn emptied(body: &Body, kept: Digest) -> Body {
             document: grant.document,
             request: grant.request,
             received: grant.received,
-            text: if grant.act == GrantAct::State { grant.text.clone() } else { Default::default() },
+            text: if grant.act == GrantAct::State { grant.text.clone() } else { Bytes::default() },
             kept,
             ..Grant::default()
         })),

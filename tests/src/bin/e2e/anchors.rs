@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -37,16 +37,17 @@ impl Witness {
             .stderr(Stdio::piped())
             .spawn()
             .context("cannot start the witness")?;
-        let line = |from: Option<Box<dyn std::io::Read>>| {
-            let mut line = String::new();
-            BufReader::new(from.context("no pipe")?).read_line(&mut line)?;
-            anyhow::Ok(line.trim().to_owned())
-        };
-        let key = line(child.stdout.take().map(|out| Box::new(out) as _))?;
-        let said = line(child.stderr.take().map(|err| Box::new(err) as _))?;
+        let key = first_line(child.stdout.take())?;
+        let said = first_line(child.stderr.take())?;
         let url = said.split(" at ").nth(1).with_context(|| format!("no address: {said}"))?.to_owned();
         Ok(Self { child, key, url })
     }
+}
+
+fn first_line(from: Option<impl Read>) -> Result<String> {
+    let mut line = String::new();
+    BufReader::new(from.context("no pipe")?).read_line(&mut line)?;
+    Ok(line.trim().to_owned())
 }
 
 impl Drop for Witness {

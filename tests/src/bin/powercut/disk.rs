@@ -98,7 +98,13 @@ impl CachedDisk {
     pub(crate) fn cut(&mut self, dice: &mut Dice) -> io::Result<Cut> {
         self.is_dead = true;
         // Nothing, everything, or a share of it.
-        let share = [0, 100, 50, 10, 90][usize::try_from(dice.roll(5)).unwrap_or(0)];
+        let share = match dice.roll(5) {
+            0 => 0,
+            1 => 100,
+            2 => 50,
+            3 => 10,
+            _ => 90,
+        };
         let mut cut = Cut::default();
         for (sector, bytes) in std::mem::take(&mut self.cache) {
             if dice.roll(100) < share {
@@ -139,7 +145,8 @@ mod tests {
         let mut after = vec![0; 4608];
         disk.read(0, &mut after).unwrap();
         assert!(after[..4096].chunks(512).all(|s| s == [1; 512] || s == [2; 512]));
-        assert_eq!(after[..4096].chunks(512).filter(|s| *s == [2; 512]).count() as u64, cut.kept);
+        let kept = after[..4096].chunks(512).filter(|s| *s == [2; 512]).count();
+        assert_eq!(u64::try_from(kept).unwrap(), cut.kept);
         assert_eq!(after[4096..], [3; 512]);
     }
 }
