@@ -7,7 +7,7 @@
 //! exec, which starts a commit at once; the others are opens.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
@@ -54,7 +54,9 @@ fn write(journal: &mut Writer, stream: StreamNo, batches: &Receiver<Batch>) -> (
     loop {
         let mut ended = false;
         let mut take = |(records, stamped): Batch, journal: &mut Writer| {
-            records.into_iter().for_each(|record| journal.append(stream, record));
+            for record in records {
+                journal.append(stream, record);
+            }
             stamps.extend(stamped);
         };
         match batches.recv_timeout(pace.wait(journal.pending(), Instant::now())) {
@@ -87,10 +89,10 @@ fn write(journal: &mut Writer, stream: StreamNo, batches: &Receiver<Batch>) -> (
     }
 }
 
-fn measure(dir: PathBuf, seconds: u64, rate: u64) {
-    let _ = std::fs::remove_dir_all(&dir);
+fn measure(dir: &Path, seconds: u64, rate: u64) {
+    let _ = std::fs::remove_dir_all(dir);
     let config = WriterConfig {
-        dir: dir.clone(),
+        dir: dir.to_owned(),
         spare_dir: None,
         segment_bytes: 64 << 20,
         segment_age: Duration::from_hours(24),
@@ -128,7 +130,7 @@ fn measure(dir: PathBuf, seconds: u64, rate: u64) {
         at(99),
         at(100)
     );
-    let _ = std::fs::remove_dir_all(&dir);
+    let _ = std::fs::remove_dir_all(dir);
 }
 
 fn main() {
@@ -137,6 +139,6 @@ fn main() {
     let seconds = words.next().and_then(|n| n.parse().ok()).unwrap_or(10);
     let rates: Vec<u64> = words.filter_map(|n| n.parse().ok()).collect();
     for rate in if rates.is_empty() { vec![1000, 10_000, 50_000] } else { rates } {
-        measure(dir.clone(), seconds, rate);
+        measure(&dir, seconds, rate);
     }
 }

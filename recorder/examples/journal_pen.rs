@@ -68,7 +68,7 @@ fn write(dir: PathBuf, first: u64) {
     let mut out = std::io::stdout();
     loop {
         let ClockPair { boot: at, real: RealNanos { .. } } = clock::pair();
-        for _ in 0..1 + dice % 4 {
+        for _ in 0..=(dice % 4) {
             // What packs to nothing would leave commits of one sector.
             let noise: Vec<u8> = (0..dice % 9000)
                 .map(|_| {

@@ -232,7 +232,7 @@ mod tests {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut io = Io { out: &mut out, err: &mut err, out_terminal: false, err_terminal: false };
         let mut answers = answers.map(str::as_bytes);
-        let code = set_up(&args, answers.as_mut().map(|a| a as &mut dyn BufRead), &mut io);
+        let code = set_up(&args, answers.as_mut().map(|a| -> &mut dyn BufRead { a }), &mut io);
         let code = code.map_err(|failure| {
             let mut text = Vec::new();
             let mut io =

@@ -43,12 +43,12 @@ fn lost(entries: &[Entry]) -> Vec<(String, u64)> {
         Body::Loss(loss) if loss.reason == LossReason::Storage => Some(loss),
         _ => None,
     });
-    losses.map(|loss| (loss.class.escaped().to_string(), loss.count)).collect()
+    losses.map(|loss| (loss.class.escaped(), loss.count)).collect()
 }
 
 fn faults(entries: &[Entry]) -> Vec<(String, i32)> {
     let all = entries.iter().filter_map(|e| match &e.record.body {
-        Body::Storage(fault) => Some((fault.operation.escaped().to_string(), fault.errno)),
+        Body::Storage(fault) => Some((fault.operation.escaped(), fault.errno)),
         _ => None,
     });
     all.collect()

@@ -275,9 +275,9 @@ fn f7_what_is_no_file_is_a_finding_and_names_stay_in_their_line() {
         assert_eq!(code, 2, "{n}: {text}");
         assert!(text.contains("FRAME_BROKEN") && text.contains("seg-1000000000000000.rj"), "{n}: {text}");
         if far.is_dir() && n == 3 {
-            std::fs::remove_dir(&far).unwrap()
+            std::fs::remove_dir(&far).unwrap();
         } else {
-            std::fs::remove_file(&far).unwrap()
+            std::fs::remove_file(&far).unwrap();
         }
     }
     let note = log.join("origin.note");

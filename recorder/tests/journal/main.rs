@@ -27,6 +27,7 @@ mod hostile;
 mod laws;
 #[cfg(test)]
 mod liveness;
+#[cfg(test)]
 mod mounts;
 #[cfg(test)]
 mod restart;
