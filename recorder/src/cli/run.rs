@@ -54,6 +54,10 @@ pub(crate) fn run(args: &Args, _io: &mut Io<'_>) -> Result<u8, Failure> {
     log_to_stderr(config.kernel_log);
     service::run(&config, &mut Lines).map(|()| 0).map_err(|e| match e {
         ServiceError::Capture(inner) => Failure::Missing(inner.to_string()),
+        // Keys in the configuration that are none are its faults, told only where they are read.
+        ServiceError::Recipient { .. } | ServiceError::TooManyRecipients | ServiceError::Witness { .. } => {
+            Failure::Usage(e.to_string())
+        }
         other => Failure::Io(other.to_string()),
     })
 }
