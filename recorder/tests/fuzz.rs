@@ -20,6 +20,10 @@
 mod journal;
 #[path = "fuzz/mutate.rs"]
 mod mutate;
+#[path = "fuzz/retain.rs"]
+mod retain;
+#[path = "fuzz/seeds.rs"]
+mod seeds;
 #[path = "fuzz/targets.rs"]
 mod targets;
 

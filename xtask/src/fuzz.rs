@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// Steered by coverage: the binaries of fuzz/Cargo.toml.
-const STEERED: [&str; 5] = ["frame", "record", "seal", "segment", "note"];
+const STEERED: [&str; 7] = ["frame", "record", "seal", "segment", "note", "stub", "permit"];
 /// All of them, in the order of recorder/tests/fuzz/targets.rs, which refuses any other name.
-const TARGETS: [&str; 12] = [
+const TARGETS: [&str; 14] = [
     "documents",
     "policy",
     "allowed-signers",
@@ -30,6 +30,8 @@ const TARGETS: [&str; 12] = [
     "seal",
     "segment",
     "note",
+    "stub",
+    "permit",
 ];
 
 #[derive(clap::Args)]

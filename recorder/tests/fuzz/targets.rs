@@ -1,6 +1,6 @@
 //! What is fuzzed: seeds, and what has to hold for every input.
 
-use crate::journal;
+use crate::{journal, retain, seeds};
 use jiff::tz::TimeZone;
 use recorder::{
     grant::{
@@ -32,6 +32,8 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "seal", share: 500, seeds: no_seeds, run: journal::seal },
     Target { name: "segment", share: 100, seeds: no_seeds, run: journal::segment },
     Target { name: "note", share: 500, seeds: no_seeds, run: journal::note },
+    Target { name: "stub", share: 500, seeds: seeds::stub, run: retain::stub },
+    Target { name: "permit", share: 500, seeds: seeds::permit, run: retain::permit },
 ];
 
 /// The journal's targets have a corpus that coverage chose; it is all they begin with.
