@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use age::secrecy::{ExposeSecret, SecretString};
-use recorder::journal::identity::{Identities, IdentityError};
+use recorder::journal::identity::{Identities, IdentityError, Unwrapped};
+use recorder::journal::segment::SegmentHeader;
 use recorder::journal::walk::{Event, Walk};
 use recorder::journal::{Encryption, RealDisk, Recipient, Writer, WriterConfig};
 use recorder::model::*;
@@ -273,6 +274,27 @@ fn a_changed_ciphertext_is_tampering_whoever_reads() {
     for identities in [Identities::default(), who.identities] {
         assert_eq!(read(dir.path(), &identities).0.verdict, Verdict::Tampered);
     }
+}
+
+/// What somebody could do who wraps one key for one reader and another for another.
+#[test]
+fn a_key_that_the_header_does_not_commit_to_opens_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let who = reader();
+    write(&sealed(dir.path(), &[&who], 6000));
+    let files = segments(&log_dir(dir.path()));
+    let header = |n: usize| {
+        let walk = Walk::open(std::fs::File::open(&files[n]).unwrap()).unwrap().unwrap();
+        (walk.header, walk.first.header.leaf)
+    };
+    let ((first, leaf), (second, _)) = (header(0), header(1));
+    assert!(matches!(who.identities.unwrap(&first, leaf), Unwrapped::Open(_)));
+    let swapped = SegmentHeader { wrapped_key: second.wrapped_key.clone(), ..first.clone() };
+    assert!(matches!(who.identities.unwrap(&swapped, leaf), Unwrapped::Wrong));
+    assert!(matches!(who.identities.unwrap(&first, leaf + 1), Unwrapped::Wrong));
+    assert!(matches!(reader().identities.unwrap(&first, leaf), Unwrapped::NotForUs));
+    let cut = SegmentHeader { wrapped_key: first.wrapped_key[..90].to_vec(), ..first };
+    assert!(matches!(who.identities.unwrap(&cut, leaf), Unwrapped::Wrong));
 }
 
 #[test]
