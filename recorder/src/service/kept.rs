@@ -1,7 +1,6 @@
 //! What the host keeps for itself of records whose content only the recipients can read: grants that are in force, tokens
 //! that are spent, logins that go on. The journal vouches for it: each file has the digest that a clear twin names.
 
-use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -71,14 +70,10 @@ impl Kept {
         body_from(kind, bytes.get(SALT..)?).ok()
     }
 
-    /// Removes what nobody needs any more. Only at the start, before anything new is kept.
-    pub(super) fn forget_others(&self, needed: &HashSet<String>) {
-        let Ok(list) = fs::read_dir(&self.dir) else { return };
-        for entry in list.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if !needed.contains(&name) {
-                let _ = fs::remove_file(entry.path());
-            }
+    /// Removes what this journal's twins name and nobody needs any more; what others keep here stays.
+    pub(super) fn forget(&self, digests: impl IntoIterator<Item = Digest>) {
+        for digest in digests {
+            let _ = fs::remove_file(self.dir.join(digest.to_string()));
         }
     }
 }
@@ -166,8 +161,9 @@ mod tests {
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(&path, bytes).unwrap();
         assert_eq!(kept.recall(Kind::LOGIN, digest), None);
-        kept.forget_others(&HashSet::new());
-        assert!(!path.exists());
+        let other = kept_of(&kept.twin(&record())).unwrap();
+        kept.forget([digest]);
+        assert!(!path.exists() && kept.recall(Kind::LOGIN, other).is_some());
     }
 
     #[test]

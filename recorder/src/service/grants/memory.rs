@@ -33,7 +33,7 @@ pub(super) struct Memory {
 /// Of what is sealed to others, the content is what the host kept of it, if that is what the journal says it was.
 pub(super) fn recall(dir: &Path, kept: &Kept, boot: BootId) -> Result<Memory, VerifyError> {
     let mut memory = Memory::default();
-    let (mut needed, mut missing) = (HashSet::new(), 0u32);
+    let (mut named, mut needed, mut missing) = (HashSet::new(), HashSet::new(), 0u32);
     let entries = match verify::read(dir, &Options::default()) {
         Ok((_, entries)) => entries,
         // Nothing was written yet.
@@ -46,10 +46,11 @@ pub(super) fn recall(dir: &Path, kept: &Kept, boot: BootId) -> Result<Memory, Ve
         let mut body = entry.record.body.clone();
         let other_boot = matches!(body, Body::Login(_)) && entry.boot != boot;
         let state = matches!(&body, Body::Grant(grant) if grant.act != GrantAct::Received);
+        named.extend(kept_of(&entry.record));
         if let Some(digest) = kept_of(&entry.record).filter(|_| !other_boot && !state) {
             match kept.recall(body.kind(), digest) {
                 Some(whole) => {
-                    needed.insert(digest.to_string());
+                    needed.insert(digest);
                     body = whole;
                 }
                 None => missing += 1,
@@ -77,6 +78,6 @@ pub(super) fn recall(dir: &Path, kept: &Kept, boot: BootId) -> Result<Memory, Ve
             "grants, tokens or logins of the journal were not kept on this host: they are not followed"
         );
     }
-    kept.forget_others(&needed);
+    kept.forget(named.difference(&needed).copied());
     Ok(memory)
 }
