@@ -237,7 +237,8 @@ pub(crate) fn every_reason_has_its_name(stage: &mut Stage) -> Result<()> {
         coverage(stage, "uncovered", Some(reason))?;
     }
     // A window that is long enough to be seen and short enough to be waited for.
-    office.grant(stage, "*", "root", &["--for", "4s"])?;
+    let moment = format!("{}s", stage.limit(4).as_secs());
+    office.grant(stage, "*", "root", &["--for", &moment])?;
     coverage(stage, "covered", None)?;
     // H2: what was started under the grant and left behind outlives it.
     terminal.ask(
