@@ -117,8 +117,6 @@ enum Work {
     Suite(Vec<String>),
     /// These walks on the systemd machine.
     Walks(Vec<String>),
-    /// So many power cuts.
-    Power(u32),
 }
 
 fn run_matrix(args: &Matrix, binaries: &Binaries) -> Result<Totals> {
@@ -196,7 +194,6 @@ fn jobs_for(support: Support, kernel: &Kernel, only: Option<&str>, walks: &[Stri
                 for (n, walks) in walks.chunks(WALKS_A_MACHINE).enumerate() {
                     jobs.push(job(&format!("host {}", n + 1), Work::Walks(walks.to_vec())));
                 }
-                jobs.push(job("power", Work::Power(power::ROUNDS)));
             }
             jobs
         }
@@ -250,7 +247,6 @@ impl Machine {
                 script("boot.sh").arg(&kernel.version).arg(&self.files).args(words).env("VM_TIMEOUT", limit),
                 prefix,
             ),
-            Work::Power(rounds) => follow(&mut power::cuts(&self.binaries, &kernel.version, *rounds), prefix),
             Work::Walks(walks) => {
                 // The backend that only stock kernels have; the others' walks would tell the same story.
                 follow(
