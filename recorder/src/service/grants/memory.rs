@@ -43,12 +43,15 @@ pub(super) fn recall(dir: &Path, kept: &Kept, boot: BootId) -> Result<Memory, Ve
     for entry in entries {
         let entry = entry?;
         memory.latest = memory.latest.max(entry.time);
-        let mut body = entry.record.body.clone();
+        let mut body = &entry.record.body;
         let other_boot = matches!(body, Body::Login(_)) && entry.boot != boot;
-        let state = matches!(&body, Body::Grant(grant) if grant.act != GrantAct::Received);
-        named.extend(kept_of(&entry.record));
-        if let Some(digest) = kept_of(&entry.record).filter(|_| !other_boot && !state) {
-            match kept.recall(body.kind(), digest) {
+        let state = matches!(body, Body::Grant(grant) if grant.act != GrantAct::Received);
+        let digest = kept_of(&entry.record);
+        named.extend(digest);
+        let whole;
+        if let Some(digest) = digest.filter(|_| !other_boot && !state) {
+            whole = kept.recall(body.kind(), digest);
+            match &whole {
                 Some(whole) => {
                     needed.insert(digest);
                     body = whole;
@@ -56,7 +59,7 @@ pub(super) fn recall(dir: &Path, kept: &Kept, boot: BootId) -> Result<Memory, Ve
                 None => missing += 1,
             }
         }
-        match &body {
+        match body {
             Body::Boot(body) if body.boot_id == boot => {
                 memory.anchor.get_or_insert(body.clock);
             }
