@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -95,27 +95,44 @@ impl ReadAt for File {
     }
 }
 
+/// An open directory of the real file system.
+#[derive(Debug)]
+pub struct RealDir(OwnedFd);
+
+impl AsFd for RealDir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Drop for RealDir {
+    /// Gives a lock back by name: a child between its fork and its exec has the descriptor too, and the lock would wait for it.
+    fn drop(&mut self) {
+        let _ = fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
 impl Disk for RealDisk {
-    type Dir = OwnedFd;
+    type Dir = RealDir;
     type File = File;
 
-    fn root(&self, path: &Path) -> io::Result<OwnedFd> {
+    fn root(&self, path: &Path) -> io::Result<RealDir> {
         use std::os::unix::fs::DirBuilderExt;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        Ok(fs::open(path, DIR | OFlags::RDONLY, Mode::empty())?)
+        Ok(RealDir(fs::open(path, DIR | OFlags::RDONLY, Mode::empty())?))
     }
 
-    fn subdir(&self, dir: &OwnedFd, name: &str, make: bool) -> io::Result<OwnedFd> {
+    fn subdir(&self, dir: &RealDir, name: &str, make: bool) -> io::Result<RealDir> {
         if make {
             match fs::mkdirat(dir, name, Mode::RWXU) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(e) => return Err(e.into()),
             }
         }
-        Ok(fs::openat(dir, name, DIR | OFlags::RDONLY, Mode::empty())?)
+        Ok(RealDir(fs::openat(dir, name, DIR | OFlags::RDONLY, Mode::empty())?))
     }
 
-    fn lock(&self, dir: &OwnedFd) -> io::Result<bool> {
+    fn lock(&self, dir: &RealDir) -> io::Result<bool> {
         match fs::flock(dir, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),
             Err(Errno::WOULDBLOCK) => Ok(false),
@@ -123,7 +140,7 @@ impl Disk for RealDisk {
         }
     }
 
-    fn list(&self, dir: &OwnedFd) -> io::Result<Vec<String>> {
+    fn list(&self, dir: &RealDir) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::Dir::read_from(dir)? {
             if let Ok(name) = entry?.file_name().to_str()
@@ -137,27 +154,27 @@ impl Disk for RealDisk {
         Ok(names)
     }
 
-    fn open(&self, dir: &OwnedFd, name: &str) -> io::Result<File> {
+    fn open(&self, dir: &RealDir, name: &str) -> io::Result<File> {
         Ok(File::from(fs::openat(dir, name, FILE, Mode::empty())?))
     }
 
-    fn create(&self, dir: &OwnedFd, name: &str) -> io::Result<File> {
+    fn create(&self, dir: &RealDir, name: &str) -> io::Result<File> {
         let flags = FILE | OFlags::CREATE | OFlags::EXCL;
         Ok(File::from(fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)?))
     }
 
-    fn remove(&self, dir: &OwnedFd, name: &str) -> io::Result<()> {
+    fn remove(&self, dir: &RealDir, name: &str) -> io::Result<()> {
         match fs::unlinkat(dir, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(e) => Err(e.into()),
         }
     }
 
-    fn rename(&self, dir: &OwnedFd, from: &str, to: &str) -> io::Result<()> {
+    fn rename(&self, dir: &RealDir, from: &str, to: &str) -> io::Result<()> {
         Ok(fs::renameat(dir, from, dir, to)?)
     }
 
-    fn sync_dir(&self, dir: &OwnedFd) -> io::Result<()> {
+    fn sync_dir(&self, dir: &RealDir) -> io::Result<()> {
         Ok(fs::fsync(dir)?)
     }
 
@@ -226,6 +243,20 @@ fn fully(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_ends_with_its_owner_whoever_else_has_the_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = RealDisk.root(dir.path()).unwrap();
+        let second = RealDisk.root(dir.path()).unwrap();
+        assert!(RealDisk.lock(&first).unwrap());
+        assert!(!RealDisk.lock(&second).unwrap());
+        // What a fork does.
+        let inherited = rustix::io::dup(&first).unwrap();
+        drop(first);
+        assert!(RealDisk.lock(&second).unwrap());
+        drop(inherited);
+    }
 
     #[test]
     fn f3_a_short_write_is_continued_where_it_stopped() {

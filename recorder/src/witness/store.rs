@@ -47,6 +47,13 @@ pub struct Store {
     handle: fs::File,
 }
 
+impl Drop for Store {
+    /// By name: a child between its fork and its exec has the descriptor too, and the lock would wait for it.
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.handle, rustix::fs::FlockOperation::Unlock);
+    }
+}
+
 impl Store {
     /// Opens the directory, makes it (0700) if it is missing, and keeps other witnesses out.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
