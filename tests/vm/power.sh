@@ -1,5 +1,5 @@
 #!/bin/bash
-# power.sh KERNEL-VERSION write|check PEN DIRECTORY: boots a machine whose only disk is the socket DIRECTORY/disk.sock
+# power.sh KERNEL-VERSION write|check PEN DIRECTORY: boots a machine (PEN is a static program) whose only disk is the socket DIRECTORY/disk.sock
 # (recorder-powercut), mounts it and runs PEN on it; what that says comes on standard output. This process becomes the emulator,
 # so that whoever started it can take the power away. `no_timer_check`: on a busy host the emulated timer comes late.
 set -euo pipefail
@@ -17,11 +17,6 @@ if [ ! -f "$dir/initramfs" ]; then
   cp "$(command -v busybox)" "$dir/i/bin/busybox"
   cp "$pen" "$dir/i/pen"
   strip "$dir/i/pen" 2>/dev/null || true
-  # A dynamic program brings its libraries.
-  ldd "$pen" 2>/dev/null | grep -o '/[^ ]*' | while read -r library; do
-    mkdir -p "$dir/i$(dirname "$library")"
-    cp -L "$library" "$dir/i$library"
-  done
   for module in virtio_pci virtio_blk ext4 crc32c_generic; do
     PATH=$PATH:/sbin:/usr/sbin modprobe -d "$tree" -S "$version" --show-depends --ignore-install $module 2>/dev/null || true
   done | awk '$1 == "insmod" && !seen[$2]++ {print $2}' >"$dir/modules"

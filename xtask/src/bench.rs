@@ -115,11 +115,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn binaries(args: &Args) -> Result<(PathBuf, PathBuf)> {
     if let Some(path) = &args.recorder {
         let recorder = path.canonicalize().with_context(|| format!("no {}", path.display()))?;
-        return Ok((recorder, build::release(&["recorder-tests"])?.workload));
+        return Ok((recorder, build::programs()?.workload));
     }
     setup::for_build(None)?;
     build_ebpf::build(None)?;
-    let built = build::release(&["recorder", "recorder-tests"])?;
+    let built = build::programs()?;
     Ok((built.recorder, built.workload))
 }
 

@@ -1,8 +1,12 @@
-//! `cargo xtask build`: the self-contained release binary; `--static` also builds what virtual machines boot.
+//! `cargo xtask build`: what is installed, in target/dist. The suites, here and in machines, run the very same programs.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{
     build_ebpf,
@@ -12,17 +16,17 @@ use crate::{
 
 /// What login programs load; shared libraries, so not for machines without a C library.
 const LOGIN: &[&str] = &["recorder-pam", "recorder-sudo"];
-/// Their files, and as what they are installed (docs/operations.md).
-const LIBRARIES: &[(&str, &str)] = &[
-    ("libpam_recorder.so", "pam_recorder.so among the PAM modules"),
-    ("librecorder_approval.so", "recorder_approval.so among sudo's plugins"),
+/// Their files, under which name and where they are installed (docs/operations.md).
+const LIBRARIES: &[(&str, &str, &str)] = &[
+    ("libpam_recorder.so", "pam_recorder.so", "among the PAM modules"),
+    ("librecorder_approval.so", "recorder_approval.so", "among sudo's plugins"),
 ];
+/// Programs bring their C library along and are one file, for any machine of this architecture; they stay position independent,
+/// with relocations packed, because an emulated start spends most of its time on them.
+const STATIC: &str = "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Link the C library in, for machines without one: target/static/…/release/recorder
-    #[arg(long = "static")]
-    is_static: bool,
     /// Take this way to a BPF compiler instead of the one that fits
     #[arg(long, value_enum)]
     route: Option<Route>,
@@ -36,7 +40,7 @@ pub(crate) struct Binaries {
     pub(crate) workload: PathBuf,
     pub(crate) walk: PathBuf,
     pub(crate) powercut: PathBuf,
-    /// What writes in the machine whose power goes; only beside static programs.
+    /// What writes in the machine whose power goes.
     pub(crate) pen: PathBuf,
 }
 
@@ -48,60 +52,66 @@ impl Binaries {
             workload: dir.join("recorder-workload"),
             walk: dir.join("recorder-walk"),
             powercut: dir.join("recorder-powercut"),
-            pen: dir.join("examples/journal_pen"),
+            pen: dir.join("recorder-pen"),
         }
     }
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     build_ebpf::build(args.route)?;
-    if args.is_static {
-        println!("build: {}", statics()?.recorder.display());
-        return Ok(ExitCode::SUCCESS);
-    }
-    let binaries = release(&[&["recorder"], LOGIN].concat())?;
-    println!("build: {}", binaries.recorder.display());
-    for (file, place) in LIBRARIES {
-        println!("build: {} (optional, {place})", binaries.recorder.with_file_name(file).display());
+    let dist = sh::root().join("target/dist");
+    fs::create_dir_all(&dist)?;
+    let put = |from: &Path, name: &str| {
+        let to = dist.join(name);
+        // A running program can't be written over, but it can be replaced.
+        let _ = fs::remove_file(&to);
+        fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display())).map(|_| to)
+    };
+    println!("build: {}", put(&programs()?.recorder, "recorder")?.display());
+    for (library, (_, name, place)) in login()?.iter().zip(LIBRARIES) {
+        println!("build: {} (optional, {place})", put(library, name)?.display());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The libraries that login programs load, for this machine's C library.
+/// The libraries that login programs load, for this machine's C library, in the order of their table; beside the programs.
 pub(crate) fn login() -> Result<Vec<PathBuf>> {
-    let beside = release(LOGIN)?.recorder;
-    Ok(LIBRARIES.iter().map(|(file, _)| beside.with_file_name(file)).collect())
-}
-
-/// Release binaries of these packages for this machine; the BPF object must have been built.
-pub(crate) fn release(packages: &[&str]) -> Result<Binaries> {
-    let mut cargo = sh::cargo();
-    cargo.args(["build", "--release", "--locked"]);
-    for package in packages {
+    let (mut cargo, dir) = release();
+    for package in LOGIN {
         cargo.args(["-p", package]);
     }
     sh::run(&mut cargo)?;
-    Ok(Binaries::in_dir(&sh::root().join("target/release")))
+    Ok(LIBRARIES.iter().map(|(file, ..)| dir.join(file)).collect())
 }
 
-/// The recorder and the suites as static programs, in a target directory of their own so that flags don't fight.
-pub(crate) fn statics() -> Result<Binaries> {
-    let target = sh::root().join("target/static");
-    // An explicit --target keeps the flags off build scripts and procedural macros. Without relocations an emulated start
-    // takes a third of the time.
-    sh::run(
-        sh::cargo()
-            .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
-            .env("CARGO_TARGET_DIR", &target)
-            .args(["build", "--release", "--locked", "--target", "x86_64-unknown-linux-gnu"])
-            .args(["-p", "recorder", "-p", "recorder-tests", "--bins", "--example", "journal_pen"]),
-    )?;
-    Ok(Binaries::in_dir(&target.join("x86_64-unknown-linux-gnu/release")))
+/// A release build that is to be told what, and where it puts that. An explicit target keeps flags off build scripts and
+/// procedural macros.
+fn release() -> (Command, PathBuf) {
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let mut cargo = sh::cargo();
+    cargo.args(["build", "--release", "--locked", "--target", &target]);
+    (cargo, sh::root().join("target").join(target).join("release"))
+}
+
+/// The same for static programs.
+pub(crate) fn static_build() -> (Command, PathBuf) {
+    let (mut cargo, dir) = release();
+    cargo.env("RUSTFLAGS", STATIC);
+    (cargo, dir)
+}
+
+/// The recorder and the suites; the BPF object must have been built. Always all of them: cargo builds the recorder anew for every
+/// other choice of packages.
+pub(crate) fn programs() -> Result<Binaries> {
+    let (mut cargo, dir) = static_build();
+    sh::run(cargo.args(["-p", "recorder", "-p", "recorder-tests", "-p", "recorder-pen", "--bins"]))?;
+    Ok(Binaries::in_dir(&dir))
 }
 
 /// Everything a suite on this machine needs.
 pub(crate) fn everything() -> Result<Binaries> {
     setup::for_test()?;
     build_ebpf::build(None)?;
-    release(&[&["recorder", "recorder-tests"], LOGIN].concat())
+    login()?;
+    programs()
 }

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-use crate::sh;
+use crate::{build, sh};
 
 /// What the reader must not bring along: whatever loads kernel programs or serves. The facade `log` is neither, and age needs it.
 const FOREIGN: &[&str] = &["aya", "aya-log", "aya-obj", "tokio", "recorder-common", "tracing"];
@@ -27,15 +27,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         println!("build-verify: no foreign dependency");
         return Ok(ExitCode::SUCCESS);
     }
-    let target = sh::root().join("target/static");
-    sh::run(
-        sh::cargo()
-            .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static")
-            .env("CARGO_TARGET_DIR", &target)
-            .args(["build", "--release", "--locked", "--target", "x86_64-unknown-linux-gnu"])
-            .args(["-p", "recorder", "--no-default-features", "--bin", "recorder-verify"]),
-    )?;
-    let path = target.join("x86_64-unknown-linux-gnu/release/recorder-verify");
+    let (mut cargo, dir) = build::static_build();
+    sh::run(cargo.args(["-p", "recorder", "--no-default-features", "--bin", "recorder-verify"]))?;
+    let path = dir.join("recorder-verify");
     let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
     judge(&bytes).with_context(|| path.display().to_string())?;
     answers(&path)?;

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     packages::ensure("demonstration", SESSION)?;
     build_ebpf::build(None)?;
-    let recorder = build::release(&["recorder"])?.recorder;
+    let recorder = build::programs()?.recorder;
 
     let dir = scratch()?;
     let mut janitor = Janitor::start()?;
@@ -123,9 +123,8 @@ fn sample(missing: &str) -> Result<ExitCode> {
         return Ok(ExitCode::from(EXIT_MISSING));
     }
     println!("demo: this is the sample journal from the repository instead");
-    let built = sh::root().join("target/release/recorder");
     // The readers need no kernel programs, so a machine that can't build those still shows the sample.
-    let recorder = if built.is_file() { built } else { build::release(&["recorder"])?.recorder };
+    let recorder = build::programs()?.recorder;
     show::journal(&recorder, &sample)?;
     Ok(ExitCode::from(EXIT_MISSING))
 }

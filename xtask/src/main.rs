@@ -40,7 +40,7 @@ enum Command {
     Setup(setup::Args),
     /// Build the kernel programs into target/bpf/recorder.bpf.o
     BuildEbpf(build_ebpf::Args),
-    /// Set up and build everything: target/release/recorder
+    /// Set up and build what is installed, into target/dist
     Build(build::Args),
     /// Build the reader alone, as one static file: recorder-verify
     BuildVerify(build_verify::Args),

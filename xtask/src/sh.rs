@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
@@ -50,9 +51,14 @@ pub(crate) fn cargo() -> Command {
 /// Shows the command and runs it; an exit code other than 0 is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     println!("+ {}", shown(command));
+    let start = Instant::now();
     let status = command.status().with_context(|| format!("cannot start {}", shown(command)))?;
     if !status.success() {
         bail!("{} ended with {status}", shown(command));
+    }
+    // Where the time of a whole run goes.
+    if start.elapsed().as_secs() >= 20 {
+        println!("  took {} s", start.elapsed().as_secs());
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use anyhow::Result;
 use super::{follow, kernels};
 use crate::{build::Binaries, sh};
 
-/// Cuts unless it is said how many.
-const ROUNDS: u32 = 4;
+/// Cuts in a run of the matrix, and unless it is said how many.
+pub(super) const ROUNDS: u32 = 4;
 /// Seconds from one line of a machine to its next, where everything else is emulated beside it.
 const PATIENCE: &str = "600";
 
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args, binaries: &Binaries) -> Result<ExitCode> {
 }
 
 /// So many cuts on a machine with this kernel.
-fn cuts(binaries: &Binaries, kernel: &str, rounds: u32) -> Command {
+pub(super) fn cuts(binaries: &Binaries, kernel: &str, rounds: u32) -> Command {
     let mut command = sh::clean(&binaries.powercut);
     command.arg("--pen").arg(&binaries.pen).args(["--kernel", kernel, "--patience", PATIENCE]);
     command.args(["--rounds", &rounds.to_string()]);

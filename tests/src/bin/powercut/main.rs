@@ -27,7 +27,7 @@ use disk::{CachedDisk, Cut, Dice};
 /// Power cuts of an emulated machine under write load.
 #[derive(Parser)]
 struct Args {
-    /// What writes in the machine (recorder's example `journal_pen`)
+    /// What writes in the machine (`recorder-pen`)
     #[arg(long)]
     pen: PathBuf,
     /// A cached kernel, by its whole version

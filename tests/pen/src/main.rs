@@ -1,8 +1,8 @@
 //! Writes a journal under load until it dies, and says what of it is there: the inside of the power cuts
 //! (tests/src/bin/powercut, docs/testing.md). It is no measurement.
 //!
-//! `journal_pen check DIR`: one line `@@FOUND exit=… count=… crashes=… codes=…`; count: the numbers 0..count are sealed, in order.
-//! `journal_pen write DIR`: the same line, then goes on, `@@ACK seal=… count=…` behind each acknowledged commit.
+//! `recorder-pen check DIR`: one line `@@FOUND exit=… count=… crashes=… codes=…`; count: the numbers 0..count are sealed, in order.
+//! `recorder-pen write DIR`: the same line, then goes on, `@@ACK seal=… count=…` behind each acknowledged commit.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a tool of the suites")]
 
 use std::io::Write as _;
