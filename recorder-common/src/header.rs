@@ -62,6 +62,12 @@ impl Kind {
     pub const ARGV: u16 = 6;
     /// `RefusedEvent`, then the walked path of what was not to be run.
     pub const REFUSED: u16 = 7;
+    /// `BranchEvent`, then the path: something starts that may have been asked for.
+    pub const BRANCH: u16 = 24;
+    /// `RequestEvent`, then the socket's name and what was sent to it.
+    pub const REQUEST: u16 = 25;
+    /// `StdinEvent`, then a walked path.
+    pub const STDIN: u16 = 26;
     /// `FileEvent`, then one or two paths.
     pub const OPEN: u16 = 16;
     /// As `OPEN`: the file did not exist before.

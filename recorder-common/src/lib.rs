@@ -5,6 +5,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod deleg;
 mod exec;
 mod file;
 mod gate;
@@ -14,6 +15,9 @@ mod loss;
 mod offsets;
 mod tty;
 
+pub use deleg::{
+    Armed, BranchEvent, PlantKey, REQUEST_MAX, RequestEvent, SUN_PATH, SocketName, StdinEvent,
+};
 pub use exec::{ArgvPart, CredEvent, Creds, ExecEvent, ExitEvent, ForkEvent, MarkEvent};
 pub use file::FileEvent;
 pub use gate::{Allow, Gate, RefusedEvent};

@@ -72,8 +72,14 @@ impl State {
     pub const TTYS: u32 = 2;
     /// 1 while the gate map decides who may elevate. Written by the service.
     pub const GATE: u32 = 3;
+    /// 1 as soon as somebody asked a manager for something. Written by the programs, cleared by the service.
+    pub const ARMED: u32 = 4;
+    /// 1 while sessions wrote programs that others may run. Written by the programs.
+    pub const PLANTED: u32 = 5;
+    /// 1 if jobs of cron and at are looked at. Written by the service.
+    pub const JOBS: u32 = 6;
     /// Number of words.
-    pub const LEN: u32 = 4;
+    pub const LEN: u32 = 7;
 }
 
 /// A recorded terminal (value of the terminal map; its key is the kernel's address of the slave).
@@ -120,6 +126,10 @@ impl MarkFlag {
     pub const PLAIN: u64 = 4;
     /// Did not pass the gate.
     pub const REFUSED: u64 = 8;
+    /// Started by somebody else's process; the service decides whether a session asked for it.
+    pub const BRANCH: u64 = 16;
+    /// A job of cron or at that has not run its first program.
+    pub const JOB: u64 = 32;
 }
 
 const _: () = assert!(size_of::<TaskMark>() == 64);

@@ -6,6 +6,7 @@ use recorder_common::{
 };
 
 use crate::{
+    deleg,
     emit::Event,
     gate,
     kernel::{self, Place, TaskPtr, off},
@@ -23,6 +24,7 @@ pub fn exec(bprm: u64) {
     }
     sync_creds();
     let task = kernel::current();
+    deleg::job_starts(task, session);
     let mm: *const u8 = kernel::load(task, off!(task_mm));
     let mm = mm as u64;
     let start: u64 = kernel::read(mm, off!(mm_arg_start));

@@ -11,6 +11,7 @@ use aya_ebpf::helpers::generated::{
 use recorder_common::{Class, FileEvent, Flag, Hook, Kind, Ring};
 
 use crate::{
+    deleg,
     emit::Event,
     kernel::{self, Args, Place, TaskPtr, off},
     maps::{MOUNTS, RENAMES, RenameState},
@@ -19,6 +20,8 @@ use crate::{
 
 /// `FMODE_CREATED`, include/linux/fs.h (unchanged since it came in 4.19).
 const FMODE_CREATED: u32 = 0x10_0000;
+/// `FMODE_WRITE`.
+const FMODE_WRITE: u32 = 2;
 /// `__FMODE_EXEC`: opened by exec, which has its own event.
 const FMODE_EXEC: u32 = 0x20;
 const AT_FDCWD: i32 = -100;
@@ -52,8 +55,12 @@ fn opened(session: u64, file: u64) {
     tty::adopt_opened(file, session);
     let Some(mut event) = Event::new::<FileEvent>(Class::FILE) else { return };
     let path_len = event.path(Place::of_file(file));
-    let id = kernel::inode_id(kernel::read(file, off!(file_inode)));
+    let inode: u64 = kernel::read(file, off!(file_inode));
+    let id = kernel::inode_id(inode);
     let mode: u32 = kernel::read(file, off!(file_mode));
+    if mode & FMODE_WRITE != 0 {
+        deleg::written(session, inode);
+    }
     let payload = FileEvent {
         ino: id.ino,
         dev: id.dev,

@@ -4,6 +4,7 @@
 #![feature(asm_experimental_arch)]
 
 mod atomic;
+mod deleg;
 mod emit;
 mod exec;
 mod file;
@@ -48,6 +49,31 @@ fn on_fork(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_process_exit")]
 fn on_exit(ctx: BtfTracePointContext) -> i32 {
     exec::exit(ctx.arg(0));
+    0
+}
+
+#[btf_tracepoint(function = "cgroup_mkdir")]
+fn on_cgroup(ctx: BtfTracePointContext) -> i32 {
+    let [cgroup, path] = args(&ctx);
+    deleg::cgroup_made(cgroup, path);
+    0
+}
+
+#[btf_tracepoint(function = "cgroup_attach_task")]
+fn on_attach(ctx: BtfTracePointContext) -> i32 {
+    deleg::attached(args::<1>(&ctx)[0], ctx.arg(2));
+    0
+}
+
+#[btf_tracepoint(function = "sk_data_ready")]
+fn on_data_ready(ctx: BtfTracePointContext) -> i32 {
+    deleg::data_ready(args::<1>(&ctx)[0]);
+    0
+}
+
+#[fentry(function = "sock_def_readable")]
+fn def_readable(ctx: FEntryContext) -> i32 {
+    deleg::data_ready(args::<1>(&ctx)[0]);
     0
 }
 

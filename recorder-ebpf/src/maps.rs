@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use recorder_common::{
-    Allow, CpuCounters, Gate, Offsets, SCRATCH, SCRATCH_SLOTS, Settings, State, TaskMark, TtyState,
+    Allow, Armed, CpuCounters, Gate, Offsets, PlantKey, SCRATCH, SCRATCH_SLOTS, Settings, SocketName, State, TaskMark, TtyState,
 };
 
 /// Filled by the loader from BTF; frozen, so the verifier sees constants.
@@ -86,3 +86,17 @@ pub static TYPING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
 /// Mounts of unlinks in flight, by thread (trampoline backend).
 #[map]
 pub static MOUNTS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
+
+/// Sockets whose messages are read if a session sends them; the value is the key of the manager that it arms, or 0. Written by
+/// the service.
+#[map]
+pub static SOCKETS: HashMap<SocketName, u64> = HashMap::with_max_entries(1024, 0);
+/// Managers that were asked for something.
+#[map]
+pub static ARMED: LruHashMap<u64, Armed> = LruHashMap::with_max_entries(1024, 0);
+/// Control groups that such managers made: the mark of what starts in them.
+#[map]
+pub static PENDING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
+/// Regular files that sessions wrote, and which session.
+#[map]
+pub static PLANTED: LruHashMap<PlantKey, u64> = LruHashMap::with_max_entries(65536, 0);

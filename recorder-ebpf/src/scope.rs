@@ -14,6 +14,7 @@ use aya_ebpf::helpers::generated::bpf_task_storage_get;
 use recorder_common::{Class, Creds, Hook, Kind, MarkEvent, MarkFlag, Ring, State, TaskMark};
 
 use crate::{
+    deleg,
     emit::{self, Event},
     gate,
     kernel::{self, TaskPtr, off},
@@ -38,6 +39,13 @@ fn storage(task: TaskPtr) -> *mut TaskMark {
     // SAFETY: a typed task pointer; no creation.
     unsafe { bpf_task_storage_get(addr_of!(TASKS).cast_mut().cast(), task.cast_mut().cast(), null_mut(), 0) }
         .cast()
+}
+
+/// Gives a task of nobody's to something that starts and may have been asked for.
+#[inline(always)]
+pub fn adopt(task: TaskPtr, mark: u64, flags: u64) -> bool {
+    let value = TaskMark { mark, flags: MarkFlag::BRANCH | MarkFlag::ADMITTED | flags, creds: kernel::creds(task) };
+    create(task, &raw const value)
 }
 
 #[inline(always)]
@@ -103,7 +111,7 @@ pub fn fork(parent: TaskPtr, child: TaskPtr) -> Option<u64> {
         create(child, &raw const mark);
         return None;
     }
-    let mark = mark_of(parent)?;
+    let Some(mark) = mark_of(parent) else { return deleg::forked(parent, child) };
     let copy = TaskMark { mark: mark.mark, flags: mark.flags, creds: mark.creds };
     create(child, &raw const copy);
     let process = kernel::tid(child) == kernel::tgid(child);
@@ -172,7 +180,7 @@ fn exec(task: TaskPtr, inode: u64) -> Option<&'static mut TaskMark> {
             // uid 0 logs in like everybody else, but its PAM helpers run as uid 0 too: they are no session leaders.
             let leads: u32 = kernel::read(kernel::signal(task), off!(signal_leader));
             if login == UNSET || creds.uid != login || (login == 0 && leads & 1 == 0) {
-                return None;
+                return deleg::exec(task, inode);
             }
             let first = TaskMark { mark: 0, flags: 0, creds };
             if !create(task, &raw const first) {
@@ -185,7 +193,7 @@ fn exec(task: TaskPtr, inode: u64) -> Option<&'static mut TaskMark> {
             } else if setting_all_logins() {
                 via::SCOPE
             } else {
-                return None;
+                return deleg::exec(task, inode);
             };
             let mark = mark_of(task)?;
             open(task, mark, &creds, via);

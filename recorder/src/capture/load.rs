@@ -182,6 +182,16 @@ const SCHED: [Typed; 3] = [
     Typed { program: "on_exit", target: "sched_process_exit" },
 ];
 
+/// What managers start, seen on every kernel that has control groups.
+const CGROUPS: [Typed; 2] = [
+    Typed { program: "on_cgroup", target: "cgroup_mkdir" },
+    Typed { program: "on_attach", target: "cgroup_attach_task" },
+];
+
+/// What is sent to sockets: the tracepoint (6.3) or the function that it stands in.
+const REQUESTS: Typed = Typed { program: "on_data_ready", target: "sk_data_ready" };
+const REQUESTS_BEFORE: Typed = Typed { program: "def_readable", target: "sock_def_readable" };
+
 const TRAMPOLINES: [Typed; 10] = [
     Typed { program: "do_filp_open", target: "do_filp_open" },
     Typed { program: "commit_creds", target: "commit_creds" },
@@ -248,6 +258,8 @@ pub(super) struct Loaded {
     pub(super) kernel_log: Option<KernelLog>,
     /// Why elevation can't be refused with an error and is ended by a signal instead, if it is to be refused at all.
     pub(super) no_lsm: Option<String>,
+    /// Why requests to managers are not seen, if that is so.
+    pub(super) no_requests: Option<String>,
 }
 
 /// Loads the best backend that the choice allows and whose canaries come back.
@@ -323,6 +335,7 @@ fn attempt(
         refused: None,
         kernel_log,
         no_lsm: None,
+        no_requests: None,
     };
     loaded.attach(btf)?;
     let silent = canary::silent_hooks(&mut loaded, Duration::from_secs(5))
@@ -386,10 +399,22 @@ impl Loaded {
         } else {
             self.attach_syscalls()?;
         }
-        for t in &SCHED {
+        for t in SCHED.iter().chain(&CGROUPS) {
             self.attach_typed(t, btf)?;
         }
-        Ok(())
+        self.attach_requests(btf)
+    }
+
+    /// What sessions ask of managers; a kernel that shows it in neither way is blind to it, and says so.
+    fn attach_requests(&mut self, btf: &Btf) -> Result<(), LoadError> {
+        match self.attach_typed(&REQUESTS, btf) {
+            Err(_) if self.backend == Backend::Trampoline => self.attach_typed(&REQUESTS_BEFORE, btf),
+            Err(error) => {
+                self.no_requests = Some(error.to_string());
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     fn program(&mut self, name: &str) -> Result<&mut Program, LoadError> {

@@ -1,0 +1,112 @@
+//! Work that is handed to other people's processes: what is asked for, and what starts because of it.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Bytes of `sockaddr_un.sun_path`.
+pub const SUN_PATH: usize = 108;
+/// Bytes of one message that are taken along.
+pub const REQUEST_MAX: u32 = 16 * 1024;
+
+/// Payload of `Kind::BRANCH`; `path_len` bytes follow: the control group's path as the kernel prints it. Something starts that
+/// may have been asked for: its events carry a mark of their own from here on, and the service keeps or drops them.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct BranchEvent {
+    /// The session that armed it; 0: nobody in particular.
+    pub parent: u64,
+    /// The control group's id, or the inode of a planted program.
+    pub object: u64,
+    /// Device of a planted program, the kernel's internal encoding.
+    pub dev: u32,
+    /// One of the constants below.
+    pub cause: u32,
+    /// Bytes of the path.
+    pub path_len: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+impl BranchEvent {
+    /// A manager that was asked for something made a control group.
+    pub const UNIT: u32 = 1;
+    /// A daemon that runs jobs made a process.
+    pub const JOB: u32 = 2;
+    /// Somebody runs a program that a session wrote.
+    pub const PLANT: u32 = 3;
+}
+
+/// Payload of `Kind::REQUEST`; `path_len` bytes of the socket's name follow, then `len` bytes that were sent.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RequestEvent {
+    /// Tells connections apart while they live.
+    pub connection: u64,
+    /// Bytes of this message of the connection, whether taken along or not.
+    pub total: u32,
+    /// Position of the first byte in the message.
+    pub offset: u32,
+    /// Process behind the socket, as it was when it began to listen.
+    pub peer: u32,
+    /// One of the constants below.
+    pub what: u32,
+    /// Bytes of the name.
+    pub path_len: u32,
+    /// Bytes of the message in this event.
+    pub len: u32,
+}
+
+impl RequestEvent {
+    /// A connection was asked for.
+    pub const CONNECT: u32 = 1;
+    /// Bytes were sent.
+    pub const SEND: u32 = 2;
+    /// Bytes were sent, and the receiver had them before they could be read.
+    pub const OPAQUE: u32 = 3;
+}
+
+/// Payload of `Kind::STDIN`; `path_len` bytes of a walked path follow: what the job that is about to start reads.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct StdinEvent {
+    /// Inode.
+    pub ino: u64,
+    /// Device, the kernel's internal encoding.
+    pub dev: u32,
+    /// Bytes of the path.
+    pub path_len: u32,
+}
+
+/// Key of the map of sockets whose messages are read: the name, filled up with zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SocketName(pub [u8; SUN_PATH]);
+
+/// Value of the map of managers that were asked for something.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Armed {
+    /// The session that asked last.
+    pub mark: u64,
+    /// Until when what it makes is looked at, `CLOCK_BOOTTIME` nanoseconds.
+    pub until: u64,
+}
+
+impl Armed {
+    /// Key of the manager of a user's own services; the system's is 1, its process id.
+    pub const USER: u64 = 1 << 32;
+}
+
+/// Key of the map of programs that a session wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct PlantKey {
+    /// Inode.
+    pub ino: u64,
+    /// Device, the kernel's internal encoding.
+    pub dev: u32,
+    /// The inode's generation: numbers are used again.
+    pub generation: u32,
+}
+
+const _: () = assert!(size_of::<BranchEvent>() == 32);
+const _: () = assert!(size_of::<RequestEvent>() == 32);

@@ -1,0 +1,388 @@
+//! Work that a session hands to other people's processes (docs/delegation.md): what it asks managers for, what they start then,
+//! jobs of cron and at, programs that it wrote and others run.
+//!
+//! What may have been asked for gets a mark of its own before it runs; whether somebody did ask, the service decides. So nothing
+//! is missed that starts faster than a message is read, and nobody's work is given to anybody by a guess of the kernel side.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use recorder_common::{
+    Armed, BranchEvent, Class, ForkEvent, Kind, MarkFlag, PlantKey, REQUEST_MAX, RequestEvent, Ring, SUN_PATH,
+    SocketName, State, StdinEvent, TaskMark,
+};
+
+use crate::{
+    emit::{self, Event},
+    kernel::{self, Place, TaskPtr, off},
+    maps::{ARMED, PENDING, PLANTED, SOCKETS},
+    scope,
+};
+
+const AF_UNIX: u16 = 1;
+const SOCK_STREAM: u16 = 1;
+const TCP_LISTEN: u8 = 10;
+const S_IFMT: u32 = 0o170_000;
+const S_IFREG: u32 = 0o100_000;
+/// How long a manager is looked at after something was sent to it; seen: 4 to 18 ms.
+const ARM_NS: u64 = 5_000_000_000;
+/// Bytes of a message in one event.
+const PART: u32 = 4095;
+const PARTS: u32 = REQUEST_MAX / PART;
+/// `/run/user/`: sockets of a user's own manager, which come and go.
+const USER_DIR: [u8; 10] = *b"/run/user/";
+/// Names of daemons that run jobs. A name is chosen by the program: it arms, and proves nothing.
+const DAEMONS: [[u8; 6]; 4] = [*b"cron\0\0", *b"crond\0", *b"CRON\0\0", *b"atd\0\0\0"];
+
+/// `sk_data_ready(sk)`, `sock_def_readable(sk)`: the current task sent something, `sk` is who receives it.
+#[inline(always)]
+pub fn data_ready(sk: u64) {
+    let session = scope::session_of(kernel::current());
+    if session == 0 || kernel::read::<u16>(sk, off!(sock_family)) != AF_UNIX {
+        return;
+    }
+    let kind: u16 = kernel::read(sk, off!(sock_type));
+    if kind == SOCK_STREAM {
+        request(sk, session);
+    }
+}
+
+/// The name a socket is bound to; accepted sockets have their listener's.
+#[inline(always)]
+fn name_of(sk: u64) -> Option<SocketName> {
+    let address: u64 = kernel::read(sk, off!(unix_addr));
+    if address == 0 {
+        return None;
+    }
+    let len: u32 = kernel::read(address, off!(unix_name_len));
+    let mut name = SocketName([0; SUN_PATH]);
+    // The family stands before the path.
+    let n = len.wrapping_sub(2) & 0x7f;
+    if n == 0 || n > SUN_PATH as u32 {
+        return None;
+    }
+    let from = address + off!(unix_name) as u64 + 2;
+    // SAFETY: at most the name's length; the helper checks the source.
+    let r = unsafe { bpf_probe_read_kernel(name.0.as_mut_ptr().cast::<c_void>(), n, from as *const c_void) };
+    (r == 0).then_some(name)
+}
+
+/// The manager that a socket under /run/user belongs to.
+#[inline(always)]
+fn user_manager(name: &SocketName) -> Option<u64> {
+    let mut i = 0;
+    while i < USER_DIR.len() {
+        if name.0[i] != USER_DIR[i] {
+            return None;
+        }
+        i += 1;
+    }
+    let mut uid = 0u64;
+    while i < USER_DIR.len() + 10 {
+        let digit = name.0[i].wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        uid = uid * 10 + u64::from(digit);
+        i += 1;
+    }
+    Some(Armed::USER | uid)
+}
+
+/// A connect or a send of a session to a named socket. A global function: verified once for both backends.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn request(sk: u64, session: u64) -> u32 {
+    let Some(name) = name_of(sk) else { return 0 };
+    let state: u8 = kernel::read(sk, off!(sock_state));
+    if state == TCP_LISTEN {
+        told(sk, session, RequestEvent::CONNECT);
+        return 1;
+    }
+    // SAFETY: copied at once.
+    let manager = match unsafe { SOCKETS.get(&name) }.copied() {
+        Some(manager) => manager,
+        None => match user_manager(&name) {
+            Some(manager) => manager,
+            None => return 0,
+        },
+    };
+    if manager != 0 {
+        let armed = Armed { mark: session, until: emit::now() + ARM_NS };
+        if ARMED.insert(&manager, &armed, 0).is_ok() {
+            emit::set_state(State::ARMED);
+        }
+    }
+    let last: u64 = kernel::read(sk, off!(sock_queue_last));
+    if last == 0 || last == sk + off!(sock_queue) as u64 {
+        told(sk, session, RequestEvent::OPAQUE);
+        return 1;
+    }
+    message(sk, session, last);
+    1
+}
+
+/// The bytes of one message, in parts.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn message(sk: u64, session: u64, skb: u64) -> u32 {
+    let total: u32 = kernel::read(skb, off!(skb_len));
+    let beyond: u32 = kernel::read(skb, off!(skb_data_len));
+    let data: u64 = kernel::read(skb, off!(skb_data));
+    let linear = total.saturating_sub(beyond);
+    let mut offset = 0;
+    let mut part = 0;
+    while part < PARTS {
+        part += 1;
+        if offset >= linear {
+            break;
+        }
+        let left = linear - offset;
+        let n = if left > PART { PART } else { left };
+        let whole = u64::from(total) << 32 | u64::from(offset);
+        message_part(sk, session, whole, data + u64::from(offset), n);
+        offset += n;
+    }
+    part
+}
+
+#[inline(always)]
+fn append_name(event: &mut Event, sk: u64) -> u32 {
+    let address: u64 = kernel::read(sk, off!(unix_addr));
+    let len: u32 = kernel::read(address, off!(unix_name_len));
+    let n = len.saturating_sub(2);
+    let n = if n > SUN_PATH as u32 { SUN_PATH as u32 } else { n };
+    event.kernel_bytes::<0x7f>(address + off!(unix_name) as u64 + 2, n as usize)
+}
+
+#[inline(always)]
+fn peer(sk: u64) -> u32 {
+    kernel::pid_number(kernel::read(sk, off!(sock_peer)))
+}
+
+/// One part of a message; `whole` is its length and this part's offset in 32 bits each.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn message_part(sk: u64, session: u64, whole: u64, from: u64, len: u32) -> u32 {
+    let Some(mut event) = Event::new::<RequestEvent>(Class::SESSION) else { return 0 };
+    let path_len = append_name(&mut event, sk);
+    let len = event.kernel_bytes::<0xfff>(from, len as usize);
+    // SAFETY: the payload's place in the scratch.
+    let payload = unsafe { &mut *event.payload::<RequestEvent>() };
+    payload.connection = sk;
+    payload.total = (whole >> 32) as u32;
+    payload.offset = whole as u32;
+    payload.peer = peer(sk);
+    payload.what = RequestEvent::SEND;
+    payload.path_len = path_len;
+    payload.len = len;
+    u32::from(event.send_as_is(Kind::REQUEST, Ring::CRITICAL, session, 0))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn told(sk: u64, session: u64, what: u32) -> u32 {
+    let Some(mut event) = Event::new::<RequestEvent>(Class::SESSION) else { return 0 };
+    let path_len = append_name(&mut event, sk);
+    let payload = RequestEvent { connection: sk, peer: peer(sk), what, path_len, ..RequestEvent::default() };
+    u32::from(event.send(Kind::REQUEST, Ring::CRITICAL, session, payload, 0))
+}
+
+#[inline(always)]
+fn id_of(cgroup: u64) -> u64 {
+    let node: u64 = kernel::read(cgroup, off!(cgroup_node));
+    kernel::read(node, off!(kernfs_id))
+}
+
+/// The control group of a task in the default hierarchy.
+#[inline(always)]
+fn cgroup_of(task: TaskPtr) -> u64 {
+    let set: *const u8 = kernel::load(task, off!(task_cgroups));
+    id_of(kernel::read(set as u64, off!(css_set_cgroup)))
+}
+
+/// The session on whose behalf the current task may be at work, if it is a manager that was asked for something; 0 if not.
+#[inline(always)]
+fn asked() -> u64 {
+    let task = kernel::current();
+    let uid = u64::from(kernel::creds(task).uid);
+    let tgid = u64::from(kernel::tgid(task));
+    let key = if tgid == 1 { 1 } else { Armed::USER | uid };
+    // SAFETY: copied at once.
+    match unsafe { ARMED.get(&key) } {
+        Some(armed) if emit::now() < armed.until => armed.mark,
+        _ => 0,
+    }
+}
+
+/// `cgroup_mkdir(cgroup, path)`.
+#[inline(always)]
+pub fn cgroup_made(cgroup: u64, path: u64) {
+    if emit::state(State::ARMED) == 0 || scope::session_of(kernel::current()) != 0 {
+        return;
+    }
+    let parent = asked();
+    if parent == 0 {
+        return;
+    }
+    let id = id_of(cgroup);
+    let mark = emit::next_mark();
+    if PENDING.insert(&id, &mark, 0).is_err() {
+        // SAFETY: map value.
+        emit::count(|c| unsafe { &raw mut (*c).map_full }, 1);
+        return;
+    }
+    branch(mark, parent, id, path, BranchEvent::UNIT);
+}
+
+/// Says that something starts. A global function, as its callers have no room on the stack.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn branch(mark: u64, parent: u64, object: u64, path: u64, cause: u32) -> u32 {
+    let Some(mut event) = Event::new::<BranchEvent>(Class::SESSION) else { return 0 };
+    let path_len = if path == 0 { 0 } else { event.kernel_str(path) };
+    let payload = BranchEvent { parent, object, dev: 0, cause, path_len, reserved: 0 };
+    u32::from(event.send(Kind::BRANCH, Ring::CRITICAL, mark, payload, 0))
+}
+
+/// A process belongs to something that starts: told like a fork.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn joined(mark: u64, start_ns: u64, pid: u32) -> u32 {
+    let Some(event) = Event::new::<ForkEvent>(Class::FORK) else { return 0 };
+    let payload = ForkEvent { child_start_ns: start_ns, child_pid: pid, reserved: 0 };
+    u32::from(event.send(Kind::FORK, Ring::CRITICAL, mark, payload, 0))
+}
+
+#[inline(always)]
+fn pending(cgroup: u64) -> u64 {
+    // SAFETY: copied at once.
+    unsafe { PENDING.get(&cgroup) }.copied().unwrap_or(0)
+}
+
+/// `cgroup_attach_task(cgroup, path, task, threadgroup)`.
+#[inline(always)]
+pub fn attached(cgroup: u64, task: TaskPtr) {
+    if emit::state(State::ARMED) == 0 {
+        return;
+    }
+    let mark = pending(id_of(cgroup));
+    if mark == 0 || scope::mark_of(task).is_some() {
+        return;
+    }
+    if scope::adopt(task, mark, 0) {
+        joined(mark, kernel::load(task, off!(task_start)), kernel::tgid(task));
+    }
+}
+
+/// True if the task's name is that of a daemon that runs jobs.
+#[inline(always)]
+fn runs_jobs(task: TaskPtr) -> bool {
+    let comm = kernel::comm(task);
+    let mut is_one = false;
+    let mut d = 0;
+    while d < DAEMONS.len() {
+        let mut same = true;
+        let mut i = 0;
+        while i < 6 {
+            same &= comm[i] == DAEMONS[d][i];
+            i += 1;
+        }
+        is_one |= same;
+        d += 1;
+    }
+    is_one
+}
+
+/// `sched_process_fork` of a parent without a mark: the child may be born into a control group that somebody asked for, or be a
+/// job.
+#[inline(always)]
+pub fn forked(parent: TaskPtr, child: TaskPtr) -> Option<u64> {
+    if kernel::tid(child) != kernel::tgid(child) {
+        return None;
+    }
+    if emit::state(State::ARMED) != 0 {
+        let mark = pending(cgroup_of(child));
+        if mark != 0 {
+            return scope::adopt(child, mark, 0).then_some(mark);
+        }
+    }
+    if emit::state(State::JOBS) == 0 || !runs_jobs(parent) {
+        return None;
+    }
+    let mark = emit::next_mark();
+    if !scope::adopt(child, mark, MarkFlag::JOB) {
+        return None;
+    }
+    branch(mark, 0, 0, 0, BranchEvent::JOB);
+    Some(mark)
+}
+
+#[inline(always)]
+fn plant_key(inode: u64) -> PlantKey {
+    let id = kernel::inode_id(inode);
+    PlantKey { ino: id.ino, dev: id.dev, generation: kernel::read(inode, off!(inode_generation)) }
+}
+
+/// A session opened a file for writing.
+#[inline(always)]
+pub fn written(session: u64, inode: u64) {
+    let mode = u32::from(kernel::read::<u16>(inode, off!(inode_mode)));
+    if mode & S_IFMT != S_IFREG {
+        return;
+    }
+    if PLANTED.insert(&plant_key(inode), &session, 0).is_ok() {
+        emit::set_state(State::PLANTED);
+    }
+}
+
+/// An exec of a task without a session, of what lies in that inode.
+#[inline(always)]
+pub fn exec(task: TaskPtr, inode: u64) -> Option<&'static mut TaskMark> {
+    if emit::state(State::ARMED) != 0 {
+        let mark = pending(cgroup_of(task));
+        if mark != 0 {
+            return if scope::adopt(task, mark, 0) { scope::mark_of(task) } else { None };
+        }
+    }
+    if emit::state(State::PLANTED) == 0 {
+        return None;
+    }
+    let key = plant_key(inode);
+    // SAFETY: copied at once.
+    let parent = unsafe { PLANTED.get(&key) }.copied().unwrap_or(0);
+    if parent == 0 {
+        return None;
+    }
+    let mark = emit::next_mark();
+    if !scope::adopt(task, mark, 0) {
+        return None;
+    }
+    branch(mark, parent, key.ino, 0, BranchEvent::PLANT);
+    scope::mark_of(task)
+}
+
+/// The first program of a job: what it reads on its standard input.
+#[inline(always)]
+pub fn job_starts(task: TaskPtr, session: u64) {
+    if let Some(mark) = scope::mark_of(task) {
+        if mark.flags & MarkFlag::JOB != 0 {
+            mark.flags &= !MarkFlag::JOB;
+            stdin(session);
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn stdin(session: u64) -> u32 {
+    let file = kernel::file_of(kernel::current(), 0);
+    if file == 0 {
+        return 0;
+    }
+    let Some(mut event) = Event::new::<StdinEvent>(Class::SESSION) else { return 0 };
+    let path_len = event.path(Place::of_file(file));
+    let id = kernel::inode_id(kernel::read(file, off!(file_inode)));
+    let payload = StdinEvent { ino: id.ino, dev: id.dev, path_len };
+    u32::from(event.send(Kind::STDIN, Ring::CRITICAL, session, payload, 0))
+}
