@@ -4,8 +4,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of `sockaddr_un.sun_path`.
 pub const SUN_PATH: usize = 108;
-/// Bytes of one message that are taken along.
-pub const REQUEST_MAX: u32 = 16 * 1024;
+/// Bytes of a message in one event.
+pub const REQUEST_PART: u32 = 4095;
+/// Events of one message; what lies behind them is not taken along.
+pub const REQUEST_PARTS: u32 = 4;
 
 /// Payload of `Kind::BRANCH`; `path_len` bytes follow: the control group's path as the kernel prints it. Something starts that
 /// may have been asked for: its events carry a mark of their own from here on, and the service keeps or drops them.

@@ -16,7 +16,7 @@ mod offsets;
 mod tty;
 
 pub use deleg::{
-    Armed, BranchEvent, PlantKey, REQUEST_MAX, RequestEvent, SUN_PATH, SocketName, StdinEvent,
+    Armed, BranchEvent, PlantKey, REQUEST_PART, REQUEST_PARTS, RequestEvent, SUN_PATH, SocketName, StdinEvent,
 };
 pub use exec::{ArgvPart, CredEvent, Creds, ExecEvent, ExitEvent, ForkEvent, MarkEvent};
 pub use file::FileEvent;

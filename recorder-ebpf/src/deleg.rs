@@ -8,7 +8,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use recorder_common::{
-    Armed, BranchEvent, Class, ForkEvent, Kind, MarkFlag, PlantKey, REQUEST_MAX, RequestEvent, Ring, SUN_PATH,
+    Armed, BranchEvent, Class, ForkEvent, Kind, MarkFlag, PlantKey, REQUEST_PART, REQUEST_PARTS, RequestEvent, Ring, SUN_PATH,
     SocketName, State, StdinEvent, TaskMark,
 };
 
@@ -26,9 +26,6 @@ const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
 /// How long a manager is looked at after something was sent to it; seen: 4 to 18 ms.
 const ARM_NS: u64 = 5_000_000_000;
-/// Bytes of a message in one event.
-const PART: u32 = 4095;
-const PARTS: u32 = REQUEST_MAX / PART;
 /// `/run/user/`: sockets of a user's own manager, which come and go.
 const USER_DIR: [u8; 10] = *b"/run/user/";
 /// Names of daemons that run jobs. A name is chosen by the program: it arms, and proves nothing.
@@ -132,13 +129,13 @@ pub extern "C" fn message(sk: u64, session: u64, skb: u64) -> u32 {
     let linear = total.saturating_sub(beyond);
     let mut offset = 0;
     let mut part = 0;
-    while part < PARTS {
+    while part < REQUEST_PARTS {
         part += 1;
         if offset >= linear {
             break;
         }
         let left = linear - offset;
-        let n = if left > PART { PART } else { left };
+        let n = if left > REQUEST_PART { REQUEST_PART } else { left };
         let whole = u64::from(total) << 32 | u64::from(offset);
         message_part(sk, session, whole, data + u64::from(offset), n);
         offset += n;

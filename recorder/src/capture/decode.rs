@@ -7,14 +7,14 @@ use std::{
 };
 
 use recorder_common::{
-    ArgvPart, CredEvent, Creds, EventHeader, ExecEvent, ExitEvent, FileEvent, Flag, ForkEvent, Kind,
-    MarkEvent, RefusedEvent, TtyEvent,
+    ArgvPart, BranchEvent, CredEvent, Creds, EventHeader, ExecEvent, ExitEvent, FileEvent, Flag, ForkEvent,
+    Kind, MarkEvent, REQUEST_PART, REQUEST_PARTS, RefusedEvent, RequestEvent, StdinEvent, TtyEvent,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::model::{
-    Act, BootNanos, Bytes, Caps, Cut, CutField, Elevated, EnforcementAct, Exec, Exit, File, FileOp, Flags,
-    Ids, KernelEvent, Mark, Task, TaskId, TtyAct, TtyOp,
+    Act, BootNanos, Branch, BranchCause, Bytes, Caps, Cut, CutField, Elevated, EnforcementAct, Exec, Exit,
+    File, FileOp, Flags, Ids, KernelEvent, Mark, Request, RequestWhat, Task, TaskId, TtyAct, TtyOp,
 };
 
 /// Bytes that are no event.
@@ -101,6 +101,12 @@ impl Decoder {
                     _ => EnforcementAct::Stopped,
                 };
                 Act::Refused { act, path: joined(r.take(e.path_len)?) }
+            }
+            Kind::BRANCH => branch(&mut r)?,
+            Kind::REQUEST => request(&mut r)?,
+            Kind::STDIN => {
+                let e: StdinEvent = r.get()?;
+                Act::Stdin { dev: dev(e.dev), ino: e.ino, path: joined(r.take(e.path_len)?) }
             }
             Kind::EXIT => exit(r.get::<ExitEvent>()?.code),
             Kind::CRED => {
@@ -285,6 +291,45 @@ fn mark(e: &MarkEvent) -> Act {
     let (new, caps) = creds(&e.new);
     let via = u16::try_from(e.via).unwrap_or(u16::MAX);
     Act::Elevated(Elevated { old: ids(&e.old), new, caps, audit_session: e.audit_session, via })
+}
+
+fn branch(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
+    let e: BranchEvent = r.get()?;
+    let cause = match e.cause {
+        BranchEvent::UNIT => BranchCause::Unit,
+        BranchEvent::JOB => BranchCause::Job,
+        BranchEvent::PLANT => BranchCause::Plant,
+        _ => return Err(DecodeError::Cut),
+    };
+    let parent = (e.parent != 0).then(|| Mark::new(e.parent));
+    Ok(Act::Branch(Branch { cause, parent, object: e.object, path: Bytes::from(r.take(e.path_len)?) }))
+}
+
+fn request(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
+    let e: RequestEvent = r.get()?;
+    let what = match e.what {
+        RequestEvent::CONNECT => RequestWhat::Connect,
+        RequestEvent::SEND => RequestWhat::Send,
+        RequestEvent::OPAQUE => RequestWhat::Opaque,
+        _ => return Err(DecodeError::Cut),
+    };
+    let name = r.take(e.path_len)?;
+    // A path ends at its first zero; an abstract name begins with one and has its full length.
+    let end = name.iter().skip(1).position(|b| *b == 0).map_or(name.len(), |at| at + 1);
+    let to = if name.first() == Some(&0) { name } else { name.get(..end).unwrap_or_default() };
+    let bytes = r.take(e.len)?;
+    // What lies behind the last part of a message was not taken along.
+    let end = e.offset.saturating_add(e.len);
+    let is_last = e.len < REQUEST_PART || end >= REQUEST_PART * REQUEST_PARTS;
+    let missing = if is_last && what == RequestWhat::Send { e.total.saturating_sub(end) } else { 0 };
+    Ok(Act::Request(Request {
+        what,
+        connection: e.connection,
+        peer: e.peer,
+        to: Bytes::from(to),
+        bytes: Bytes::from(bytes),
+        missing,
+    }))
 }
 
 fn exit(code: u32) -> Act {

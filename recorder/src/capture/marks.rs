@@ -43,3 +43,18 @@ impl Marks {
         Ok((mark != 0).then(|| Mark::new(mark)))
     }
 }
+
+/// Takes its mark from a process, if it is still that one.
+pub(super) fn release(tasks: &Map, pid: u32, mark: Mark) {
+    let Map::Unsupported(data) = tasks else { return };
+    let map = data.fd().as_fd();
+    // Gone already: its mark went with it.
+    let Ok(process) = bpf::open_process(pid) else { return };
+    let held = bpf::task_mark(map, process.as_fd()).ok().flatten();
+    if held
+        .and_then(|bytes| TaskMark::read_from_bytes(&bytes).ok())
+        .is_some_and(|task| task.mark == mark.get())
+    {
+        let _ = bpf::clear_task_mark(map, process.as_fd());
+    }
+}

@@ -11,6 +11,7 @@ mod kernel_log;
 mod links;
 mod load;
 mod loss;
+mod managers;
 mod marks;
 mod offsets;
 mod order;

@@ -17,13 +17,14 @@ use super::{
     links::Hold,
     load::{self, Backend, CaptureConfig, LoadError, Loaded},
     loss::LossTracker,
-    marks::Marks,
+    managers::Managers,
+    marks::{self, Marks},
     order::Reorder,
     rounds::{CanaryRound, Rounds},
     seed,
 };
 use crate::{
-    model::{BootNanos, Captured, Mark},
+    model::{BootNanos, Captured, Dropped, Mark},
     sys::clock,
 };
 
@@ -53,6 +54,7 @@ pub struct Capture {
     checked: Instant,
     gates: Gates,
     rounds: Rounds,
+    managers: Managers,
 }
 
 impl Capture {
@@ -79,6 +81,7 @@ impl Capture {
                 allowed.ok_or_else(|| missing("map ALLOWED"))?,
             ),
             rounds: Rounds::default(),
+            managers: Managers::open(&mut loaded.ebpf).ok_or_else(|| missing("the maps of delegation"))?,
             loaded,
         };
         for raw in std::mem::take(&mut capture.loaded.early) {
@@ -119,6 +122,34 @@ impl Capture {
     pub fn set_gates(&mut self, gates: &HashMap<GateKey, GateWindow>) -> Result<(), MapError> {
         self.gates.set(gates)?;
         self.loaded.state.set(State::GATE, 1, 0)
+    }
+
+    /// Jobs of cron and at are looked at from here on, and what is sent to these sockets.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn look_at_managers(&mut self) -> Result<(), MapError> {
+        self.managers.listen()?;
+        self.loaded.state.set(State::JOBS, 1, 0)
+    }
+
+    /// What the system's manager starts is looked at until then, whether it is asked again or not.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn keep_looking(&mut self, until: BootNanos) -> Result<(), MapError> {
+        self.managers.keep_looking(until)?;
+        self.loaded.state.set(State::ARMED, 1, 0)
+    }
+
+    /// Forgets what was nobody's: its control group and its processes carry no mark any more.
+    pub fn let_go(&mut self, dropped: &Dropped) {
+        if let Some(cgroup) = dropped.cgroup {
+            self.managers.forget(cgroup);
+        }
+        for task in &dropped.tasks {
+            marks::release(&self.loaded.tasks, task.pid, dropped.mark);
+        }
     }
 
     /// Why a program that is refused is ended by a signal instead of not being started, if that is so.

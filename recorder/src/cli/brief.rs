@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    Body, Bytes, ClockChange, ClockEvent, CoverageChange, Cred, Digest, Enforcement, EnforcementAct, Exec,
-    Exit, File, FileOp, Grant, HookChange, HookState, Jump, Login, Loss, Overdue, Record, SessionId, Token,
-    Tty, TtyOp,
+    Body, Bytes, ClockChange, ClockEvent, CoverageChange, Cred, Delegation, DelegationRole, Digest,
+    Enforcement, EnforcementAct, Exec, Exit, File, FileOp, Grant, HookChange, HookState, Jump, Login, Loss,
+    Overdue, Record, SessionId, Token, Tty, TtyOp,
 };
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.
@@ -47,6 +47,7 @@ pub(crate) fn body(record: &Record) -> String {
         Body::SessionOpened(s) => s.id.to_string(),
         Body::SessionClosed(s) => format!("{} {}, {} records", s.id, s.reason.name(), s.records),
         Body::Coverage(c) => coverage(c),
+        Body::Delegation(d) => delegation(d),
         Body::Overdue(o) => overdue(o),
         Body::Enforcement(e) => enforcement(e),
         Body::Grant(g) => grant(g),
@@ -99,6 +100,24 @@ pub(crate) fn enforcement(enforcement: &Enforcement) -> String {
         EnforcementAct::Relented => "a grant came in time".to_owned(),
         EnforcementAct::Unknown(code) => format!("act {code} ({why})"),
     }
+}
+
+/// Work that was handed over, or came from somewhere.
+pub(crate) fn delegation(d: &Delegation) -> String {
+    let (what, to) = (d.what.escaped(), d.to.escaped());
+    let nobody = d.session == SessionId::new([0; 16]);
+    let mut text = match d.role {
+        DelegationRole::Asked => format!("asked {to}: {what}"),
+        DelegationRole::To => format!("{what} became session {} in {to}", d.session),
+        DelegationRole::By if nobody => format!("{what}, a job of the host"),
+        DelegationRole::By => format!("{what}, asked for by session {}", d.session),
+        DelegationRole::Unknown(code) => format!("role {code}: {what}"),
+    };
+    if !d.evidence.is_empty() {
+        let _ = write!(text, " ({})", d.evidence.escaped());
+    }
+    let _ = write!(text, ", {}", d.confidence.name());
+    text
 }
 
 /// A process that outlives its grant.

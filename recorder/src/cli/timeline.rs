@@ -114,6 +114,7 @@ fn words(what: &What) -> (String, String) {
                 format!("{}{from} on {tty}, uid {old} > {new} by {via} {path}{seeded}", login.user.escaped()),
             )
         }
+        What::Delegation(delegation) => own("handed over", brief::delegation(delegation)),
         What::Overdue(overdue) => own("OVERDUE", brief::overdue(overdue)),
         What::Enforcement(done) => {
             own(if done.act.is_force() { "ENFORCED" } else { "notice" }, brief::enforcement(done))
@@ -231,6 +232,7 @@ fn kind(what: &What) -> &'static str {
     match what {
         What::Start(_) => Kind::SESSION_START.name(),
         What::End(_) => Kind::SESSION_END.name(),
+        What::Delegation(_) => Kind::DELEGATION.name(),
         What::Overdue(_) => Kind::OVERDUE.name(),
         What::Enforcement(_) => Kind::ENFORCEMENT.name(),
         What::Coverage(_) => Kind::COVERAGE.name(),
@@ -255,6 +257,7 @@ fn kind(what: &What) -> &'static str {
 fn put<M: SerializeMap>(map: &mut M, what: &What) -> Result<(), M::Error> {
     match what {
         What::Start(b) => map.serialize_entry("session_start", &Obj(&**b)),
+        What::Delegation(b) => map.serialize_entry("delegation", &Obj(&**b)),
         What::Overdue(b) => map.serialize_entry("overdue", &Obj(b)),
         What::Enforcement(b) => map.serialize_entry("enforcement", &Obj(&**b)),
         What::Coverage(b) => map.serialize_entry("coverage_change", &Obj(&**b)),

@@ -199,6 +199,7 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
         Body::Storage(x) => put_serde(out, x),
         Body::Coverage(x) => put_serde(out, x),
         Body::Overdue(x) => put_serde(out, x),
+        Body::Delegation(x) => put_serde(out, x),
         Body::Enforcement(x) => put_serde(out, x),
         Body::Grant(x) => put_serde(out, x),
         Body::Login(x) => put_serde(out, x),
@@ -242,6 +243,7 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::SESSION_OPENED => Body::SessionOpened(get_serde(raw)?),
         Kind::SESSION_CLOSED => Body::SessionClosed(get_serde(raw)?),
         Kind::STORAGE => Body::Storage(get_serde(raw)?),
+        Kind::DELEGATION => Body::Delegation(get_serde(raw)?),
         Kind::OVERDUE => Body::Overdue(get_serde(raw)?),
         Kind::ENFORCEMENT => Body::Enforcement(get_serde(raw)?),
         Kind::COVERAGE => Body::Coverage(get_serde(raw)?),
@@ -309,6 +311,7 @@ pub(super) fn interned_len(body: &Body) -> usize {
         Body::SessionStart(x) => {
             x.login.user.len() + x.login.tty.len() + x.login.remote.len() + x.elevation.path.len()
         }
+        Body::Delegation(x) => x.to.len() + x.what.len() + x.evidence.len(),
         Body::Loss(x) => x.class.len() + x.ring.len(),
         Body::Storage(x) => x.operation.len(),
         Body::Checkpoint(x) => x.note.len(),

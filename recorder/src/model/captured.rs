@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    BootNanos, Bytes, Caps, EnforcementAct, Exec, Exit, File, FileOp, Flags, Ids, Loss, Mark, Task, TaskId,
-    TtyOp,
+    BootNanos, Bytes, Caps, Confidence, Delegation, EnforcementAct, Exec, Exit, File, FileOp, Flags, Ids,
+    Loss, Mark, Task, TaskId, Trigger, TtyOp,
 };
 
 /// One item from the kernel, in order.
@@ -47,6 +47,23 @@ pub enum Act {
     },
     /// Found running at start as part of a session; the first of a session opens it.
     Seeded(Elevated),
+    /// Something starts that may have been asked for.
+    Branch(Branch),
+    /// A session spoke to a socket.
+    Request(Request),
+    /// What the job that is about to start reads.
+    Stdin {
+        /// Device, major and minor.
+        dev: (u32, u32),
+        /// Inode.
+        ino: u64,
+        /// Its path.
+        path: Bytes,
+    },
+    /// What started is known to be somebody's: the session begins.
+    Handed(Box<Handed>),
+    /// A session asked for something.
+    Asked(Box<Delegation>),
     /// A program was started.
     Exec(Exec),
     /// A process was made.
@@ -64,6 +81,86 @@ pub enum Act {
     File(FileOp, File),
     /// A terminal showed, took or changed something.
     Tty(TtyOp, TtyAct),
+}
+
+/// Why something that starts is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BranchCause {
+    /// A manager that was asked for something made a control group.
+    Unit,
+    /// A daemon that runs jobs made a process.
+    Job,
+    /// A program runs that a session wrote.
+    Plant,
+}
+
+/// Something that starts and may have been asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// Why.
+    pub cause: BranchCause,
+    /// The session that may be behind it, if one is known.
+    pub parent: Option<Mark>,
+    /// The control group's id or the program's inode.
+    pub object: u64,
+    /// The control group's path; empty for others.
+    pub path: Bytes,
+}
+
+/// What a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestWhat {
+    /// A connection.
+    Connect,
+    /// Bytes.
+    Send,
+    /// Bytes that the receiver had before they could be read.
+    Opaque,
+}
+
+/// A session spoke to a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What it did.
+    pub what: RequestWhat,
+    /// Tells connections apart while they live.
+    pub connection: u64,
+    /// The process that listens.
+    pub peer: u32,
+    /// The socket's name; an abstract one begins with a zero byte.
+    pub to: Bytes,
+    /// What was sent.
+    pub bytes: Bytes,
+    /// So many bytes are missing behind these.
+    pub missing: u32,
+}
+
+/// What ties something that started to who asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handed {
+    /// The session; `None`: nobody's that is recorded, a job of the host.
+    pub from: Option<Mark>,
+    /// By what means.
+    pub trigger: Trigger,
+    /// How sure.
+    pub confidence: Confidence,
+    /// The daemon that started it.
+    pub to: Bytes,
+    /// What was asked for.
+    pub what: Bytes,
+    /// What ties both.
+    pub evidence: Bytes,
+}
+
+/// Something that was nobody's: the kernel side is to forget it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Its mark.
+    pub mark: Mark,
+    /// Its control group, if it is one.
+    pub cgroup: Option<u64>,
+    /// Its processes, as far as they are known.
+    pub tasks: Vec<TaskId>,
 }
 
 /// The kernel's view of an elevation.

@@ -8,6 +8,7 @@ mod captured;
 mod checkpoint;
 mod control;
 mod coverage;
+mod delegation;
 mod enforcement;
 mod event;
 mod grant;
@@ -19,13 +20,16 @@ mod retention;
 mod token;
 
 pub use bytes::Bytes;
-pub use captured::{Act, Captured, Elevated, KernelEvent, TtyAct};
+pub use captured::{
+    Act, Branch, BranchCause, Captured, Dropped, Elevated, Handed, KernelEvent, Request, RequestWhat, TtyAct,
+};
 pub use checkpoint::Cosigned;
 pub use control::{
     Boot, ClockPair, EndReason, Heartbeat, Jump, Loss, LossReason, PreviousEnd, SessionClosed, SessionOpened,
     Stop, StorageFault,
 };
 pub use coverage::{Coverage, CoverageChange, Overdue, Uncovered};
+pub use delegation::{Confidence, Delegation, DelegationRole, Trigger};
 pub use enforcement::{Enforcement, EnforcementAct};
 pub use event::{Caps, Cred, Cut, CutField, Exec, Exit, File, FileOp, Fork, Ids, Task, Tty, TtyOp};
 pub use grant::{Grant, GrantAct};

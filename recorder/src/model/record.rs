@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Boot, BootNanos, ClockChange, Cosigned, CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp,
-    Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue, SessionClosed, SessionEnd, SessionOpened,
-    SessionStart, Stop, StorageFault, Task, Token, Tombstone, Tty, TtyOp,
+    Boot, BootNanos, ClockChange, Cosigned, CoverageChange, Cred, Delegation, Enforcement, Exec, Exit, File,
+    FileOp, Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue, SessionClosed, SessionEnd,
+    SessionOpened, SessionStart, Stop, StorageFault, Task, Token, Tombstone, Tty, TtyOp,
 };
 
 macro_rules! kinds {
@@ -70,6 +70,8 @@ kinds! {
     OVERDUE = 51, "overdue";
     /// What was done because no grant allowed it.
     ENFORCEMENT = 52, "enforcement";
+    /// Work was handed to somebody else's process, or came from another session.
+    DELEGATION = 53, "delegation";
     /// The recorder started.
     BOOT = 256, "boot";
     /// The recorder lives.
@@ -128,6 +130,7 @@ impl Kind {
                 | Self::SESSION_END
                 | Self::COVERAGE
                 | Self::OVERDUE
+                | Self::DELEGATION
                 | Self::ENFORCEMENT
                 | Self::BOOT
                 | Self::LOSS
@@ -244,6 +247,7 @@ pub enum Body {
     Storage(StorageFault),
     Coverage(Box<CoverageChange>),
     Overdue(Overdue),
+    Delegation(Box<Delegation>),
     Enforcement(Box<Enforcement>),
     Grant(Box<Grant>),
     Login(Box<Login>),
@@ -286,6 +290,7 @@ impl Body {
             Self::Storage(_) => Kind::STORAGE,
             Self::Coverage(_) => Kind::COVERAGE,
             Self::Overdue(_) => Kind::OVERDUE,
+            Self::Delegation(_) => Kind::DELEGATION,
             Self::Enforcement(_) => Kind::ENFORCEMENT,
             Self::Grant(_) => Kind::GRANT,
             Self::Login(_) => Kind::LOGIN,

@@ -20,6 +20,10 @@ pub enum Via {
     Seeded,
     /// Not elevated: the scope records every login.
     Scope,
+    /// Another session had it started by somebody else's process.
+    Delegated,
+    /// A job of cron or at.
+    Scheduled,
     /// A newer recorder's word.
     Unknown(u16),
 }
@@ -34,6 +38,8 @@ impl Via {
             Self::Unexplained => 4,
             Self::Seeded => 5,
             Self::Scope => 6,
+            Self::Delegated => 7,
+            Self::Scheduled => 8,
             Self::Unknown(n) => n,
         }
     }
@@ -47,6 +53,8 @@ impl Via {
             4 => Self::Unexplained,
             5 => Self::Seeded,
             6 => Self::Scope,
+            7 => Self::Delegated,
+            8 => Self::Scheduled,
             n => Self::Unknown(n),
         }
     }
@@ -60,6 +68,8 @@ impl Via {
             Self::Unexplained => "unexplained",
             Self::Seeded => "seeded",
             Self::Scope => "scope",
+            Self::Delegated => "delegated",
+            Self::Scheduled => "scheduled",
             Self::Unknown(_) => "unknown",
         }
     }

@@ -14,6 +14,7 @@ mod clocks;
 mod control;
 mod ending;
 mod grants;
+mod handover;
 mod herald;
 mod host;
 mod kept;
@@ -216,6 +217,7 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let settings = pump::Settings {
         journal_dir: config.journal_dir.clone(),
         tell: config.notices.at_elevation,
+        records_jobs: true,
         first: first.control,
     };
     let pump = std::thread::Builder::new()

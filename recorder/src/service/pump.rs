@@ -10,6 +10,7 @@ use super::{
     StopFlag,
     control::{PumpEnd, Reply},
     grants::Desk,
+    handover::Handing,
     herald::Herald,
     host::RunningHost,
     pulse::Pulse,
@@ -28,6 +29,8 @@ pub(super) struct Settings {
     pub(super) journal_dir: PathBuf,
     /// People are told on their terminals that a session begins.
     pub(super) tell: bool,
+    /// What cron and at run for root is recorded, whoever planted it.
+    pub(super) records_jobs: bool,
     /// What was said about grants before the pump ran.
     pub(super) first: Vec<Record>,
 }
@@ -64,6 +67,7 @@ pub(super) fn run(
     let mut host = RunningHost;
     let mut pulse = Pulse::new(clock::reading());
     let mut captured = seeded.members;
+    let mut handing = Handing::start(&mut capture, settings.records_jobs);
     if seeded.failed > 0 {
         tracing::error!(failed = seeded.failed, "running processes could not be marked");
     }
@@ -75,7 +79,7 @@ pub(super) fn run(
         let now = clock::pair();
         let asked = control.carry_out(now.boot, desk.as_mut());
         let mut batch = Batch { control: std::mem::take(&mut first), ..Batch::default() };
-        for item in captured.drain(..) {
+        for item in handing.pass(&mut captured) {
             tracker.step(now.boot, item, &mut host, &mut batch.tracked);
         }
         for (mark, record) in asked.denials {
@@ -98,8 +102,10 @@ pub(super) fn run(
         for closed in &batch.tracked {
             if let Tracked::Closed { mark, .. } = closed {
                 capture.forget(*mark);
+                handing.closed(*mark);
             }
         }
+        handing.tend(now.boot, &mut capture);
         if let Some(desk) = &mut desk {
             let round = desk.round(now, std::mem::take(&mut batch.tracked));
             batch.tracked = round.tracked;

@@ -3,8 +3,11 @@
 //! `step(now, captured) -> outputs`; whatever it wants to know of the host comes through [`Host`]. docs/sessions.md is
 //! the law.
 
+mod delegation;
+mod lineage;
 mod tracker;
 
+pub use delegation::{Files, Handover};
 pub use tracker::{Host, Tracked, Tracker};
 
 #[cfg(test)]

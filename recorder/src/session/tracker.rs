@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use super::lineage::{self, Coming, Lineage, Origin};
 use crate::model::{
     Act, Body, BootNanos, Bytes, Captured, Coverage, Cred, Elevated, Elevation, EndReason, Enforcement, Exit,
     FileOp, Flags, Fork, KernelEvent, LoginWitness, Loss, Mark, Record, SessionEnd, SessionId, SessionStart,
@@ -87,12 +88,15 @@ struct Session {
     /// When the last task was seen to end.
     empty_since: Option<BootNanos>,
     reconciled: bool,
+    /// Who logged in, once that is known.
+    login: Option<LoginWitness>,
 }
 
 /// The state machine.
 #[derive(Debug, Default)]
 pub struct Tracker {
     sessions: BTreeMap<Mark, Session>,
+    lineage: Lineage,
 }
 
 impl Tracker {
@@ -121,6 +125,17 @@ impl Tracker {
 
     fn event(&mut self, event: KernelEvent, host: &mut impl Host, out: &mut Vec<Tracked>) {
         let mark = event.mark;
+        let event = match self.lineage.take(&event) {
+            Ok(Some(coming)) => {
+                self.came(&event, &coming, host, out);
+                event
+            }
+            Ok(None) => return,
+            Err(()) => match event.act {
+                Act::Handed(handed) => return self.lineage.comes(mark, *handed),
+                _ => event,
+            },
+        };
         let session = self.sessions.entry(mark).or_insert_with(|| {
             let session = begin(&event, host);
             out.push(Tracked::Opened { mark, id: session.id, at: event.boot_ns });
@@ -138,11 +153,51 @@ impl Tracker {
                 _ => host.program(who.id),
             };
             let body = start(session.id, &who, &elevated, path, flags, host);
+            if let Body::SessionStart(start) = &body {
+                session.login = Some(start.login.clone());
+            }
             let record = Record { boot_ns, cpu, flags, task: Some(who), body };
             out.push(Tracked::Event { mark, record });
         }
         if let Some(body) = session.apply(&task, boot_ns, act) {
             out.push(Tracked::Event { mark, record: Record { boot_ns, cpu, flags, task: Some(task), body } });
+        }
+    }
+
+    /// The first program of a session that came of another one, or of a job.
+    fn came(&mut self, event: &KernelEvent, coming: &Coming, host: &mut impl Host, out: &mut Vec<Tracked>) {
+        let (mark, at) = (event.mark, event.boot_ns);
+        let parent = coming.handed.from;
+        let open = parent.and_then(|mark| self.sessions.get(&mark));
+        let origin = match open {
+            Some(session) => session.origin(),
+            None => parent.and_then(|mark| self.lineage.past(mark)).cloned(),
+        };
+        let is_open = open.is_some();
+        let path = match &event.act {
+            Act::Exec(exec) => exec.path.clone(),
+            _ => Bytes::default(),
+        };
+        let id = host.session_id();
+        let start = lineage::start(id, &event.task, &coming.handed, path, origin.as_ref());
+        let mut session = Session::new(id, event.task.id);
+        session.alive.extend(&coming.alive);
+        session.login = Some(start.login.clone());
+        self.sessions.insert(mark, session);
+        out.push(Tracked::Opened { mark, id, at });
+        let (by, to) = lineage::ends(&coming.handed, id, origin.map(|origin| origin.id));
+        let record = |task: Option<&Arc<Task>>, body| Record {
+            boot_ns: at,
+            cpu: event.cpu,
+            flags: Flags::default(),
+            task: task.cloned(),
+            body,
+        };
+        let who = Some(&event.task);
+        out.push(Tracked::Event { mark, record: record(who, Body::SessionStart(Box::new(start))) });
+        out.push(Tracked::Event { mark, record: record(who, Body::Delegation(Box::new(by))) });
+        if let Some(mark) = parent.filter(|_| is_open) {
+            out.push(Tracked::Event { mark, record: record(None, Body::Delegation(Box::new(to))) });
         }
     }
 
@@ -188,6 +243,9 @@ impl Tracker {
 
     fn close(&mut self, mark: Mark, now: BootNanos, forced: Option<EndReason>, out: &mut Vec<Tracked>) {
         let Some(session) = self.sessions.remove(&mark) else { return };
+        if let Some(origin) = session.origin() {
+            self.lineage.ended(mark, origin);
+        }
         let reason = match forced {
             Some(reason) if session.empty_since.is_none() => reason,
             _ if session.reconciled => EndReason::Reconciled,
@@ -217,29 +275,10 @@ impl Tracker {
 fn begin(event: &KernelEvent, host: &mut impl Host) -> Session {
     let elevated = match &event.act {
         Act::Elevated(e) | Act::Seeded(e) => e.clone(),
-        _ => Elevated {
-            old: crate::model::Ids::default(),
-            new: crate::model::Ids { uid: event.task.uid, euid: event.task.euid, ..Default::default() },
-            caps: crate::model::Caps::default(),
-            audit_session: u32::MAX,
-            via: Via::Unexplained.code(),
-        },
+        _ => lineage::unseen(&event.task),
     };
-    Session {
-        id: host.session_id(),
-        root: event.task.id,
-        root_exit: None,
-        opening: Some((elevated, Arc::clone(&event.task))),
-        alive: HashMap::from([(event.task.id.pid, event.task.id.start)]),
-        ttys: HashMap::new(),
-        tty_count: 0,
-        execs: 0,
-        files: 0,
-        tty_bytes: 0,
-        losses: 0,
-        empty_since: None,
-        reconciled: false,
-    }
+    let opening = Some((elevated, Arc::clone(&event.task)));
+    Session { opening, ..Session::new(host.session_id(), event.task.id) }
 }
 
 fn start(
@@ -267,6 +306,29 @@ fn start(
 }
 
 impl Session {
+    fn new(id: SessionId, root: TaskId) -> Self {
+        Self {
+            id,
+            root,
+            root_exit: None,
+            opening: None,
+            alive: lineage::first(root),
+            ttys: HashMap::new(),
+            tty_count: 0,
+            execs: 0,
+            files: 0,
+            tty_bytes: 0,
+            losses: 0,
+            empty_since: None,
+            reconciled: false,
+            login: None,
+        }
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        Some(Origin { id: self.id, login: self.login.clone()? })
+    }
+
     fn apply(&mut self, task: &Task, at: BootNanos, act: Act) -> Option<Body> {
         match act {
             // The session's start record says it; members found at start are told by their later acts.
@@ -275,6 +337,9 @@ impl Session {
                 self.alive.insert(task.id.pid, task.id.start);
                 None
             }
+            Act::Asked(asked) => Some(Body::Delegation(asked)),
+            // For whoever ties these to sessions, before they come here.
+            Act::Branch(_) | Act::Request(_) | Act::Stdin { .. } | Act::Handed(_) => None,
             Act::Refused { act, path } => Some(Body::Enforcement(Box::new(Enforcement {
                 act,
                 // What was missing is told by who knows the grants.

@@ -10,6 +10,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
+const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 
 #[repr(C)]
 struct ElementAttr {
@@ -49,6 +50,11 @@ fn element(
 pub fn set_task_mark(map: BorrowedFd<'_>, pid: u32, mark: &[u8; 64]) -> io::Result<()> {
     let mut value = *mark;
     element(BPF_MAP_UPDATE_ELEM, map, open_process(pid)?.as_fd(), &mut value)
+}
+
+/// Takes the mark of a process's main thread away.
+pub fn clear_task_mark(map: BorrowedFd<'_>, process: BorrowedFd<'_>) -> io::Result<()> {
+    element(BPF_MAP_DELETE_ELEM, map, process, &mut [0; 64])
 }
 
 /// Reads the mark of a process's main thread; `None` if it has none.

@@ -85,6 +85,7 @@ impl Builder {
             }
             Body::Fork(fork) => self.fork(entry, task, fork.child),
             Body::Exit(exit) => self.exit(entry, task, *exit, now),
+            Body::Delegation(delegation) => self.push(entry, 0, What::Delegation(delegation.clone())),
             Body::Overdue(overdue) => self.push(entry, 0, What::Overdue(*overdue)),
             Body::Enforcement(done) => self.push(entry, 0, What::Enforcement(done.clone())),
             Body::Coverage(coverage) => self.push(entry, 0, What::Coverage(coverage.clone())),

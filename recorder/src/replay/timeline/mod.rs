@@ -11,8 +11,8 @@ mod tree;
 pub use builder::Builder;
 
 use crate::model::{
-    CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp, Jump, Loss, Overdue, RealNanos, SessionEnd,
-    SessionStart,
+    CoverageChange, Cred, Delegation, Enforcement, Exec, Exit, File, FileOp, Jump, Loss, Overdue, RealNanos,
+    SessionEnd, SessionStart,
 };
 
 /// One line of the story.
@@ -44,6 +44,8 @@ pub enum What {
     Start(Box<SessionStart>),
     /// Whether a grant covers what follows.
     Coverage(Box<CoverageChange>),
+    /// Work was handed over, or came from another session.
+    Delegation(Box<Delegation>),
     /// A process outlives the grant that it was started under.
     Overdue(Overdue),
     /// What was done because no grant allowed it.

@@ -10,6 +10,7 @@ mod damage;
 mod enforce;
 mod gate;
 mod grants;
+mod handed;
 mod hostile;
 mod liveness;
 mod loads;
@@ -145,6 +146,9 @@ const SCENARIOS: &[Scenario] = &[
     e2e("shared-account-by-key", Place::Sshd, status::shared_account_by_key),
     e2e("expired-by-permit", Place::Sshd, retention::expired_by_permit),
     e2e("resize-is-recorded", Place::Any, loads::resize_is_recorded),
+    e2e("b1-asked-for-a-unit", Place::Any, handed::asked_for_a_unit),
+    e2e("b2-planted-jobs", Place::Any, handed::planted_jobs),
+    e2e("b4-planted-program", Place::Any, handed::planted_program),
     e2e("damaged-journals", Place::Any, damage::damaged_journals),
     e2e("anchored-journal", Place::Any, anchors::a_journal_is_anchored),
     e2e("canaries-come-back", Place::Any, liveness::canaries_come_back),

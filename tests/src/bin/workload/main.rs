@@ -2,9 +2,11 @@
 #![deny(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
+mod daemon;
 mod execs;
 mod files;
 mod odd;
+mod say;
 mod show;
 mod storm;
 
@@ -53,6 +55,10 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         argv: Vec<String>,
     },
+    /// Say something to a socket and wait for an answer
+    Say(say::Args),
+    /// Start one job, as a daemon does that is named like this file
+    Daemon(daemon::Args),
     /// Many execs with unique arguments
     Execs(execs::Args),
     /// Creates, renames, unlinks and failing opens with unique names
@@ -86,6 +92,8 @@ fn run(command: Command) -> Result<()> {
             Err(human::log_in(uid, gid, &name, &home, &argv).into())
         }
         Command::Elevate { argv } => Err(human::elevate(&argv).into()),
+        Command::Say(args) => say::run(&args),
+        Command::Daemon(args) => daemon::run(&args),
         Command::Execs(args) => execs::run(&args),
         Command::Files(args) => files::run(&args),
         Command::Show(args) => show::run(&args),

@@ -1,0 +1,68 @@
+//! Which managers are listened to, and what they made that is nobody's.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use aya::maps::{HashMap as BpfHashMap, MapData, MapError};
+use recorder_common::{Armed, SUN_PATH};
+use zerocopy::IntoBytes as _;
+
+use crate::model::BootNanos;
+
+/// Sockets whose messages are read: the system's manager and the bus. Those of users lie under /run/user, which the kernel side
+/// knows by itself.
+const SOCKETS: [&str; 4] = [
+    "/run/systemd/private",
+    "/run/dbus/system_bus_socket",
+    "/var/run/dbus/system_bus_socket",
+    "/run/systemd/io.systemd.Manager",
+];
+/// The system's manager.
+const SYSTEM: u64 = 1;
+
+/// The maps.
+pub(super) struct Managers {
+    sockets: BpfHashMap<MapData, [u8; SUN_PATH], u64>,
+    armed: BpfHashMap<MapData, u64, [u8; 16]>,
+    pending: BpfHashMap<MapData, u64, u64>,
+}
+
+impl Managers {
+    pub(super) fn open(ebpf: &mut aya::Ebpf) -> Option<Self> {
+        Some(Self {
+            sockets: BpfHashMap::try_from(ebpf.take_map("SOCKETS")?).ok()?,
+            armed: BpfHashMap::try_from(ebpf.take_map("ARMED")?).ok()?,
+            pending: BpfHashMap::try_from(ebpf.take_map("PENDING")?).ok()?,
+        })
+    }
+
+    pub(super) fn listen(&mut self) -> Result<(), MapError> {
+        for socket in SOCKETS {
+            if let Some(name) = name(Path::new(socket)) {
+                self.sockets.insert(name, SYSTEM, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn keep_looking(&mut self, until: BootNanos) -> Result<(), MapError> {
+        // Whose it may be says the unit's name alone: no session is behind it by its time.
+        let armed = Armed { mark: u64::MAX, until: until.get() };
+        let mut raw = [0; 16];
+        raw.copy_from_slice(armed.as_bytes());
+        self.armed.insert(SYSTEM, raw, 0)
+    }
+
+    pub(super) fn forget(&mut self, cgroup: u64) {
+        let _ = self.pending.remove(&cgroup);
+    }
+}
+
+/// `sun_path` as the kernel side compares it; `None` if it does not fit.
+fn name(path: &Path) -> Option<[u8; SUN_PATH]> {
+    let bytes = path.as_os_str().as_bytes();
+    let mut out = [0; SUN_PATH];
+    // An address of a path counts its zero.
+    out.get_mut(..bytes.len()).filter(|_| bytes.len() < SUN_PATH)?.copy_from_slice(bytes);
+    Some(out)
+}

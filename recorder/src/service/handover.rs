@@ -1,0 +1,105 @@
+//! Work that is handed over, in the daemon: what the rules of `session` need of this host's files and of the kernel side.
+
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    capture::Capture,
+    model::{BootNanos, Captured, Dropped},
+    session::{Files, Handover},
+};
+
+/// Longest table of cron that is read.
+const LONGEST: u64 = 1 << 20;
+/// Where cron's tables lie.
+const TABLES: [&str; 4] =
+    ["/etc/cron.d", "/var/spool/cron/crontabs", "/var/spool/cron/tabs", "/var/spool/cron"];
+/// Where systemd looks for units, the strongest first (systemd.unit(5)).
+const UNITS: [&str; 4] =
+    ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+
+/// This host's files.
+struct Host;
+
+impl Files for Host {
+    fn read(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        // A pipe or a device in its place would hold the daemon up.
+        if !fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file()) {
+            return None;
+        }
+        let mut text = Vec::new();
+        File::open(path).ok()?.take(LONGEST).read_to_end(&mut text).ok()?;
+        Some(text)
+    }
+
+    fn alias(&self, unit: &str) -> Option<String> {
+        let link = UNITS.iter().find_map(|dir| fs::read_link(Path::new(dir).join(unit)).ok())?;
+        let name = link.file_name()?.to_os_string().into_vec();
+        String::from_utf8(name).ok().filter(|name| name != unit)
+    }
+}
+
+/// What the pump does between the kernel side and the tracker.
+pub(super) struct Handing {
+    rules: Handover,
+    let_go: Vec<Dropped>,
+    standing: Option<BootNanos>,
+}
+
+impl Handing {
+    /// Knows the tables as they stand, and lets the kernel side look.
+    pub(super) fn start(capture: &mut Capture, records_jobs: bool) -> Self {
+        let mut rules = Handover::new(records_jobs);
+        let mut tables = vec![PathBuf::from("/etc/crontab")];
+        for dir in TABLES {
+            tables
+                .extend(fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())));
+        }
+        for table in tables {
+            let path = table.as_os_str().as_bytes();
+            if let Some(text) = Host.read(path) {
+                rules.known_table(path, &text);
+            }
+        }
+        if let Err(error) = capture.look_at_managers() {
+            tracing::error!(%error, "what is handed to managers is not seen");
+        }
+        Self { rules, let_go: Vec::new(), standing: None }
+    }
+
+    /// Gives on what belongs to sessions.
+    pub(super) fn pass(&mut self, captured: &mut Vec<Captured>) -> Vec<Captured> {
+        let mut out = Vec::with_capacity(captured.len());
+        for item in captured.drain(..) {
+            self.rules.step(item, &Host, &mut out, &mut self.let_go);
+        }
+        out
+    }
+
+    /// A session is over.
+    pub(super) fn closed(&mut self, mark: crate::model::Mark) {
+        self.rules.closed(mark);
+    }
+
+    /// What is due now: the kernel side forgets what was nobody's, and goes on looking where something may start by itself.
+    pub(super) fn tend(&mut self, now: BootNanos, capture: &mut Capture) {
+        self.rules.tick(now, &mut self.let_go);
+        for dropped in self.let_go.drain(..) {
+            capture.let_go(&dropped);
+        }
+        let standing = self.rules.standing_until(now);
+        if standing != self.standing {
+            self.standing = standing;
+            if let Some(until) = standing
+                && let Err(error) = capture.keep_looking(until)
+            {
+                tracing::error!(%error, "what starts by itself is not seen");
+            }
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! Work handed over: ties what starts in other people's processes to the session that asked for it (docs/delegation.md).
+//!
+//! The kernel side gives everything that may have been asked for a mark of its own. Here its events wait until it is known whose
+//! they are: then they become a session that says who started it, by what evidence and how surely, or they are let go.
+
+mod asked;
+mod dbus;
+mod jobs;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::model::{
+    Act, BootNanos, Branch, BranchCause, Bytes, Captured, Confidence, Delegation, DelegationRole, Dropped,
+    Exec, Handed, KernelEvent, Mark, Request, RequestWhat, SessionId, TaskId, Trigger,
+};
+use asked::Asked;
+use dbus::{Call, Stream};
+use jobs::Jobs;
+
+/// A unit that nobody asked for by name may still belong to a request that could not be read; for so long after it.
+const WINDOW_NS: u64 = 5_000_000_000;
+/// Events of one branch that wait; what holds more is somebody's, or nobody's business.
+const MOST_HELD: usize = 4096;
+/// Branches that wait, connections, what was said: the oldest go first.
+const MOST: usize = 1024;
+/// Marks of branches that were let go and may still speak.
+const MOST_DROPPED: usize = 16 * 1024;
+/// How long something may wait to be known.
+const PATIENCE_NS: u64 = 30_000_000_000;
+
+/// What has to be read of the host.
+pub trait Files {
+    /// A file, at most 1 MiB of it; `None` if it can't be read.
+    fn read(&self, path: &[u8]) -> Option<Vec<u8>>;
+    /// The name of the unit that this one is an alias of.
+    fn alias(&self, unit: &str) -> Option<String>;
+}
+
+/// Something that starts, and is nobody's yet.
+#[derive(Debug)]
+struct Waiting {
+    branch: Branch,
+    daemon: Bytes,
+    since: BootNanos,
+    stdin: Option<((u32, u32), u64)>,
+    held: Vec<Captured>,
+    tasks: Vec<TaskId>,
+}
+
+/// What is known and what waits.
+#[derive(Debug, Default)]
+pub struct Handover {
+    asked: Asked,
+    jobs: Jobs,
+    streams: HashMap<(Mark, u64), Stream>,
+    /// A request of that session could not be read.
+    unread: HashMap<Mark, BootNanos>,
+    waiting: HashMap<Mark, Waiting>,
+    dropped: HashSet<Mark>,
+    order: VecDeque<Mark>,
+    /// What was already said of a session.
+    said: HashSet<(Mark, Bytes, Bytes)>,
+    /// Jobs of root are sessions of their own.
+    records_jobs: bool,
+}
+
+impl Handover {
+    /// `records_jobs`: what cron and at run for root is recorded, whoever planted it.
+    pub fn new(records_jobs: bool) -> Self {
+        Self { records_jobs, ..Self::default() }
+    }
+
+    /// A table of cron as it stood before anything was recorded.
+    pub fn known_table(&mut self, path: &[u8], text: &[u8]) {
+        self.jobs.known(path, text);
+    }
+
+    /// Until when managers have to be looked at although nobody asks them for anything.
+    pub fn standing_until(&self, now: BootNanos) -> Option<BootNanos> {
+        self.asked.standing_until(now)
+    }
+
+    /// True if something waits to be known.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Takes one item; gives on what belongs to sessions, and what is to be forgotten.
+    pub fn step(
+        &mut self,
+        input: Captured,
+        files: &impl Files,
+        out: &mut Vec<Captured>,
+        let_go: &mut Vec<Dropped>,
+    ) {
+        let Captured::Event(event) = input else {
+            out.push(input);
+            return;
+        };
+        let mark = event.mark;
+        match &event.act {
+            Act::Branch(branch) => {
+                let branch = branch.clone();
+                self.branch(*event, branch, files, out, let_go);
+                return;
+            }
+            Act::Request(request) if !self.waiting.contains_key(&mark) => {
+                let request = request.clone();
+                self.request(&event, &request, files, out);
+                return;
+            }
+            Act::Request(_) => return,
+            _ => {}
+        }
+        if self.dropped.contains(&mark) {
+            let tasks = vec![event.task.id];
+            let_go.push(Dropped { mark, cgroup: None, tasks });
+            return;
+        }
+        if self.waiting.contains_key(&mark) {
+            self.wait(*event, files, out, let_go);
+            return;
+        }
+        if let Act::File(op, file) = &event.act {
+            self.jobs.touched(mark, *op, file, |path| files.read(path));
+        }
+        if !matches!(event.act, Act::Stdin { .. }) {
+            out.push(Captured::Event(event));
+        }
+    }
+
+    /// Lets go what has waited for too long. Call now and then.
+    pub fn tick(&mut self, now: BootNanos, let_go: &mut Vec<Dropped>) {
+        let late: Vec<Mark> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| now.since(waiting.since) > PATIENCE_NS)
+            .map(|(mark, _)| *mark)
+            .collect();
+        for mark in late {
+            self.drop_branch(mark, let_go);
+        }
+    }
+
+    /// A session is over: what it asked for counts on, its connections don't.
+    pub fn closed(&mut self, mark: Mark) {
+        self.streams.retain(|(of, _), _| *of != mark);
+        self.said.retain(|(of, ..)| *of != mark);
+        self.unread.remove(&mark);
+    }
+
+    fn branch(
+        &mut self,
+        event: KernelEvent,
+        branch: Branch,
+        files: &impl Files,
+        out: &mut Vec<Captured>,
+        let_go: &mut Vec<Dropped>,
+    ) {
+        let (mark, now) = (event.mark, event.boot_ns);
+        let waiting = Waiting {
+            daemon: event.task.comm.clone(),
+            since: now,
+            stdin: None,
+            held: Vec::new(),
+            tasks: Vec::new(),
+            branch,
+        };
+        if self.waiting.len() >= MOST {
+            let oldest = self.waiting.iter().min_by_key(|(_, w)| w.since).map(|(mark, _)| *mark);
+            if let Some(oldest) = oldest {
+                self.drop_branch(oldest, let_go);
+            }
+        }
+        let cause = waiting.branch.cause;
+        self.waiting.insert(mark, waiting);
+        match cause {
+            BranchCause::Unit => match self.unit(mark, now) {
+                Some(handed) => self.settle(mark, &event, handed, out),
+                None => self.drop_branch(mark, let_go),
+            },
+            // The program and its arguments come with the exec right behind.
+            BranchCause::Job | BranchCause::Plant => {}
+        }
+        let _ = files;
+    }
+
+    /// Whose unit a control group is.
+    fn unit(&mut self, mark: Mark, now: BootNanos) -> Option<Handed> {
+        let waiting = self.waiting.get(&mark)?;
+        let path = waiting.branch.path.clone();
+        let text = path.as_utf8()?;
+        let handed = |from, confidence, what: &str| Handed {
+            from: Some(from),
+            trigger: Trigger::Unit,
+            confidence,
+            to: waiting.daemon.clone(),
+            what: Bytes::from(what),
+            evidence: path.clone(),
+        };
+        if let Some(wanted) = self.asked.of_cgroup(text, now) {
+            return Some(handed(wanted.by, Confidence::Certain, &wanted.words));
+        }
+        let by = waiting.branch.parent?;
+        let unread = self.unread.get(&by).is_some_and(|at| now.since(*at) < WINDOW_NS);
+        unread.then(|| handed(by, Confidence::Likely, "a request that could not be read"))
+    }
+
+    /// An event of something that waits.
+    fn wait(
+        &mut self,
+        event: KernelEvent,
+        files: &impl Files,
+        out: &mut Vec<Captured>,
+        let_go: &mut Vec<Dropped>,
+    ) {
+        let mark = event.mark;
+        let Some(waiting) = self.waiting.get_mut(&mark) else { return };
+        waiting.tasks.push(event.task.id);
+        match &event.act {
+            Act::Fork(child) => waiting.tasks.push(*child),
+            Act::Stdin { dev, ino, .. } => {
+                waiting.stdin = Some((*dev, *ino));
+                return;
+            }
+            _ => {}
+        }
+        let verdict = match (&event.act, waiting.branch.cause) {
+            (Act::Exec(exec), BranchCause::Plant) => Verdict::Known(plant(waiting, exec)),
+            (Act::Exec(exec), BranchCause::Job) => {
+                let (daemon, stdin) = (waiting.daemon.clone(), waiting.stdin);
+                self.job(&daemon, stdin, event.task.euid, exec, files)
+            }
+            _ => Verdict::Wait,
+        };
+        match verdict {
+            Verdict::Known(handed) => {
+                self.settle(mark, &event, handed, out);
+                out.push(Captured::Event(Box::new(event)));
+            }
+            Verdict::Nobodys => self.drop_branch(mark, let_go),
+            Verdict::Wait => {
+                let Some(waiting) = self.waiting.get_mut(&mark) else { return };
+                waiting.held.push(Captured::Event(Box::new(event)));
+                if waiting.held.len() > MOST_HELD {
+                    self.drop_branch(mark, let_go);
+                }
+            }
+        }
+    }
+
+    /// What a job of cron or at is, by the first program that it runs.
+    fn job(
+        &mut self,
+        daemon: &Bytes,
+        stdin: Option<((u32, u32), u64)>,
+        euid: u32,
+        exec: &Exec,
+        files: &impl Files,
+    ) -> Verdict {
+        let handed = |from, trigger, what: Bytes, evidence: Bytes, confidence| {
+            Verdict::Known(Handed { from, trigger, confidence, to: daemon.clone(), what, evidence })
+        };
+        if let Some(found) = stdin.and_then(|(dev, ino)| self.jobs.of_spool(dev, ino)) {
+            let what = Bytes::from("a job of at");
+            return handed(Some(found.by), Trigger::At, what, found.path, Confidence::Certain);
+        }
+        let command = match exec.argv.as_slice() {
+            [_, flag, command] if flag.as_slice() == b"-c" => Some(command),
+            _ => None,
+        };
+        if let Some(command) = command
+            && let Some(found) = self.jobs.of_command(command.as_slice(), |path| files.read(path))
+        {
+            let confidence = if found.is_only_his { Confidence::Certain } else { Confidence::Likely };
+            return handed(Some(found.by), Trigger::Cron, command.clone(), found.path, confidence);
+        }
+        if !self.records_jobs || euid != 0 {
+            return Verdict::Nobodys;
+        }
+        let trigger = if daemon.as_slice() == b"atd" { Trigger::At } else { Trigger::Cron };
+        let what = command.cloned().unwrap_or_else(|| exec.path.clone());
+        handed(None, trigger, what, Bytes::default(), Confidence::Certain)
+    }
+
+    /// It is known whose it is: everything that waited goes on.
+    fn settle(&mut self, mark: Mark, event: &KernelEvent, handed: Handed, out: &mut Vec<Captured>) {
+        let Some(waiting) = self.waiting.remove(&mark) else { return };
+        let at = KernelEvent { act: Act::Handed(Box::new(handed)), ..event.clone() };
+        out.push(Captured::Event(Box::new(at)));
+        out.extend(waiting.held);
+    }
+
+    fn drop_branch(&mut self, mark: Mark, let_go: &mut Vec<Dropped>) {
+        let Some(waiting) = self.waiting.remove(&mark) else { return };
+        if self.order.len() >= MOST_DROPPED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.dropped.remove(&oldest);
+        }
+        self.dropped.insert(mark);
+        self.order.push_back(mark);
+        let cgroup = (waiting.branch.cause == BranchCause::Unit).then_some(waiting.branch.object);
+        let mut tasks = waiting.tasks;
+        tasks.sort_unstable();
+        tasks.dedup();
+        let_go.push(Dropped { mark, cgroup, tasks });
+    }
+
+    /// A session speaks to a socket.
+    fn request(
+        &mut self,
+        event: &KernelEvent,
+        request: &Request,
+        files: &impl Files,
+        out: &mut Vec<Captured>,
+    ) {
+        let (mark, now) = (event.mark, event.boot_ns);
+        let key = (mark, request.connection);
+        match request.what {
+            RequestWhat::Connect => {
+                if !is_everyday(request.to.as_slice()) {
+                    let what = Bytes::from("connect");
+                    self.say(event, request, Trigger::Connect, what, out);
+                }
+            }
+            RequestWhat::Opaque => {
+                self.unread.insert(mark, now);
+                self.say(event, request, Trigger::Bus, Bytes::from("a message that could not be read"), out);
+            }
+            RequestWhat::Send => {
+                if self.streams.len() >= MOST && !self.streams.contains_key(&key) {
+                    self.streams.clear();
+                }
+                let stream = self.streams.entry(key).or_default();
+                let mut calls = stream.push(request.bytes.as_slice());
+                if request.missing > 0 {
+                    calls.extend(stream.gap(u64::from(request.missing)));
+                }
+                if !stream.is_sound() {
+                    self.streams.remove(&key);
+                    self.unread.insert(mark, now);
+                }
+                for call in calls {
+                    self.call(event, request, &call, files, out);
+                }
+            }
+        }
+    }
+
+    fn call(
+        &mut self,
+        event: &KernelEvent,
+        request: &Request,
+        call: &Call,
+        files: &impl Files,
+        out: &mut Vec<Captured>,
+    ) {
+        if is_question(call) {
+            return;
+        }
+        let named = call.strings.first().map(|name| format!(" {name}")).unwrap_or_default();
+        let words = format!("{}{named}", call.member);
+        let trigger = if is_manager(call) { Trigger::Unit } else { Trigger::Bus };
+        if trigger == Trigger::Unit && starts(&call.member) {
+            let mut units: Vec<String> = match call.member.as_str() {
+                // Everything that is a name of a unit: auxiliary units and what a timer starts stand in the arrays.
+                "StartTransientUnit" => call.strings.iter().filter(|text| is_unit(text)).cloned().collect(),
+                _ => call.strings.first().filter(|text| is_unit(text)).cloned().into_iter().collect(),
+            };
+            let aliases: Vec<String> = units.iter().filter_map(|unit| files.alias(unit)).collect();
+            units.extend(aliases);
+            self.asked.start(event.mark, &units, &words, event.boot_ns);
+            if call.is_cut || units.is_empty() {
+                self.unread.insert(event.mark, event.boot_ns);
+            }
+        }
+        let what = if trigger == Trigger::Unit || call.destination.is_empty() {
+            words
+        } else {
+            format!("{} {words}", call.destination)
+        };
+        self.say(event, request, trigger, Bytes::from(what.as_str()), out);
+    }
+
+    /// Says once what a session asked for.
+    fn say(
+        &mut self,
+        event: &KernelEvent,
+        request: &Request,
+        trigger: Trigger,
+        what: Bytes,
+        out: &mut Vec<Captured>,
+    ) {
+        if self.said.len() >= 64 * MOST {
+            self.said.clear();
+        }
+        if trigger != Trigger::Unit && !self.said.insert((event.mark, request.to.clone(), what.clone())) {
+            return;
+        }
+        let asked = Delegation {
+            role: DelegationRole::Asked,
+            trigger,
+            confidence: Confidence::Unresolved,
+            session: SessionId::new([0; 16]),
+            peer: request.peer,
+            to: request.to.clone(),
+            what,
+            evidence: Bytes::default(),
+        };
+        out.push(Captured::Event(Box::new(KernelEvent {
+            act: Act::Asked(Box::new(asked)),
+            ..event.clone()
+        })));
+    }
+}
+
+enum Verdict {
+    Known(Handed),
+    Nobodys,
+    Wait,
+}
+
+fn plant(waiting: &Waiting, exec: &Exec) -> Handed {
+    Handed {
+        from: waiting.branch.parent,
+        trigger: Trigger::Plant,
+        confidence: Confidence::Certain,
+        to: waiting.daemon.clone(),
+        what: exec.path.clone(),
+        evidence: Bytes::from(format!("inode {} on {}:{}", exec.ino, exec.dev.0, exec.dev.1).as_str()),
+    }
+}
+
+/// Calls that ask and change nothing.
+fn is_question(call: &Call) -> bool {
+    const QUIET: [&str; 8] =
+        ["Get", "List", "Subscribe", "Unsubscribe", "Introspect", "LookUp", "Find", "Dump"];
+    let own = ["org.freedesktop.DBus", "org.freedesktop.DBus.Properties", "org.freedesktop.DBus.Peer"];
+    let ask = QUIET.iter().any(|word| call.member.starts_with(word)) || call.member.starts_with("Load");
+    let is_bus = call.destination == "org.freedesktop.DBus" || own.contains(&call.interface.as_str());
+    ask || (is_bus && call.member != "Set" && call.member != "StartServiceByName")
+}
+
+fn is_manager(call: &Call) -> bool {
+    call.interface.starts_with("org.freedesktop.systemd1.") || call.destination == "org.freedesktop.systemd1"
+}
+
+fn starts(member: &str) -> bool {
+    member == "StartTransientUnit"
+        || member == "EnqueueUnitJob"
+        || ((member.starts_with("Start") || member.contains("Restart")) && member.contains("Unit"))
+}
+
+/// systemd.unit(5): the types.
+fn is_unit(text: &str) -> bool {
+    const TYPES: [&str; 11] = [
+        "service",
+        "socket",
+        "device",
+        "mount",
+        "automount",
+        "swap",
+        "target",
+        "path",
+        "timer",
+        "slice",
+        "scope",
+    ];
+    let of_name = |b: u8| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b);
+    text.len() < 256
+        && text.bytes().all(of_name)
+        && text.rsplit_once('.').is_some_and(|(stem, kind)| !stem.is_empty() && TYPES.contains(&kind))
+}
+
+/// Sockets that everybody speaks to all the time and that do nothing for anybody.
+fn is_everyday(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 9] = [
+        b"/dev/log",
+        b"/run/nscd/socket",
+        b"/var/run/nscd/socket",
+        b"/run/systemd/notify",
+        b"/run/systemd/userdb/",
+        b"/run/systemd/journal/",
+        b"/run/systemd/private",
+        b"/run/dbus/system_bus_socket",
+        b"/var/run/dbus/system_bus_socket",
+    ];
+    name.first() == Some(&0) || NAMES.iter().any(|known| name.starts_with(known))
+}
+
+#[cfg(test)]
+mod tests;
