@@ -24,8 +24,8 @@ pub struct BranchEvent {
     pub cause: u32,
     /// Bytes of the path.
     pub path_len: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Generation of a planted program's inode.
+    pub generation: u32,
 }
 
 impl BranchEvent {

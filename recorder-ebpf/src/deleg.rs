@@ -238,7 +238,7 @@ pub fn cgroup_made(cgroup: u64, path: u64) {
 pub extern "C" fn branch(mark: u64, parent: u64, object: u64, path: u64, cause: u32) -> u32 {
     let Some(mut event) = Event::new::<BranchEvent>(Class::SESSION) else { return 0 };
     let path_len = if path == 0 { 0 } else { event.kernel_str(path) };
-    let payload = BranchEvent { parent, object, dev: 0, cause, path_len, reserved: 0 };
+    let payload = BranchEvent { parent, object, dev: 0, cause, path_len, generation: 0 };
     u32::from(event.send(Kind::BRANCH, Ring::CRITICAL, mark, payload, 0))
 }
 
@@ -355,8 +355,17 @@ pub fn exec(task: TaskPtr, inode: u64) -> Option<&'static mut TaskMark> {
     if !scope::adopt(task, mark, 0) {
         return None;
     }
-    branch(mark, parent, key.ino, 0, BranchEvent::PLANT);
+    ran(mark, parent, key.ino, key.dev, key.generation);
     scope::mark_of(task)
+}
+
+/// Says that a planted program runs.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn ran(mark: u64, parent: u64, ino: u64, dev: u32, generation: u32) -> u32 {
+    let Some(event) = Event::new::<BranchEvent>(Class::SESSION) else { return 0 };
+    let payload = BranchEvent { parent, object: ino, dev, cause: BranchEvent::PLANT, path_len: 0, generation };
+    u32::from(event.send(Kind::BRANCH, Ring::CRITICAL, mark, payload, 0))
 }
 
 /// The first program of a job: what it reads on its standard input.

@@ -302,7 +302,14 @@ fn branch(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
         _ => return Err(DecodeError::Cut),
     };
     let parent = (e.parent != 0).then(|| Mark::new(e.parent));
-    Ok(Act::Branch(Branch { cause, parent, object: e.object, path: Bytes::from(r.take(e.path_len)?) }))
+    Ok(Act::Branch(Branch {
+        cause,
+        parent,
+        object: e.object,
+        dev: e.dev,
+        generation: e.generation,
+        path: Bytes::from(r.take(e.path_len)?),
+    }))
 }
 
 fn request(r: &mut Reader<'_>) -> Result<Act, DecodeError> {

@@ -4,10 +4,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError};
-use recorder_common::{Armed, SUN_PATH};
+use recorder_common::{Armed, PlantKey, SUN_PATH};
 use zerocopy::IntoBytes as _;
 
-use crate::model::BootNanos;
+use crate::model::{BootNanos, Dropped};
 
 /// Sockets whose messages are read: the system's manager and the bus. Those of users lie under /run/user, which the kernel side
 /// knows by itself.
@@ -25,6 +25,7 @@ pub(super) struct Managers {
     sockets: BpfHashMap<MapData, [u8; SUN_PATH], u64>,
     armed: BpfHashMap<MapData, u64, [u8; 16]>,
     pending: BpfHashMap<MapData, u64, u64>,
+    planted: BpfHashMap<MapData, [u8; 16], u64>,
 }
 
 impl Managers {
@@ -33,6 +34,7 @@ impl Managers {
             sockets: BpfHashMap::try_from(ebpf.take_map("SOCKETS")?).ok()?,
             armed: BpfHashMap::try_from(ebpf.take_map("ARMED")?).ok()?,
             pending: BpfHashMap::try_from(ebpf.take_map("PENDING")?).ok()?,
+            planted: BpfHashMap::try_from(ebpf.take_map("PLANTED")?).ok()?,
         })
     }
 
@@ -53,8 +55,15 @@ impl Managers {
         self.armed.insert(SYSTEM, raw, 0)
     }
 
-    pub(super) fn forget(&mut self, cgroup: u64) {
-        let _ = self.pending.remove(&cgroup);
+    pub(super) fn forget(&mut self, dropped: &Dropped) {
+        if let Some(cgroup) = dropped.cgroup {
+            let _ = self.pending.remove(&cgroup);
+        }
+        if let Some((ino, dev, generation)) = dropped.plant {
+            let mut raw = [0; 16];
+            raw.copy_from_slice(PlantKey { ino, dev, generation }.as_bytes());
+            let _ = self.planted.remove(&raw);
+        }
     }
 }
 

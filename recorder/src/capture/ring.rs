@@ -144,9 +144,7 @@ impl Capture {
 
     /// Forgets what was nobody's: its control group and its processes carry no mark any more.
     pub fn let_go(&mut self, dropped: &Dropped) {
-        if let Some(cgroup) = dropped.cgroup {
-            self.managers.forget(cgroup);
-        }
+        self.managers.forget(dropped);
         for task in &dropped.tasks {
             marks::release(&self.loaded.tasks, task.pid, dropped.mark);
         }

@@ -108,6 +108,7 @@ pub(crate) fn delegation(d: &Delegation) -> String {
     let nobody = d.session == SessionId::new([0; 16]);
     let mut text = match d.role {
         DelegationRole::Asked => format!("asked {to}: {what}"),
+        DelegationRole::To if nobody => format!("{what} was started in {to}, not followed"),
         DelegationRole::To => format!("{what} became session {} in {to}", d.session),
         DelegationRole::By if nobody => format!("{what}, a job of the host"),
         DelegationRole::By => format!("{what}, asked for by session {}", d.session),

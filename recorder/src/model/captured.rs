@@ -103,6 +103,10 @@ pub struct Branch {
     pub parent: Option<Mark>,
     /// The control group's id or the program's inode.
     pub object: u64,
+    /// Device of a planted program, the kernel's internal encoding.
+    pub dev: u32,
+    /// Generation of its inode.
+    pub generation: u32,
     /// The control group's path; empty for others.
     pub path: Bytes,
 }
@@ -159,6 +163,8 @@ pub struct Dropped {
     pub mark: Mark,
     /// Its control group, if it is one.
     pub cgroup: Option<u64>,
+    /// The planted program that is not to be looked at again: inode, device, generation.
+    pub plant: Option<(u64, u32, u32)>,
     /// Its processes, as far as they are known.
     pub tasks: Vec<TaskId>,
 }

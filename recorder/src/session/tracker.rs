@@ -136,6 +136,10 @@ impl Tracker {
                 _ => event,
             },
         };
+        // What became of a request of a session that is over: nobody's stream is left to say it in.
+        if matches!(event.act, Act::Asked(_)) && !self.sessions.contains_key(&mark) {
+            return;
+        }
         let session = self.sessions.entry(mark).or_insert_with(|| {
             let session = begin(&event, host);
             out.push(Tracked::Opened { mark, id: session.id, at: event.boot_ns });

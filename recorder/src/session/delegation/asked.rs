@@ -18,6 +18,8 @@ pub(super) struct Wanted {
     pub(super) unit: String,
     /// In his words: the method and what he named.
     pub(super) words: String,
+    /// He said what it is to run.
+    pub(super) is_his: bool,
     until: BootNanos,
     /// It starts by itself, perhaps often.
     is_standing: bool,
@@ -34,13 +36,13 @@ const STARTERS: [&str; 3] = ["timer", "path", "socket"];
 
 impl Asked {
     /// A unit is to be started, and what it starts in its turn.
-    pub(super) fn start(&mut self, by: Mark, units: &[String], words: &str, now: BootNanos) {
+    pub(super) fn start(&mut self, by: Mark, units: &[String], words: &str, is_his: bool, now: BootNanos) {
         for unit in units {
             let starter = unit.rsplit_once('.').filter(|(_, kind)| STARTERS.contains(kind));
             let named = |unit: &str, is_standing| {
                 let wait = if is_standing { LATER_NS } else { SOON_NS };
                 let until = BootNanos::new(now.get().saturating_add(wait));
-                Wanted { by, unit: unit.to_owned(), words: words.to_owned(), until, is_standing }
+                Wanted { by, unit: unit.to_owned(), words: words.to_owned(), is_his, until, is_standing }
             };
             if let Some((stem, _)) = starter {
                 self.add(named(&format!("{stem}.service"), true));
@@ -88,7 +90,13 @@ mod tests {
     #[test]
     fn a_unit_is_found_by_its_control_group() {
         let mut asked = Asked::default();
-        asked.start(Mark::new(7), &["run-u5.service".into()], "StartTransientUnit run-u5.service", at(1));
+        asked.start(
+            Mark::new(7),
+            &["run-u5.service".into()],
+            "StartTransientUnit run-u5.service",
+            true,
+            at(1),
+        );
         let found = asked.of_cgroup("/system.slice/run-u5.service", at(2)).map(|w| w.by);
         assert_eq!(found, Some(Mark::new(7)));
         assert_eq!(
@@ -101,7 +109,7 @@ mod tests {
             assert_eq!(asked.of_cgroup(other, at(2)), None, "{other}");
         }
         // systemd puts a _ before names that a controller has.
-        asked.start(Mark::new(8), &["memory.service".into()], "", at(2));
+        asked.start(Mark::new(8), &["memory.service".into()], "", true, at(2));
         assert_eq!(asked.of_cgroup("/system.slice/_memory.service", at(3)).map(|w| w.by), Some(Mark::new(8)));
         assert_eq!(asked.of_cgroup("/system.slice/run-u5.service", at(100)), None, "too late");
     }
@@ -110,8 +118,8 @@ mod tests {
     fn a_timers_service_is_waited_for() {
         let mut asked = Asked::default();
         assert_eq!(asked.standing_until(at(1)), None);
-        asked.start(Mark::new(7), &["run-u6.timer".into(), "run-u6.service".into()], "", at(1));
-        asked.start(Mark::new(7), &["nightly.timer".into()], "", at(1));
+        asked.start(Mark::new(7), &["run-u6.timer".into(), "run-u6.service".into()], "", true, at(1));
+        asked.start(Mark::new(7), &["nightly.timer".into()], "", true, at(1));
         for unit in ["run-u6", "nightly"] {
             let path = format!("/system.slice/{unit}.service");
             assert_eq!(asked.of_cgroup(&path, at(86_400)).map(|w| w.by), Some(Mark::new(7)), "{unit}");
@@ -123,11 +131,11 @@ mod tests {
     #[test]
     fn who_asked_last_has_it() {
         let mut asked = Asked::default();
-        asked.start(Mark::new(7), &["a.service".into()], "", at(1));
-        asked.start(Mark::new(8), &["a.service".into()], "", at(2));
+        asked.start(Mark::new(7), &["a.service".into()], "", true, at(1));
+        asked.start(Mark::new(8), &["a.service".into()], "", true, at(2));
         assert_eq!(asked.of_cgroup("/a.service", at(3)).map(|w| w.by), Some(Mark::new(8)));
         for n in 0..10_000u64 {
-            asked.start(Mark::new(n), &["x.service".into()], "", at(3));
+            asked.start(Mark::new(n), &["x.service".into()], "", true, at(3));
         }
         assert!(asked.wanted.len() <= MOST);
     }

@@ -64,6 +64,9 @@ impl Stream {
             }
             self.messages(&mut calls);
         }
+        if self.is_broken {
+            self.held = Vec::new();
+        }
         calls
     }
 
@@ -121,9 +124,6 @@ impl Stream {
         }
         self.held.drain(..at.min(self.held.len()));
         self.is_broken |= self.held.len() > 2 * LONGEST;
-        if self.is_broken {
-            self.held = Vec::new();
-        }
     }
 }
 
@@ -344,4 +344,4 @@ fn behind(types: &[u8], depth: usize) -> Option<&[u8]> {
 
 #[cfg(test)]
 #[path = "dbus_tests.rs"]
-mod tests;
+pub(in crate::session) mod tests;

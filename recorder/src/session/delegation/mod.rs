@@ -6,6 +6,7 @@
 mod asked;
 mod dbus;
 mod jobs;
+mod plants;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -16,9 +17,12 @@ use crate::model::{
 use asked::Asked;
 use dbus::{Call, Stream};
 use jobs::Jobs;
+use plants::{Plants, Run};
 
 /// A unit that nobody asked for by name may still belong to a request that could not be read; for so long after it.
 const WINDOW_NS: u64 = 5_000_000_000;
+/// Units that sessions wrote are looked for in steps of so long.
+const UNITS_NS: u64 = 3600 * 1_000_000_000;
 /// Events of one branch that wait; what holds more is somebody's, or nobody's business.
 const MOST_HELD: usize = 4096;
 /// Branches that wait, connections, what was said: the oldest go first.
@@ -52,6 +56,7 @@ struct Waiting {
 pub struct Handover {
     asked: Asked,
     jobs: Jobs,
+    plants: Plants,
     streams: HashMap<(Mark, u64), Stream>,
     /// A request of that session could not be read.
     unread: HashMap<Mark, BootNanos>,
@@ -77,7 +82,12 @@ impl Handover {
 
     /// Until when managers have to be looked at although nobody asks them for anything.
     pub fn standing_until(&self, now: BootNanos) -> Option<BootNanos> {
-        self.asked.standing_until(now)
+        // A unit that a session wrote starts whenever its time comes.
+        let later = self
+            .plants
+            .has_units()
+            .then(|| BootNanos::new(now.get().saturating_add(2 * UNITS_NS) / UNITS_NS * UNITS_NS));
+        self.asked.standing_until(now).max(later)
     }
 
     /// True if something waits to be known.
@@ -101,7 +111,7 @@ impl Handover {
         match &event.act {
             Act::Branch(branch) => {
                 let branch = branch.clone();
-                self.branch(*event, branch, files, out, let_go);
+                self.branch(*event, branch, out, let_go);
                 return;
             }
             Act::Request(request) if !self.waiting.contains_key(&mark) => {
@@ -114,15 +124,21 @@ impl Handover {
         }
         if self.dropped.contains(&mark) {
             let tasks = vec![event.task.id];
-            let_go.push(Dropped { mark, cgroup: None, tasks });
+            let_go.push(Dropped { mark, tasks, ..Dropped::default() });
             return;
         }
         if self.waiting.contains_key(&mark) {
             self.wait(*event, files, out, let_go);
             return;
         }
-        if let Act::File(op, file) = &event.act {
-            self.jobs.touched(mark, *op, file, |path| files.read(path));
+        match &event.act {
+            Act::File(op, file) => {
+                self.jobs.touched(mark, *op, file, |path| files.read(path));
+                self.plants.touched(mark, event.task.id, *op, file);
+            }
+            Act::Exec(exec) => self.plants.exec(event.task.id, exec),
+            Act::Fork(child) => self.plants.fork(event.task.id, *child),
+            _ => {}
         }
         if !matches!(event.act, Act::Stdin { .. }) {
             out.push(Captured::Event(event));
@@ -153,7 +169,6 @@ impl Handover {
         &mut self,
         event: KernelEvent,
         branch: Branch,
-        files: &impl Files,
         out: &mut Vec<Captured>,
         let_go: &mut Vec<Dropped>,
     ) {
@@ -176,34 +191,44 @@ impl Handover {
         self.waiting.insert(mark, waiting);
         match cause {
             BranchCause::Unit => match self.unit(mark, now) {
-                Some(handed) => self.settle(mark, &event, handed, out),
+                Some((handed, true)) => self.settle(mark, &event, handed, out),
+                Some((handed, false)) => {
+                    tell(&event, &handed, out);
+                    self.drop_branch(mark, let_go);
+                }
                 None => self.drop_branch(mark, let_go),
             },
             // The program and its arguments come with the exec right behind.
             BranchCause::Job | BranchCause::Plant => {}
         }
-        let _ = files;
     }
 
-    /// Whose unit a control group is.
-    fn unit(&mut self, mark: Mark, now: BootNanos) -> Option<Handed> {
+    /// Whose unit a control group is, and whether what runs in it is his work: a unit of the host that he had started is not.
+    fn unit(&mut self, mark: Mark, now: BootNanos) -> Option<(Handed, bool)> {
         let waiting = self.waiting.get(&mark)?;
         let path = waiting.branch.path.clone();
         let text = path.as_utf8()?;
-        let handed = |from, confidence, what: &str| Handed {
+        let handed = |from, trigger, confidence, what: &str| Handed {
             from: Some(from),
-            trigger: Trigger::Unit,
+            trigger,
             confidence,
             to: waiting.daemon.clone(),
             what: Bytes::from(what),
             evidence: path.clone(),
         };
+        let written = self.plants.writer_of(text);
         if let Some(wanted) = self.asked.of_cgroup(text, now) {
-            return Some(handed(wanted.by, Confidence::Certain, &wanted.words));
+            let is_his = wanted.is_his || written.is_some();
+            return Some((handed(wanted.by, Trigger::Unit, Confidence::Certain, &wanted.words), is_his));
+        }
+        if let Some((unit, by)) = written {
+            return Some((handed(by, Trigger::Plant, Confidence::Certain, unit), true));
         }
         let by = waiting.branch.parent?;
         let unread = self.unread.get(&by).is_some_and(|at| now.since(*at) < WINDOW_NS);
-        unread.then(|| handed(by, Confidence::Likely, "a request that could not be read"))
+        unread.then(|| {
+            (handed(by, Trigger::Unit, Confidence::Likely, "a request that could not be read"), true)
+        })
     }
 
     /// An event of something that waits.
@@ -226,7 +251,16 @@ impl Handover {
             _ => {}
         }
         let verdict = match (&event.act, waiting.branch.cause) {
-            (Act::Exec(exec), BranchCause::Plant) => Verdict::Known(plant(waiting, exec)),
+            (Act::Exec(exec), BranchCause::Plant) => {
+                let handed = plant(waiting, exec);
+                match self.plants.runs(exec.dev, exec.ino) {
+                    Run::Followed => Verdict::Known(handed),
+                    Run::Told => {
+                        tell(&event, &handed, out);
+                        Verdict::Nobodys
+                    }
+                }
+            }
             (Act::Exec(exec), BranchCause::Job) => {
                 let (daemon, stdin) = (waiting.daemon.clone(), waiting.stdin);
                 self.job(&daemon, stdin, event.task.euid, exec, files)
@@ -300,11 +334,13 @@ impl Handover {
         }
         self.dropped.insert(mark);
         self.order.push_back(mark);
-        let cgroup = (waiting.branch.cause == BranchCause::Unit).then_some(waiting.branch.object);
+        let Branch { cause, object, dev, generation, .. } = waiting.branch;
+        let cgroup = (cause == BranchCause::Unit).then_some(object);
+        let plant = (cause == BranchCause::Plant).then_some((object, dev, generation));
         let mut tasks = waiting.tasks;
         tasks.sort_unstable();
         tasks.dedup();
-        let_go.push(Dropped { mark, cgroup, tasks });
+        let_go.push(Dropped { mark, cgroup, plant, tasks });
     }
 
     /// A session speaks to a socket.
@@ -370,7 +406,8 @@ impl Handover {
             };
             let aliases: Vec<String> = units.iter().filter_map(|unit| files.alias(unit)).collect();
             units.extend(aliases);
-            self.asked.start(event.mark, &units, &words, event.boot_ns);
+            let is_his = call.member == "StartTransientUnit";
+            self.asked.start(event.mark, &units, &words, is_his, event.boot_ns);
             if call.is_cut || units.is_empty() {
                 self.unread.insert(event.mark, event.boot_ns);
             }
@@ -413,6 +450,23 @@ impl Handover {
             ..event.clone()
         })));
     }
+}
+
+/// Says to the session that asked what came of it, where that is not followed.
+fn tell(event: &KernelEvent, handed: &Handed, out: &mut Vec<Captured>) {
+    let Some(mark) = handed.from else { return };
+    let told = Delegation {
+        role: DelegationRole::To,
+        trigger: handed.trigger,
+        confidence: handed.confidence,
+        session: SessionId::new([0; 16]),
+        peer: event.task.id.pid,
+        to: handed.to.clone(),
+        what: handed.what.clone(),
+        evidence: handed.evidence.clone(),
+    };
+    let act = Act::Asked(Box::new(told));
+    out.push(Captured::Event(Box::new(KernelEvent { mark, act, ..event.clone() })));
 }
 
 enum Verdict {

@@ -1,1 +1,299 @@
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
+use super::dbus::tests::{message, strings};
+use super::*;
+use crate::model::{File, FileOp, Flags, Task};
+
+#[derive(Default)]
+struct Host(RefCell<HashMap<Vec<u8>, Vec<u8>>>);
+
+impl Files for Host {
+    fn read(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.0.borrow().get(path).cloned()
+    }
+
+    fn alias(&self, unit: &str) -> Option<String> {
+        (unit == "sshd.service").then(|| "ssh.service".to_owned())
+    }
+}
+
+struct Bench {
+    rules: Handover,
+    host: Host,
+    now: u64,
+    let_go: Vec<Dropped>,
+}
+
+const SESSION: u64 = 5;
+
+impl Bench {
+    fn new() -> Self {
+        Self { rules: Handover::new(true), host: Host::default(), now: 1, let_go: Vec::new() }
+    }
+
+    fn event(&mut self, mark: u64, pid: u32, comm: &str, act: Act) -> Vec<Act> {
+        self.now += 1_000_000;
+        let at = BootNanos::new(self.now);
+        let id = TaskId { pid, start: BootNanos::new(7) };
+        let task = Arc::new(Task { id, tid: pid, comm: comm.into(), ..Task::default() });
+        let event =
+            KernelEvent { boot_ns: at, cpu: 0, mark: Mark::new(mark), flags: Flags::default(), task, act };
+        let mut out = Vec::new();
+        self.rules.step(Captured::Event(Box::new(event)), &self.host, &mut out, &mut self.let_go);
+        out.into_iter()
+            .map(|item| match item {
+                Captured::Event(event) => event.act,
+                Captured::Lost(loss) => panic!("{loss:?}"),
+            })
+            .collect()
+    }
+
+    fn send(&mut self, bytes: Vec<u8>) -> Vec<Act> {
+        let request = Request {
+            what: RequestWhat::Send,
+            connection: 9,
+            peer: 1,
+            to: "/run/systemd/private".into(),
+            bytes: Bytes::new(bytes),
+            missing: 0,
+        };
+        self.event(SESSION, 100, "systemctl", Act::Request(request))
+    }
+
+    fn branch(
+        &mut self,
+        mark: u64,
+        cause: BranchCause,
+        parent: Option<u64>,
+        path: &str,
+        comm: &str,
+    ) -> Vec<Act> {
+        let branch = Branch {
+            cause,
+            parent: parent.map(Mark::new),
+            object: mark,
+            dev: 0,
+            generation: 1,
+            path: path.into(),
+        };
+        self.event(mark, 1, comm, Act::Branch(branch))
+    }
+
+    fn exec(&mut self, mark: u64, pid: u32, argv: &[&str]) -> Vec<Act> {
+        let argv = argv.iter().map(|arg| Bytes::from(*arg)).collect();
+        self.event(
+            mark,
+            pid,
+            "x",
+            Act::Exec(Exec { path: "/bin/sh".into(), argv, ino: 3, ..Exec::default() }),
+        )
+    }
+}
+
+fn handed(acts: &[Act]) -> &Handed {
+    match acts.first() {
+        Some(Act::Handed(handed)) => handed,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn asks(member: &str, unit: &str) -> Vec<u8> {
+    let mut all = b"\0AUTH\r\nBEGIN\r\n".to_vec();
+    all.extend(message("", member, "ss", &strings(&[unit, "replace"])));
+    all
+}
+
+fn start(unit: &str) -> Vec<u8> {
+    asks("StartTransientUnit", unit)
+}
+
+#[test]
+fn a_unit_that_was_asked_for_is_the_askers() {
+    let mut b = Bench::new();
+    let asked = b.send(start("work.service"));
+    assert!(
+        matches!(&asked[..], [Act::Asked(a)] if a.what.as_slice() == b"StartTransientUnit work.service"),
+        "{asked:?}"
+    );
+    let acts = b.branch(70, BranchCause::Unit, Some(SESSION), "/system.slice/work.service", "systemd");
+    let handed = handed(&acts);
+    assert_eq!(
+        (handed.from, handed.trigger, handed.confidence),
+        (Some(Mark::new(SESSION)), Trigger::Unit, Confidence::Certain)
+    );
+    // From here on it is like any session's.
+    assert!(matches!(&b.exec(70, 300, &["sh"])[..], [Act::Exec(_)]));
+    assert_eq!(b.let_go, []);
+}
+
+#[test]
+fn a_unit_that_nobody_asked_for_is_let_go_with_all_that_it_starts() {
+    let mut b = Bench::new();
+    b.send(start("work.service"));
+    assert_eq!(b.branch(70, BranchCause::Unit, Some(SESSION), "/system.slice/other.service", "systemd"), []);
+    assert_eq!(b.let_go.pop().map(|d| (d.mark, d.cgroup)), Some((Mark::new(70), Some(70))));
+    assert_eq!(b.exec(70, 300, &["sh"]), []);
+    assert_eq!(
+        b.let_go.pop().map(|d| d.tasks.len()),
+        Some(1),
+        "what was marked meanwhile is told to be forgotten"
+    );
+}
+
+#[test]
+fn a_unit_of_the_host_is_told_and_not_followed_unless_he_wrote_it() {
+    let mut b = Bench::new();
+    b.send(asks("RestartUnit", "nginx.service"));
+    let acts = b.branch(70, BranchCause::Unit, Some(SESSION), "/system.slice/nginx.service", "systemd");
+    assert!(matches!(&acts[..], [Act::Asked(a)] if a.role == DelegationRole::To), "{acts:?}");
+    assert_eq!(b.let_go.pop().map(|d| d.cgroup), Some(Some(70)));
+    assert_eq!(b.rules.standing_until(BootNanos::new(b.now)), None);
+    let file =
+        File { path: "/etc/systemd/system/nginx.service.d/x.conf".into(), flags: 0o1101, ..File::default() };
+    b.event(SESSION, 100, "vi", Act::File(FileOp::Create, file));
+    b.send(message("", "RestartUnit", "ss", &strings(&["nginx.service", "replace"])));
+    let acts = b.branch(71, BranchCause::Unit, Some(SESSION), "/system.slice/nginx.service", "systemd");
+    assert_eq!(handed(&acts).trigger, Trigger::Unit);
+    // It starts again when nobody asks.
+    b.now += 3 * UNITS_NS;
+    assert!(b.rules.standing_until(BootNanos::new(b.now)).is_some());
+    let acts = b.branch(72, BranchCause::Unit, None, "/system.slice/nginx.service", "systemd");
+    assert_eq!((handed(&acts).trigger, handed(&acts).from), (Trigger::Plant, Some(Mark::new(SESSION))));
+}
+
+#[test]
+fn a_program_of_a_package_is_told_once_and_looked_at_no_more() {
+    let mut b = Bench::new();
+    b.event(SESSION, 100, "dpkg", Act::Exec(Exec { path: "/usr/bin/dpkg".into(), ..Exec::default() }));
+    let file = File { path: "/bin/bash".into(), flags: 0o1101, ino: 3, ..File::default() };
+    b.event(SESSION, 100, "dpkg", Act::File(FileOp::Create, file));
+    b.branch(70, BranchCause::Plant, Some(SESSION), "", "sshd");
+    assert!(matches!(&b.exec(70, 300, &["bash"])[..], [Act::Asked(_)]));
+    assert_eq!(b.let_go.pop().and_then(|d| d.plant), Some((70, 0, 1)));
+}
+
+#[test]
+fn an_alias_is_the_unit_itself() {
+    let mut b = Bench::new();
+    b.send(start("sshd.service"));
+    let acts = b.branch(70, BranchCause::Unit, Some(SESSION), "/system.slice/ssh.service", "systemd");
+    assert_eq!(handed(&acts).confidence, Confidence::Certain);
+}
+
+#[test]
+fn what_could_not_be_read_is_likely_his() {
+    let mut b = Bench::new();
+    let opaque = Request {
+        what: RequestWhat::Opaque,
+        connection: 9,
+        peer: 1,
+        to: "/run/systemd/private".into(),
+        bytes: Bytes::default(),
+        missing: 0,
+    };
+    assert_eq!(b.event(SESSION, 100, "x", Act::Request(opaque.clone())).len(), 1);
+    assert_eq!(b.event(SESSION, 100, "x", Act::Request(opaque)).len(), 0, "it is said once");
+    let acts = b.branch(70, BranchCause::Unit, Some(SESSION), "/system.slice/some.service", "systemd");
+    assert_eq!(handed(&acts).confidence, Confidence::Likely);
+    b.now += 6_000_000_000;
+    assert_eq!(b.branch(71, BranchCause::Unit, Some(SESSION), "/system.slice/next.service", "systemd"), []);
+}
+
+#[test]
+fn questions_are_no_requests() {
+    let mut b = Bench::new();
+    let mut all = b"\0BEGIN\r\n".to_vec();
+    for member in ["GetUnit", "ListUnits", "Subscribe", "LoadUnit", "GetAll"] {
+        all.extend(message("org.freedesktop.systemd1", member, "s", &strings(&["a.service"])));
+    }
+    assert_eq!(b.send(all), []);
+    let reboot = message("org.freedesktop.login1", "Reboot", "", &[]);
+    assert!(
+        matches!(&b.send(reboot)[..], [Act::Asked(a)] if a.trigger == Trigger::Unit || a.trigger == Trigger::Bus)
+    );
+}
+
+#[test]
+fn a_job_is_whose_line_it_is() {
+    let mut b = Bench::new();
+    let table = "/etc/cron.d/x";
+    b.host.0.borrow_mut().insert(table.into(), b"* * * * * root touch /x\n".to_vec());
+    let file = File { path: table.into(), flags: 0o1101, ..File::default() };
+    assert_eq!(b.event(SESSION, 100, "sh", Act::File(FileOp::Create, file)).len(), 1);
+    assert_eq!(b.branch(70, BranchCause::Job, None, "", "cron"), []);
+    let child = TaskId { pid: 301, start: BootNanos::new(9) };
+    assert_eq!(b.event(70, 300, "cron", Act::Fork(child)), [], "it waits");
+    let acts = b.exec(70, 301, &["/bin/sh", "-c", "touch /x"]);
+    assert_eq!((handed(&acts).from, handed(&acts).trigger), (Some(Mark::new(SESSION)), Trigger::Cron));
+    assert!(matches!(&acts[1..], [Act::Fork(_), Act::Exec(_)]), "what waited comes behind: {acts:?}");
+    // Another line of the same daemon is the host's own.
+    b.branch(71, BranchCause::Job, None, "", "cron");
+    assert_eq!(handed(&b.exec(71, 302, &["/bin/sh", "-c", "other"])).from, None);
+}
+
+#[test]
+fn a_job_of_at_is_whose_spool_file_it_reads() {
+    let mut b = Bench::new();
+    let file = File {
+        path: "/var/spool/cron/atjobs/a1".into(),
+        flags: 0o1101,
+        dev: (8, 1),
+        ino: 4,
+        ..File::default()
+    };
+    b.event(SESSION, 100, "at", Act::File(FileOp::Create, file));
+    for (mark, ino, whose) in [(70, 4, Some(Mark::new(SESSION))), (71, 5, None)] {
+        b.branch(mark, BranchCause::Job, None, "", "atd");
+        assert_eq!(b.event(mark, 300, "atd", Act::Stdin { dev: (8, 1), ino, path: "/x".into() }), []);
+        assert_eq!(handed(&b.exec(mark, 300, &["sh"])).from, whose);
+    }
+}
+
+#[test]
+fn jobs_of_others_than_root_are_nobodys_unless_planted() {
+    let mut b = Bench::new();
+    b.rules = Handover::new(false);
+    b.branch(70, BranchCause::Job, None, "", "cron");
+    assert_eq!(b.exec(70, 300, &["/bin/sh", "-c", "x"]), []);
+    assert_eq!(b.let_go.len(), 1);
+}
+
+#[test]
+fn what_waits_is_bounded_in_number_and_in_time() {
+    let mut b = Bench::new();
+    for mark in 1000..3000 {
+        b.branch(mark, BranchCause::Job, None, "", "cron");
+    }
+    assert!(b.rules.waiting.len() <= MOST && b.let_go.len() == 2000 - MOST);
+    b.now += 31_000_000_000;
+    b.rules.tick(BootNanos::new(b.now), &mut b.let_go);
+    assert!(!b.rules.is_waiting() && b.let_go.len() == 2000);
+    b.branch(5000, BranchCause::Job, None, "", "cron");
+    for pid in 0..5000 {
+        b.event(5000, 300, "cron", Act::Fork(TaskId { pid, start: BootNanos::new(1) }));
+    }
+    assert!(!b.rules.is_waiting(), "a fork bomb under cron fills no memory");
+}
+
+#[test]
+fn sockets_of_every_day_are_not_told() {
+    let mut b = Bench::new();
+    let connect = |to: &str| {
+        Act::Request(Request {
+            what: RequestWhat::Connect,
+            connection: 9,
+            peer: 77,
+            to: to.into(),
+            bytes: Bytes::default(),
+            missing: 0,
+        })
+    };
+    for quiet in ["/dev/log", "/run/nscd/socket", "\0/tmp/.X11", "/run/systemd/private"] {
+        assert_eq!(b.event(SESSION, 100, "x", connect(quiet)), [], "{quiet}");
+    }
+    let acts = b.event(SESSION, 100, "x", connect("/run/postgresql/.s.PGSQL.5432"));
+    assert!(
+        matches!(&acts[..], [Act::Asked(a)] if a.confidence == Confidence::Unresolved && a.peer == 77),
+        "{acts:?}"
+    );
+}

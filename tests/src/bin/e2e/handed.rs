@@ -145,12 +145,12 @@ fn field(out: &mut Vec<u8>, code: u8, kind: u8, value: &str) -> Result<()> {
     Ok(())
 }
 
-/// `StartUnit(unit, "replace")` as a client sends it behind its authentication.
+/// `StartTransientUnit(unit, "replace")`, without its arrays, as a client sends it behind its authentication.
 fn start_unit(unit: &str) -> Result<Vec<u8>> {
     let mut fields = Vec::new();
     field(&mut fields, 1, b'o', "/org/freedesktop/systemd1")?;
     field(&mut fields, 2, b's', "org.freedesktop.systemd1.Manager")?;
-    field(&mut fields, 3, b's', "StartUnit")?;
+    field(&mut fields, 3, b's', "StartTransientUnit")?;
     field(&mut fields, 8, b'g', "ss")?;
     let mut body = Vec::new();
     for word in [unit, "replace"] {

@@ -1,0 +1,197 @@
+//! Programs and units that sessions wrote: who wrote them, and whether what runs them is to be followed.
+
+use std::collections::HashMap;
+
+use crate::model::{Exec, File, FileOp, Mark, TaskId};
+
+/// Files, units and processes that are remembered; then all are forgotten.
+const MOST: usize = 64 * 1024;
+/// A program that runs so often is told and followed no more.
+const MOST_RUNS: u32 = 100;
+/// What installs software for everybody: what it wrote is run by everybody, which makes nobody's work his.
+const PACKAGERS: [&[u8]; 10] = [
+    b"dpkg",
+    b"dpkg-deb",
+    b"apt",
+    b"apt-get",
+    b"rpm",
+    b"dnf",
+    b"yum",
+    b"microdnf",
+    b"zypper",
+    b"unattended-upgrade",
+];
+const WRITES: u32 = 0o3;
+
+/// What a run of a planted program is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Run {
+    /// His work in another's hands.
+    Followed,
+    /// Told once and not followed: it came with a package, or runs all the time.
+    Told,
+}
+
+#[derive(Debug)]
+struct Plant {
+    by_packager: bool,
+    runs: u32,
+}
+
+/// What is known.
+#[derive(Debug, Default)]
+pub(super) struct Plants {
+    files: HashMap<((u32, u32), u64), Plant>,
+    /// Units by name.
+    units: HashMap<String, Mark>,
+    /// Processes that run a package manager.
+    packagers: HashMap<u32, TaskId>,
+}
+
+impl Plants {
+    /// A process of a session starts a program.
+    pub(super) fn exec(&mut self, task: TaskId, exec: &Exec) {
+        let name =
+            |path: &[u8]| path.rsplit(|b| *b == b'/').next().is_some_and(|leaf| PACKAGERS.contains(&leaf));
+        // Some are scripts: the interpreter is what runs.
+        let is_one = name(exec.path.as_slice()) || exec.argv.iter().take(2).any(|arg| name(arg.as_slice()));
+        if self.packagers.len() >= MOST {
+            self.packagers.clear();
+        }
+        if is_one {
+            self.packagers.insert(task.pid, task);
+        } else {
+            self.packagers.remove(&task.pid);
+        }
+    }
+
+    /// A process of a session makes another.
+    pub(super) fn fork(&mut self, task: TaskId, child: TaskId) {
+        if self.packagers.get(&task.pid) == Some(&task) {
+            self.packagers.insert(child.pid, child);
+        }
+    }
+
+    /// A process of a session touched a file.
+    pub(super) fn touched(&mut self, by: Mark, task: TaskId, op: FileOp, file: &File) {
+        if file.result < 0 {
+            return;
+        }
+        let by_packager = self.packagers.get(&task.pid) == Some(&task);
+        let writes = file.flags & WRITES != 0 && matches!(op, FileOp::Open | FileOp::Create);
+        if writes && file.ino != 0 {
+            if self.files.len() >= MOST {
+                self.files.clear();
+            }
+            self.files.insert((file.dev, file.ino), Plant { by_packager, runs: 0 });
+        }
+        let path = match (&file.to, writes) {
+            (Some(to), _) => to,
+            (None, true) => &file.path,
+            _ => return,
+        };
+        if let Some(unit) = path.as_utf8().and_then(unit_of).filter(|_| !by_packager) {
+            if self.units.len() >= MOST {
+                self.units.clear();
+            }
+            self.units.insert(unit.to_owned(), by);
+        }
+    }
+
+    /// Somebody who is nobody's runs a planted program.
+    pub(super) fn runs(&mut self, dev: (u32, u32), ino: u64) -> Run {
+        let plant = self.files.entry((dev, ino)).or_insert(Plant { by_packager: false, runs: 0 });
+        plant.runs = plant.runs.saturating_add(1);
+        if plant.by_packager || plant.runs > MOST_RUNS { Run::Told } else { Run::Followed }
+    }
+
+    /// Who wrote a unit, or a drop-in of it.
+    pub(super) fn writer_of(&self, cgroup: &str) -> Option<(&str, Mark)> {
+        if self.units.is_empty() {
+            return None;
+        }
+        cgroup.split('/').rev().find_map(|part| {
+            let part = part.strip_prefix('_').unwrap_or(part);
+            let template = part
+                .split_once('@')
+                .and_then(|(stem, rest)| Some(format!("{stem}@.{}", rest.rsplit_once('.')?.1)));
+            let (unit, by) =
+                self.units.get_key_value(part).or_else(|| self.units.get_key_value(template?.as_str()))?;
+            Some((unit.as_str(), *by))
+        })
+    }
+
+    /// True if units of sessions may start by themselves.
+    pub(super) fn has_units(&self) -> bool {
+        !self.units.is_empty()
+    }
+}
+
+/// The unit that a file makes or changes: `…/systemd/system/a.service`, `…/a.service.d/x.conf`.
+fn unit_of(path: &str) -> Option<&str> {
+    let (_, below) = ["/systemd/system/", "/systemd/user/", "/systemd/transient/"]
+        .iter()
+        .find_map(|dir| path.split_once(dir))?;
+    let first = below.split('/').next()?;
+    let unit = first.strip_suffix(".d").filter(|_| below.contains('/')).unwrap_or(first);
+    super::is_unit(unit).then_some(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(pid: u32) -> TaskId {
+        TaskId { pid, ..TaskId::default() }
+    }
+
+    fn file(path: &str, ino: u64) -> File {
+        File { path: path.into(), flags: 0o1101, dev: (8, 1), ino, ..File::default() }
+    }
+
+    #[test]
+    fn what_a_package_brings_is_told_and_not_followed() {
+        let mut plants = Plants::default();
+        plants.exec(task(1), &Exec { path: "/usr/bin/dpkg".into(), ..Exec::default() });
+        plants.fork(task(1), task(2));
+        plants.touched(Mark::new(5), task(2), FileOp::Create, &file("/usr/bin/bash.dpkg-new", 10));
+        plants.touched(Mark::new(5), task(3), FileOp::Create, &file("/usr/local/bin/tool", 11));
+        assert_eq!(plants.runs((8, 1), 10), Run::Told);
+        assert_eq!(plants.runs((8, 1), 11), Run::Followed);
+        plants.exec(task(2), &Exec { path: "/bin/sh".into(), ..Exec::default() });
+        plants.touched(Mark::new(5), task(2), FileOp::Create, &file("/usr/local/bin/other", 12));
+        assert_eq!(plants.runs((8, 1), 12), Run::Followed, "a shell of a package's script is a shell");
+        let seen: Vec<_> = (0..200).map(|_| plants.runs((8, 1), 11)).collect();
+        assert_eq!(
+            seen.iter().filter(|run| **run == Run::Followed).count(),
+            99,
+            "what runs all the time is told"
+        );
+    }
+
+    #[test]
+    fn a_unit_is_his_who_wrote_it() {
+        let mut plants = Plants::default();
+        for path in [
+            "/etc/systemd/system/mine.service",
+            "/run/systemd/system/ssh.service.d/x.conf",
+            "/etc/systemd/system/t@.service",
+        ] {
+            plants.touched(Mark::new(5), task(3), FileOp::Create, &file(path, 1));
+        }
+        let of = |path| plants.writer_of(path).map(|(unit, _)| unit);
+        assert_eq!(of("/system.slice/mine.service"), Some("mine.service"));
+        assert_eq!(of("/system.slice/ssh.service"), Some("ssh.service"));
+        assert_eq!(of("/system.slice/system-t.slice/t@7.service"), Some("t@.service"));
+        assert_eq!(of("/system.slice/cron.service"), None);
+        let mut none = Plants::default();
+        none.touched(
+            Mark::new(5),
+            task(3),
+            FileOp::Open,
+            &File { flags: 0, ..file("/etc/systemd/system/a.service", 1) },
+        );
+        none.touched(Mark::new(5), task(3), FileOp::Create, &file("/etc/systemd/system/README", 1));
+        assert!(!none.has_units());
+    }
+}
