@@ -20,7 +20,7 @@ trap 'rm -rf --one-file-system "$w"' EXIT
 t=$w/root
 echo "making the systemd machine's root (a minute, once)" >&2
 mmdebstrap --quiet --variant=minbase \
-  --include=systemd-sysv,dbus,libpam-systemd,openssh-server,openssh-client,sudo,tmux,screen,procps,iproute2,vim-tiny,less \
+  --include=systemd-sysv,dbus,libpam-systemd,openssh-server,openssh-client,sudo,tmux,screen,cron,at,procps,iproute2,vim-tiny,less \
   --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
   bookworm "$t" "$mirror/debian" >&2 || { echo "mmdebstrap could not make the root" >&2; exit 3; }

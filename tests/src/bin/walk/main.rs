@@ -6,6 +6,7 @@
 
 mod asked;
 mod enforced;
+mod handed;
 mod inquest;
 mod lifecycle;
 mod observed;
@@ -68,6 +69,7 @@ const WALKS: &[(&str, Run)] = &[
     ("service-lifecycle", lifecycle::service_lifecycle),
     ("grants-observed", observed::grants_observed),
     ("grants-enforced", enforced::grants_enforced),
+    ("handed-over", handed::handed_over),
     // The last: where it fails it may leave PAM and sudo changed.
     ("logins-asked", asked::logins_asked),
 ];
