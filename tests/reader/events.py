@@ -101,7 +101,7 @@ class _Log:
                     yield from self._frame(frame, ratchet, frame.end <= end)
 
     def _ratchet(self, segment):
-        if self.secret is None or segment.header.recipients == 0:
+        if self.secret is None or segment.header.recipients == 0 or not segment.frames:
             return None
         self.sealed += 1
         try:

@@ -6,11 +6,13 @@ import re
 from . import origin as notes
 from . import segment as sg
 from .crypto import Tree
+from .permits import Permits, behind
 from .segment import BREAK, FAULT, ORIGIN, RESUME, ROTATE, Segment, Unreadable
 from .streams import Streams
+from .stub import Stub
 
 GAP_NS = 30 * 10**9
-NAME = re.compile(r"seg-([0-9a-f]{16})\.rj")
+NAME = re.compile(r"seg-([0-9a-f]{16})\.(rj|stub)")
 RESTARTS = {RESUME: "RESUME", BREAK: "RESTART", FAULT: "FAULT_RESTART"}
 
 
@@ -58,7 +60,7 @@ class Part:
         return self.end.end if self.end else 0
 
     def right_length(self):
-        size = len(self.segment.data)
+        size = self.segment.size
         return size == self.segment.header.capacity or (self.closed and size == self.sealed_end)
 
     def later_seal(self):
@@ -67,12 +69,13 @@ class Part:
 
 
 class Log:
-    def __init__(self, path, spare=None):
+    def __init__(self, path, spare=None, signers=None):
         self.id = os.path.basename(os.path.abspath(path))
         self.path, self.findings, self.streams = path, [], Streams()
         self.parts, self.stopped, self.seal_at, self.quiet = [], False, None, []
         self.last, self.root = 0, bytes(32)
         self.origin = self._origin()
+        self.permits = Permits(path, self.id, signers)
         self._join(self._load(path, spare))
 
     def tell(self, code, leaf=None):
@@ -97,13 +100,18 @@ class Log:
         files = []
         for home in filter(None, (path, spare)):
             for name in os.listdir(home) if os.path.isdir(home) else []:
-                if match := NAME.fullmatch(name):
+                match = NAME.fullmatch(name)
+                if match and (match[2] == "rj" or home == path):
                     with open(os.path.join(home, name), "rb") as f:
                         files.append((int(match[1], 16), home == spare, name, f.read()))
+        # A stub beside its segment is nothing yet.
+        there = {leaf for leaf, _, name, _ in files if name.endswith(".rj")}
         found = []
         for leaf, _, name, data in sorted(files, key=lambda f: f[:2]):
+            if name.endswith(".stub") and leaf in there:
+                continue
             try:
-                found.append((leaf, Segment(name, data)))
+                found.append((leaf, (Stub if name.endswith(".stub") else Segment)(name, data)))
             except Unreadable as bad:
                 found.append((leaf, bad))
         return _without_void(found)
@@ -113,15 +121,15 @@ class Log:
         try:
             if not files:
                 raise Break("SEGMENT_MISSING", 0)
+            self.tombstones = behind(files, self.permits)
             before = None
             for i, (leaf, segment) in enumerate(files):
                 follower = files[i + 1][1] if i + 1 < len(files) else None
-                before = self._next(before, leaf, segment, follower if isinstance(follower, Segment) else None)
+                if follower is None and isinstance(segment, Stub):
+                    raise Break("SEGMENT_MISSING", leaf)
+                before = self._next(before, leaf, segment, None if isinstance(follower, Unreadable) else follower)
             whole = self._ends(before)
-            if not (whole and before.stopped and len(before.segment.data) == before.sealed_end):
-                self.stopped = False
-            else:
-                self.stopped = True
+            self.stopped = whole and before.stopped and before.segment.size == before.sealed_end
             self.ended = True
         except Break as found:
             self.tell(found.code, found.leaf)
@@ -138,7 +146,33 @@ class Log:
             if before is not None and before.fault and not before.reached:
                 self.tell(*before.fault)
             raise Break(segment.code, leaf)
-        head, part = segment.header, Part(segment, follower)
+        if isinstance(segment, Stub):
+            return self._stub(before, leaf, segment, follower)
+        part = Part(segment, follower)
+        self._accept(before, leaf, part)
+        self._take(part)
+        return part
+
+    def _stub(self, before, leaf, stub, follower):
+        """Accepts a stub where its segment was, if a permit let that go."""
+        broken, found = self.permits.judge(stub, self.tombstones[stub.leaf])
+        if broken:
+            raise Break(broken, leaf)
+        part = Part(stub, follower)
+        try:
+            self._accept(before, leaf, part)
+        except Break as e:
+            # What is missing before it is no fault of the stub's.
+            holes = ("SEGMENT_MISSING", "SEGMENT_CUT")
+            raise e if e.code in holes else Break("STUB_INVALID", leaf) from e
+        for code in found:
+            self.tell(code, leaf)
+        self._take(part)
+        return part
+
+    def _accept(self, before, leaf, part):
+        """Holds a segment, or a stub as its segment, against the one before it."""
+        segment, head = part.segment, part.segment.header
         if head.log.hex() != self.id or (self.origin and head.admission != self.origin.admission):
             raise Break("FOREIGN_SEGMENT", segment.leaf)
         if segment.leaf != leaf:
@@ -152,8 +186,6 @@ class Log:
             self._follows(before, part)
         if head.reason in (RESUME, BREAK):
             self.streams.restart(head.next_stream)
-        self._take(part)
-        return part
 
     def _first(self, segment):
         head, o = segment.header, self.origin
@@ -204,7 +236,7 @@ class Log:
             raise Break("CHAIN_BROKEN", new.leaf)
         if head.next_key != end.key:
             raise Break("SEAL_KEY_MISMATCH", new.leaf)
-        if len(old.data) != before.sealed_end:
+        if old.size != before.sealed_end:
             self.tell("TRAILING_DATA", before.leaf)
 
     def _restarts(self, before, new):
@@ -220,7 +252,7 @@ class Log:
             self.tell("RESTART_MISDECLARED", leaf)
         length = old.used_end(end.end) - end.end
         unknown = head.aside_bytes == sg.NONE and head.reason == FAULT
-        measured = (head.aside_bytes, head.aside_sha256) == (length, old.digest(end.end, length))
+        measured = (head.aside_bytes, head.aside_sha256) == (length, old.digest_behind(end.end, length))
         if head.aside_at != end.end or not (unknown or measured):
             self.tell("SET_ASIDE_MISMATCH", leaf)
         if not before.right_length():
@@ -244,16 +276,21 @@ class Log:
         if segment.header.reason not in (ROTATE, FAULT):
             self._run_ends()
             self.seal_at = None
+        expired = isinstance(segment, Stub)
         for n, state in enumerate(segment.states):
             if state.end > part.sealed_end:
                 break
-            if self.seal_at is not None and state.seal.boot_ns - self.seal_at > GAP_NS:
+            # Silences in an expired segment are gone with it.
+            if self.seal_at is not None and not expired and state.seal.boot_ns - self.seal_at > GAP_NS:
                 self.quiet.append((self.seal_at, state.seal.boot_ns, state.leaf if n else segment.leaf))
             self.seal_at = state.seal.boot_ns
         for frame in segment.frames:
             if frame.end <= part.sealed_end:
                 for code in self.streams.take(frame):
                     self.tell(*(code if isinstance(code, tuple) else (code, frame.header.leaf)))
+        for row in segment.rows if expired else ():
+            for code in self.streams.take_row(row):
+                self.tell(code, segment.leaf)
         self.last = part.leaf
         tree = part.end.tree if part.end else Tree(segment.leaf, segment.header.peaks)
         if not part.end:
@@ -263,7 +300,7 @@ class Log:
 
     def _ends(self, part):
         """Judges how the log ends; False where that is proven to be no end that the recorder makes."""
-        size, leaf = len(part.segment.data), part.leaf
+        size, leaf = part.segment.size, part.leaf
         used = part.segment.used_end(part.sealed_end)
         code, at = part.segment.fault or ("TRAILING_DATA", leaf)
         if part.end is None:
@@ -281,6 +318,27 @@ class Log:
         if not part.stopped or size != part.sealed_end:
             self.tell("UNCLEAN_END", leaf)
         return True
+
+    def seal_at_size(self, leaves):
+        """Whether a sealed state of a segment that is there has this tree size."""
+        for part in self.parts:
+            for state in part.segment.states if part.segment.frames else ():
+                if state.leaf == leaves and state.end <= part.sealed_end:
+                    return True
+        return False
+
+    def root_at(self, leaves):
+        """The tree's root over the first leaves; None if they have expired, or are not vouched for."""
+        for part in self.parts:
+            segment = part.segment
+            if leaves == part.leaf and part.end:
+                return part.end.tree.root()
+            if segment.leaf < leaves <= part.leaf and segment.frames:
+                tree = Tree(segment.leaf, segment.header.peaks)
+                for frame in segment.frames[: leaves - segment.leaf]:
+                    tree.push(frame.hash)
+                return tree.root()
+        return None
 
 
 def _without_void(files):

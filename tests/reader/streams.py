@@ -4,13 +4,15 @@ from . import frame as fr
 from . import records
 from .cursor import Malformed
 
-LOSS, JUMP, BOOT, HEARTBEAT, STOP, OPENED, CLOSED, HOOK, CLOCK = 258, 259, 256, 257, 260, 261, 262, 269, 270
+LOSS, JUMP, BOOT, HEARTBEAT, STOP, OPENED, CLOSED, CHECKPOINT, HOOK, CLOCK = 258, 259, 256, 257, 260, 261, 262, 267, 269, 270
 BACK, SLEW, SUSPEND = 2, 1, 2
 
 
 class Session:
     def __init__(self, ident):
         self.id, self.completeness = ident, "open"
+        # Partly in segments that gave way to stubs.
+        self.expired = False
 
 
 class Streams:
@@ -23,6 +25,8 @@ class Streams:
         self.open = {}
         self.sessions = []
         self.sealed_stream = 0
+        # CHECKPOINT records with the leaf that they stand in.
+        self.checkpoints = []
         # Of this run: hooks that do not see with the leaf that says so, and times asleep.
         self.deaf, self.asleep = {}, []
 
@@ -70,10 +74,33 @@ class Streams:
                 elif entry.body["event"] == SUSPEND:
                     found.append("SUSPEND")
                     self.asleep.append((entry.body["before"]["boot"], entry.body["after"]["boot"], abs(entry.body["nanos"])))
+            elif entry.kind == CHECKPOINT:
+                self.checkpoints.append((frame.header.leaf, entry.body))
             elif entry.kind == OPENED:
                 found += self._opened(entry.body)
             elif entry.kind == CLOSED:
                 found += self._closed(entry.body)
+        return found
+
+    def take_row(self, row):
+        """A stub's row: what its segment's frames of one stream would have said. Codes of what does not fit."""
+        if row.stream == 0:
+            if row.first != self.sealed_stream:
+                return ["STREAM_BROKEN"]
+            self.sealed_stream += row.frames
+            return []
+        found = self._opened({"stream": row.stream, "id": row.session}) if row.opened else []
+        stream = self.open.get(row.stream)
+        if stream is None or (row.frames and row.first != stream["frames"]):
+            return found + ["STREAM_BROKEN"]
+        stream["session"].expired = True
+        stream["frames"] += row.frames
+        stream["records"] += row.records
+        if row.closed:
+            frames, records_, losses = row.done
+            found += self._closed(
+                {"stream": row.stream, "id": row.session, "frames": frames, "records": records_, "losses": losses}
+            )
         return found
 
     def _hook(self, body, leaf):
@@ -119,7 +146,8 @@ class Streams:
         stream = self.open.pop(body["stream"], None)
         if stream is None or stream["session"].id != body["id"]:
             return ["STREAM_BROKEN"]
-        done = "complete_with_loss" if body["losses"] else "complete"
+        done = "expired" if stream["session"].expired else "complete"
+        done = "complete_with_loss" if body["losses"] else done
         stream["session"].completeness = done if stream["whole"] else "incomplete"
         # A stream that broke once counts no more.
         if stream["whole"] and (stream["frames"], stream["records"]) != (body["frames"], body["records"]):

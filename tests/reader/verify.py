@@ -3,6 +3,7 @@
 import os
 import re
 
+from . import checkpoint
 from . import origin as notes
 from .log import Log
 
@@ -57,18 +58,42 @@ class Report:
         }
 
 
-def verify(journal, origin=None, stopped_is_an_end=False, spare=None):
-    """The report on a journal's directory. Reads and nothing else."""
+def verify(journal, origin=None, stopped_is_an_end=False, spare=None, anchors=(), policy=None, signers=None):
+    """The report on a journal's directory. Reads and nothing else.
+
+    `anchors` are files or directories of checkpoints, `policy` and `signers` (of permits) files.
+    """
     names = sorted(n for n in os.listdir(journal) if re.fullmatch(r"[0-9a-f]{32}", n))
     if not names:
         raise FileNotFoundError(f"no log in {journal}")
-    logs = [Log(os.path.join(journal, n), spare and os.path.join(spare, n)) for n in names]
+    given = [found for path in anchors for found in checkpoint.anchors(path)]
+    policy = policy and checkpoint.Policy(_text(policy))
+    signers = None if signers is None else _text(signers)
+    logs = [Log(os.path.join(journal, n), spare and os.path.join(spare, n), signers) for n in names]
     logs.sort(key=lambda log: (log.origin.incarnation if log.origin else 0, log.id))
     _between(logs)
+    across, known = _origins(logs, origin)
     for log in logs:
-        if log.ended and not (log.stopped and stopped_is_an_end):
+        proven = checkpoint.hold(log, given, policy, _admission(log, known))
+        if log.ended and not proven and not (log.stopped and stopped_is_an_end):
             log.tell("END_UNPROVEN", log.last)
-    return Report(logs, _origins(logs, origin))
+    if given and not any(anchor.log == log.id for anchor in given for log in logs):
+        across.append(("ANCHOR_INVALID", None, None))
+    return Report(logs, across)
+
+
+def _text(path):
+    with open(path, encoding="utf-8") as f:
+        return f.read()
+
+
+def _admission(log, given):
+    """The key that signs a log's checkpoints: as the note that was kept elsewhere names it, if it is this log's."""
+    if given is not None and given.log.hex() == log.id:
+        return given.admission
+    if log.origin is not None:
+        return log.origin.admission
+    return log.parts[0].segment.header.admission if log.parts else bytes(32)
 
 
 def _between(logs):
@@ -92,11 +117,11 @@ def _between(logs):
 
 
 def _origins(logs, origin):
-    """Holds logs against a note that was kept elsewhere; gives what belongs to no log."""
+    """Holds logs against a note that was kept elsewhere; gives what belongs to no log, and the note."""
     if origin is None:
         for log in logs:
             log.tell("ORIGIN_UNCHECKED")
-        return []
+        return [], None
     with open(origin, "rb") as f:
         given = notes.parse(f.read())
     if given is None:
@@ -113,4 +138,5 @@ def _origins(logs, origin):
         ):
             later = log.origin and log.origin.previous and log.origin.host_id == given.host_id
             log.tell("ORIGIN_UNCHECKED" if later else "ORIGIN_MISMATCH")
-    return [] if any(log.id == given.log.hex() for log in logs) else [("ORIGIN_MISMATCH", None, None)]
+    here = any(log.id == given.log.hex() for log in logs)
+    return ([] if here else [("ORIGIN_MISMATCH", None, None)]), given
