@@ -9,6 +9,7 @@ _TEXT = re.compile(
     r"recorder-journal/v1/(?P<log>[0-9a-f]{32})\n"
     r"(?P<leaves>0|[1-9][0-9]*)\n"
     r"(?P<root>[A-Za-z0-9+/=]+)\n"
+    r"(?:[^\n]+\n)*"
 )
 _WORD = re.compile(r"recorder-anchor=([A-Za-z0-9+/=]+)")
 _FIRST = re.compile(r"recorder-journal/v1/[0-9a-f]{32}")
@@ -36,22 +37,26 @@ def parse(note):
 
 
 def _in_text(raw):
-    """The notes in a text, as lines or as words, among whatever else."""
+    """The notes in a text, as lines or as words, among whatever else; what begins as one and is none, too."""
     text = raw.decode("utf-8", "replace")
     for word in _WORD.findall(text):
         yield notes.unbase64(word) or b""
     lines = text.split("\n")
     for n, line in enumerate(lines):
-        if not _FIRST.fullmatch(line) or len(lines) < n + 5 or lines[n + 3]:
+        # An origin note begins in the same way.
+        if not _FIRST.fullmatch(line) or "".join(lines[n + 1 : n + 2]).startswith("host-id "):
             continue
-        end = n + 4
+        end = n
+        while end < len(lines) and lines[end]:
+            end += 1
+        end += 1
         while end < len(lines) and lines[end].startswith("\u2014 "):
             end += 1
         yield "".join(part + "\n" for part in lines[n:end]).encode()
 
 
 def anchors(path):
-    """The checkpoints in a file, or in the files of a directory."""
+    """The checkpoints in a file, or in the files of a directory. A file that was named holds one at least."""
     files = [path]
     if os.path.isdir(path):
         files = [os.path.join(path, n) for n in sorted(os.listdir(path))]
@@ -59,9 +64,10 @@ def anchors(path):
     found = []
     for name in files:
         with open(name, "rb") as f:
-            found += filter(None, map(parse, _in_text(f.read())))
-    if not found:
-        raise OSError(f"no anchor in {path}")
+            here = list(_in_text(f.read()))
+        if not here and name == path:
+            raise OSError(f"no anchor in {path}")
+        found += filter(None, map(parse, here))
     return found
 
 
@@ -126,37 +132,42 @@ def hold(log, anchors, policy, admission):
 
     True if an anchor shows its end.
     """
-    proven, signed = False, False
-    for anchor in anchors:
-        if anchor.log != log.id:
-            continue
-        if not anchor.by(admission):
-            log.tell("ANCHOR_INVALID", None)
-        elif anchor.leaves > log.last:
-            if log.ended:
-                log.tell("ROLLED_BACK", log.last)
-        else:
-            root = log.root_at(anchor.leaves)
-            if root is None:
-                continue
-            if root != anchor.root:
-                log.tell("FORK", anchor.leaves)
-            elif anchor.leaves == log.last:
-                proven = True
-                signed |= policy is not None and policy.signed(anchor)
+    ours = [anchor for anchor in anchors if anchor.log == log.id]
+    good = [anchor for anchor in ours if anchor.by(admission)]
+    if len(good) < len(ours):
+        log.tell("ANCHOR_INVALID")
+    fits, forks = [], []
+    for anchor in good:
+        root = log.root_at(anchor.leaves)
+        if root is not None:
+            (fits if root == anchor.root else forks).append(anchor)
+        elif anchor.leaves > log.last and log.ended:
+            log.tell("ROLLED_BACK", log.last)
+    if forks:
+        log.tell("FORK", min(anchor.leaves for anchor in forks))
+    proven = any(anchor.leaves == log.last for anchor in fits)
     if policy is None:
         return proven
+    fits += _records(log, admission)
+    if not policy.names(log.id, admission):
+        log.tell("WITNESSES_SHORT")
+    elif policy.quorum != "none":
+        reached = max((c.leaves for c in fits if policy.signed(c)), default=0)
+        if reached < log.last:
+            log.tell("WITNESSES_SHORT", reached)
+    return proven
+
+
+def _records(log, admission):
+    """The CHECKPOINT records that fit the log."""
     for leaf, body in log.streams.checkpoints:
-        if not log.seal_at_size(body["leaves"]):
-            continue
         record = parse(body["note"])
         mine = record is not None and record.log == log.id and record.by(admission)
         if not mine or (record.leaves, record.root) != (body["leaves"], body["root"]):
             log.tell("CONTROL_UNREADABLE", leaf)
-        elif log.root_at(record.leaves) != record.root:
+            continue
+        fits = log.fits_before(leaf, record.leaves, record.root)
+        if fits:
+            yield record
+        elif fits is not None:
             log.tell("FORK", leaf)
-        elif record.leaves == log.last:
-            signed |= policy.signed(record)
-    if log.ended and not (signed and policy.names(log.id, admission)):
-        log.tell("WITNESSES_SHORT", log.last)
-    return proven

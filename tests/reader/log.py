@@ -4,9 +4,11 @@ import os
 import re
 
 from . import origin as notes
+from . import permits
 from . import segment as sg
+from .codes import is_tampering
 from .crypto import Tree
-from .permits import Permits, behind
+from .permits import Permits, in_segment
 from .segment import BREAK, FAULT, ORIGIN, RESUME, ROTATE, Segment, Unreadable
 from .streams import Streams
 from .stub import Stub
@@ -71,12 +73,37 @@ class Part:
 class Log:
     def __init__(self, path, spare=None, signers=None):
         self.id = os.path.basename(os.path.abspath(path))
-        self.path, self.findings, self.streams = path, [], Streams()
+        self.path, self.permits = path, Permits(path, self.id, signers)
+        files = self._load(path, spare)
+        self._fold(files, {})
+        refused = self._judged()
+        # What lies behind a hole that nothing allows is not vouched for: all is folded again, up to there.
+        if refused and self.ended:
+            self._fold(files, refused)
+            self._judged()
+
+    def _fold(self, files, refused):
+        """Reads the log once, up to the first stub that is refused (its leaf and the code)."""
+        self.findings, self.streams, self.refused = [], Streams(), refused
         self.parts, self.stopped, self.seal_at, self.quiet = [], False, None, []
         self.last, self.root = 0, bytes(32)
         self.origin = self._origin()
-        self.permits = Permits(path, self.id, signers)
-        self._join(self._load(path, spare))
+        self._join(files)
+
+    def _judged(self):
+        """Holds the stubs that were joined against the tombstones behind them. Gives the first that nothing allows."""
+        judged, known = [], []
+        for part in reversed(self.parts):
+            if not isinstance(part.segment, Stub):
+                known += in_segment(part.segment, part.sealed_end)
+                continue
+            found = self.permits.judge(part.segment, known)
+            if not found.refused:
+                known += part.segment.tombstones
+            judged.insert(0, (part.segment, found))
+        for code, leaf in permits.findings(judged):
+            self.tell(code, leaf)
+        return next(({stub.leaf: found.refused} for stub, found in judged if found.refused), {})
 
     def tell(self, code, leaf=None):
         if (code, leaf) not in self.findings:
@@ -121,13 +148,12 @@ class Log:
         try:
             if not files:
                 raise Break("SEGMENT_MISSING", 0)
-            self.tombstones = behind(files, self.permits)
             before = None
             for i, (leaf, segment) in enumerate(files):
                 follower = files[i + 1][1] if i + 1 < len(files) else None
-                if follower is None and isinstance(segment, Stub):
-                    raise Break("SEGMENT_MISSING", leaf)
                 before = self._next(before, leaf, segment, None if isinstance(follower, Unreadable) else follower)
+            if isinstance(before.segment, Stub):
+                raise Break("SEGMENT_MISSING", self.last)
             whole = self._ends(before)
             self.stopped = whole and before.stopped and before.segment.size == before.sealed_end
             self.ended = True
@@ -135,7 +161,8 @@ class Log:
             self.tell(found.code, found.leaf)
             self.ended = False
         self._run_ends()
-        sealed = [p.segment.header.recipients > 0 for p in self.parts]
+        # Of stubs there are no bodies that could lie in clear.
+        sealed = [p.segment.header.recipients > 0 for p in self.parts if p.segment.frames]
         if not all(sealed) or not sealed:
             self.tell("ENCRYPTION_OFF")
         self.streams.end(whole)
@@ -146,27 +173,20 @@ class Log:
             if before is not None and before.fault and not before.reached:
                 self.tell(*before.fault)
             raise Break(segment.code, leaf)
-        if isinstance(segment, Stub):
-            return self._stub(before, leaf, segment, follower)
-        part = Part(segment, follower)
-        self._accept(before, leaf, part)
-        self._take(part)
-        return part
-
-    def _stub(self, before, leaf, stub, follower):
-        """Accepts a stub where its segment was, if a permit let that go."""
-        broken, found = self.permits.judge(stub, self.tombstones[stub.leaf])
-        if broken:
-            raise Break(broken, leaf)
-        part = Part(stub, follower)
+        if leaf in self.refused:
+            raise Break(self.refused[leaf], leaf)
+        part, known = Part(segment, follower), len(self.findings)
+        blamed = isinstance(segment, Stub) or (before is not None and isinstance(before.segment, Stub))
         try:
             self._accept(before, leaf, part)
         except Break as e:
-            # What is missing before it is no fault of the stub's.
-            holes = ("SEGMENT_MISSING", "SEGMENT_CUT")
-            raise e if e.code in holes else Break("STUB_INVALID", leaf) from e
-        for code in found:
-            self.tell(code, leaf)
+            code = "STUB_INVALID" if blamed and is_tampering(e.code) else e.code
+            raise Break(code, e.leaf) from e
+        finally:
+            if blamed:
+                # Where a stub and its neighbour don't fit, the stub is what anybody could have made.
+                told = [("STUB_INVALID" if is_tampering(code) else code, at) for code, at in self.findings[known:]]
+                self.findings[known:] = told
         self._take(part)
         return part
 
@@ -319,13 +339,19 @@ class Log:
             self.tell("UNCLEAN_END", leaf)
         return True
 
-    def seal_at_size(self, leaves):
-        """Whether a sealed state of a segment that is there has this tree size."""
+    @property
+    def first(self):
+        """The first leaf that is still there."""
+        return next((part.segment.leaf for part in self.parts if part.segment.frames), 0)
+
+    def fits_before(self, leaf, leaves, root):
+        """Whether the tree had that root, by the seals before a leaf in its segment; None if none of them has that size."""
         for part in self.parts:
-            for state in part.segment.states if part.segment.frames else ():
-                if state.leaf == leaves and state.end <= part.sealed_end:
-                    return True
-        return False
+            if part.segment.leaf <= leaf < part.leaf:
+                for state in part.segment.states:
+                    if state.leaf == leaves and state.leaf <= leaf:
+                        return state.seal.root == root
+        return None
 
     def root_at(self, leaves):
         """The tree's root over the first leaves; None if they have expired, or are not vouched for."""

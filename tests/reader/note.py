@@ -8,7 +8,7 @@ from .crypto import sha256, verifies
 
 _LINE = re.compile("\u2014 (?P<name>[^\\s+\x00-\x1f\x7f]+) (?P<signature>[A-Za-z0-9+/=]+)")
 _VKEY = re.compile("(?P<name>[^\\s+\x00-\x1f\x7f]+)\\+(?P<hash>[0-9a-f]{8})\\+(?P<key>[A-Za-z0-9+/=]+)")
-MAX_LEN, MAX_SIGNATURES = 16 << 10, 64
+MAX_LEN, MAX_SIGNATURES = 64 << 10, 64
 ED25519, COSIGNATURE = 1, 4
 
 

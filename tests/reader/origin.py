@@ -13,6 +13,7 @@ _TEXT = re.compile(
     r"admission (?P<admission>[A-Za-z0-9+/=]+)\n"
     r"first-seal (?P<first>[A-Za-z0-9+/=]+)\n"
 )
+MAX_LEN = 16 << 10
 
 
 class Origin:
@@ -32,7 +33,7 @@ def parse(note):
     """The origin, or None where a byte is not as it must be."""
     found = notes.split(note)
     match = found and _TEXT.fullmatch(found[0])
-    if not match:
+    if not match or len(note) > MAX_LEN:
         return None
     admission, first = notes.unbase64(match["admission"], 32), notes.unbase64(match["first"], 32)
     if None in (admission, first) or int(match["incarnation"]) >= 2**32:

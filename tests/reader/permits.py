@@ -9,7 +9,6 @@ from . import frame as fr
 from . import records, sshsig
 from .crypto import sha256
 from .cursor import Malformed
-from .stub import Stub
 
 NAMESPACE = "recorder-retention"
 TOMBSTONE = 268
@@ -50,7 +49,8 @@ class Permit:
         if set(d) != KEYS or d["version"] != 1 or d["kind"] != "permit":
             raise ValueError("no permit")
         self.signer, self.until, self.log = _text(d["signer"]), _time(d["until"]), _hex(d["log"], 32)
-        _time(d["made"])
+        if _time(d["made"]) >= self.until:
+            raise ValueError("until lies before made")
         _hex(d["nonce"], 32)
         _hex(d["holds"], 64)
         _text(d["reason"]), _text(d["policy"])
@@ -61,10 +61,26 @@ class Permit:
             if set(s) != {"first", "last", "stub"}:
                 raise ValueError("a segment's keys")
             first, last = _number(s["first"]), _number(s["last"])
-            if not before < first <= last:
-                raise ValueError("segments that don't rise")
+            if not before < first < last:
+                raise ValueError("segments that don't rise, or of one leaf")
             self.segments.append((first, last, bytes.fromhex(_hex(s["stub"], 64))))
             before = last
+
+
+class Judgement:
+    """What the log shows of one stub: `refused` is the code where nothing allows it, `invalid` why its permit is not good."""
+
+    def __init__(self, refused=None, tombstone=None, invalid=None, unchecked=False):
+        self.refused, self.tombstone, self.invalid, self.unchecked = refused, tombstone, invalid, unchecked
+
+    @property
+    def rank(self):
+        return 0 if self.refused else 1 if self.invalid else 2
+
+    @property
+    def words(self):
+        """Neighbours of which the same is said are said together."""
+        return (self.tombstone["permit"], None if self.invalid else self.tombstone["applied"])
 
 
 class Permits:
@@ -74,16 +90,12 @@ class Permits:
         self.path, self.log, self.signers = path, log, signers
 
     def judge(self, stub, tombstones):
-        """(what breaks the log there or None, findings) of a stub with the tombstones behind it."""
-        about = [t for t in tombstones if (t["first"], t["leaves"]) == (stub.leaf, stub.leaves)]
-        ours = [t for t in about if t["stub"] == stub.digest]
+        """By the tombstones behind a stub. The best of those that name it counts."""
+        about = [t for t in tombstones if t["first"] == stub.leaf]
+        ours = [t for t in about if (t["leaves"], t["stub"]) == (stub.leaves, stub.digest)]
         if not ours:
-            return ("STUB_INVALID" if about else "SEGMENT_MISSING"), []
-        for t in ours:
-            raw = self._read(f"permit-{t['permit'].hex()}.toml")
-            if raw is not None:
-                return None, self._permit(stub, t, raw)
-        return "SEGMENT_MISSING", []
+            return Judgement("STUB_INVALID" if about else "SEGMENT_MISSING")
+        return max((self._permit(stub, t) for t in ours), key=lambda j: j.rank)
 
     def _read(self, name):
         try:
@@ -92,24 +104,54 @@ class Permits:
         except FileNotFoundError:
             return None
 
-    def _permit(self, stub, tombstone, raw):
-        seconds = tombstone["applied"] / 10**9
+    def _permit(self, stub, tombstone):
+        name = f"permit-{tombstone['permit'].hex()}.toml"
+        raw = self._read(name)
+        if raw is None:
+            return Judgement("SEGMENT_MISSING")
         try:
-            if sha256(raw) != tombstone["permit"]:
-                raise ValueError("another digest")
-            permit = Permit(raw)
-            asked = (stub.leaf, stub.leaf + stub.leaves - 1, stub.digest)
-            if permit.log != self.log or asked not in permit.segments or seconds >= permit.until:
-                raise ValueError("a permit for something else")
-        except (ValueError, KeyError, TypeError):
-            return ["PERMIT_INVALID"]
+            permit = self._named(stub, tombstone, raw)
+        except (ValueError, KeyError, TypeError) as e:
+            return Judgement(tombstone=tombstone, invalid=str(e))
         if self.signers is None:
-            return ["EXPIRED", "PERMIT_UNCHECKED"]
-        signature = self._read(f"permit-{tombstone['permit'].hex()}.toml.sig")
-        key = signature and sshsig.signer(raw, signature, NAMESPACE)
+            return Judgement(tombstone=tombstone, unchecked=True)
+        seconds = tombstone["applied"] / 10**9
+        key = sshsig.signer(raw, self._read(name + ".sig") or b"", NAMESPACE)
         if not key or not sshsig.allowed(self.signers, permit.signer, key, NAMESPACE, seconds):
-            return ["PERMIT_INVALID"]
-        return ["EXPIRED"]
+            return Judgement(tombstone=tombstone, invalid="not signed by somebody who may")
+        return Judgement(tombstone=tombstone)
+
+    def _named(self, stub, tombstone, raw):
+        if sha256(raw) != tombstone["permit"]:
+            raise ValueError("it was changed")
+        permit, last = Permit(raw), stub.leaf + stub.leaves - 1
+        if permit.log != self.log:
+            raise ValueError("for another log")
+        if (stub.leaf, last, stub.digest) not in permit.segments:
+            raise ValueError(f"it does not name the stub of leaf {stub.leaf}")
+        if tombstone["applied"] >= permit.until * 10**9:
+            raise ValueError(f"applied too late, at {tombstone['applied']}")
+        return permit
+
+
+def findings(judged):
+    """(code, leaf) of stubs in their order, each with what was found of it."""
+    run, unchecked, invalid = (None, None), set(), set()
+    for stub, found in judged:
+        if found.refused:
+            yield found.refused, stub.leaf
+            continue
+        permit = found.tombstone["permit"]
+        if found.invalid and (permit, found.invalid) not in invalid:
+            yield "PERMIT_INVALID", stub.leaf
+            invalid.add((permit, found.invalid))
+        if found.unchecked and permit not in unchecked:
+            yield "PERMIT_UNCHECKED", None
+            unchecked.add(permit)
+        # Neighbours under one permit are one range.
+        if run != (stub.leaf, found.words):
+            yield "EXPIRED", stub.leaf
+        run = (stub.leaf + stub.leaves, found.words)
 
 
 def in_segment(segment, end):
@@ -122,16 +164,3 @@ def in_segment(segment, end):
         except Malformed:
             continue
         yield from (e.body for e in entries if e.kind == TOMBSTONE)
-
-
-def behind(files, permits):
-    """For each stub by its leaf, the tombstones of the segments and allowed stubs behind it."""
-    found, known = {}, []
-    for _, what in reversed(files):
-        if isinstance(what, Stub):
-            found[what.leaf] = list(known)
-            if permits.judge(what, known)[0] is None:
-                known += what.tombstones
-        elif hasattr(what, "frames"):
-            known += in_segment(what, what.committed.end if what.committed else 0)
-    return found

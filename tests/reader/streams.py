@@ -85,22 +85,25 @@ class Streams:
     def take_row(self, row):
         """A stub's row: what its segment's frames of one stream would have said. Codes of what does not fit."""
         if row.stream == 0:
-            if row.first != self.sealed_stream:
-                return ["STREAM_BROKEN"]
-            self.sealed_stream += row.frames
-            return []
+            whole = row.first == self.sealed_stream or not row.frames
+            self.sealed_stream = row.first + row.frames if row.frames else self.sealed_stream
+            return [] if whole else ["STREAM_BROKEN"]
         found = self._opened({"stream": row.stream, "id": row.session}) if row.opened else []
         stream = self.open.get(row.stream)
         if stream is None or (row.frames and row.first != stream["frames"]):
-            return found + ["STREAM_BROKEN"]
-        stream["session"].expired = True
-        stream["frames"] += row.frames
-        stream["records"] += row.records
+            if stream is not None:
+                stream["whole"] = False
+            if row.stream not in self.broken:
+                found.append("STREAM_BROKEN")
+            self.broken.add(row.stream)
+        else:
+            stream["session"].expired = True
+            stream["frames"] += row.frames
+            stream["records"] += row.records
         if row.closed:
-            frames, records_, losses = row.done
-            found += self._closed(
-                {"stream": row.stream, "id": row.session, "frames": frames, "records": records_, "losses": losses}
-            )
+            frames, entries, losses = row.done
+            done = {"stream": row.stream, "id": row.session, "frames": frames, "records": entries, "losses": losses}
+            found += self._closed(done)
         return found
 
     def _hook(self, body, leaf):

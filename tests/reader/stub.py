@@ -24,12 +24,8 @@ class Row:
             raise Malformed("a session of nothing")
         if not self.closed and any(self.done):
             raise Malformed("the counts of nothing")
-        if self.opened and self.first:
-            raise Malformed("opened here, and not from 0")
-        if not (self.opened or self.closed or self.frames):
-            raise Malformed("a row of nothing")
-        if self.stream == 0 and (self.opened or self.closed):
-            raise Malformed("stream 0 is never opened or closed")
+        if not self.frames and (self.first or self.records):
+            raise Malformed("the numbers of no frames")
 
 
 class End:

@@ -5,14 +5,9 @@ import re
 
 from . import checkpoint
 from . import origin as notes
+from .codes import exit_of
 from .log import Log
 
-GAPS = set(
-    "ORIGIN_UNCHECKED END_UNPROVEN EXPIRED PERMIT_UNCHECKED WITNESSES_SHORT HOOK_DEAD SLEW SUSPEND UNCLEAN_END "
-    "UNSEALED_TAIL RESUME RESTART FAULT_RESTART LOSS JUMP GAP CONTROL_UNREADABLE".split()
-)
-INCOMPLETE = set("ROLLED_BACK SEGMENT_MISSING SEGMENT_CUT LOG_MISSING ORIGIN_MISSING RECOVERY_KEY_MISSING".split())
-UNTRUSTED = set("ORIGIN_MISMATCH FOREIGN_LOG ANCHOR_INVALID PERMIT_INVALID".split())
 WORDS = {
     0: "verified", 1: "verified_with_gaps", 2: "tampered", 3: "incomplete", 4: "untrusted", 5: "unsupported", 6: "decrypt",
 }  # fmt: skip
@@ -21,18 +16,6 @@ ABANDONED = {
     "recovery-key-mismatch": "RESTART_UNAUTHORISED",
     "recovery-key-missing": "RECOVERY_KEY_MISSING",
 }
-
-
-def exit_of(code):
-    if code == "ENCRYPTION_OFF":
-        return 0
-    if code in GAPS:
-        return 1
-    if code in INCOMPLETE:
-        return 3
-    if code in UNTRUSTED:
-        return 4
-    return {"UNSUPPORTED_VERSION": 5, "DECRYPT_FAILED": 6}.get(code, 2)
 
 
 class Report:
@@ -53,7 +36,7 @@ class Report:
             "findings": [{"code": c, "log": g, "leaf": n} for c, g, n in self.findings],
             "sessions": [{"id": str(UUID(bytes=s.id)), "completeness": s.completeness} for s in self.sessions],
             "logs": [
-                {"id": g.id, "first": 0, "last": g.last, "root": g.root.hex()} for g in self.logs
+                {"id": g.id, "first": g.first, "last": g.last, "root": g.root.hex()} for g in self.logs
             ],
         }
 
@@ -77,7 +60,7 @@ def verify(journal, origin=None, stopped_is_an_end=False, spare=None, anchors=()
         proven = checkpoint.hold(log, given, policy, _admission(log, known))
         if log.ended and not proven and not (log.stopped and stopped_is_an_end):
             log.tell("END_UNPROVEN", log.last)
-    if given and not any(anchor.log == log.id for anchor in given for log in logs):
+    if anchors and not any(anchor.log == log.id for anchor in given for log in logs):
         across.append(("ANCHOR_INVALID", None, None))
     return Report(logs, across)
 
