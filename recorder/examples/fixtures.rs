@@ -26,24 +26,26 @@ mod golden;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use golden::list::FIXTURES;
+use golden::fixtures;
 use golden::told::{home, options, told};
 
 fn main() {
     let home = home();
-    for fixture in FIXTURES {
+    for fixture in fixtures() {
         let target = home.join(fixture.name);
         if target.exists() {
             continue;
         }
         let made = tempfile::tempdir().unwrap();
         (fixture.make)(made.path());
-        for part in ["journal", "spare"].map(|part| made.path().join(part)) {
+        for part in ["journal", "spare", "anchors"].map(|part| made.path().join(part)) {
             if part.exists() {
                 keep(&part, &target.join(part.file_name().unwrap()));
             }
         }
-        for kept in ["origin.note", "identity"].map(|name| made.path().join(name)) {
+        for kept in
+            ["origin.note", "identity", "policy", "allowed_signers"].map(|name| made.path().join(name))
+        {
             if kept.exists() {
                 std::fs::copy(&kept, target.join(kept.file_name().unwrap())).unwrap();
             }
@@ -77,7 +79,7 @@ fn keep(from: &Path, to: &Path) {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         if path.is_dir() {
             keep(&path, &to.join(name));
-        } else if name == "origin.note" || name.starts_with("seg-") {
+        } else if !name.ends_with(".key") && !name.starts_with('.') {
             std::fs::copy(&path, to.join(name)).unwrap();
         }
     }

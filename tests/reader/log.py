@@ -76,11 +76,15 @@ class Log:
         self.path, self.permits = path, Permits(path, self.id, signers)
         files = self._load(path, spare)
         self._fold(files, {})
-        refused = self._judged()
+        judged = self._judged()
+        hole = next((n for n, (_, found) in enumerate(judged) if found.refused), None)
         # What lies behind a hole that nothing allows is not vouched for: all is folded again, up to there.
-        if refused and self.ended:
-            self._fold(files, refused)
-            self._judged()
+        if hole is not None and self.ended:
+            stub, found = judged[hole]
+            self._fold(files, {stub.leaf: found.refused})
+            judged = judged[:hole]
+        for code, leaf in permits.findings(judged):
+            self.tell(code, leaf)
 
     def _fold(self, files, refused):
         """Reads the log once, up to the first stub that is refused (its leaf and the code)."""
@@ -91,7 +95,7 @@ class Log:
         self._join(files)
 
     def _judged(self):
-        """Holds the stubs that were joined against the tombstones behind them. Gives the first that nothing allows."""
+        """The stubs that were joined, each held against the tombstones behind it."""
         judged, known = [], []
         for part in reversed(self.parts):
             if not isinstance(part.segment, Stub):
@@ -101,9 +105,7 @@ class Log:
             if not found.refused:
                 known += part.segment.tombstones
             judged.insert(0, (part.segment, found))
-        for code, leaf in permits.findings(judged):
-            self.tell(code, leaf)
-        return next(({stub.leaf: found.refused} for stub, found in judged if found.refused), {})
+        return judged
 
     def tell(self, code, leaf=None):
         if (code, leaf) not in self.findings:

@@ -85,9 +85,7 @@ class Streams:
     def take_row(self, row):
         """A stub's row: what its segment's frames of one stream would have said. Codes of what does not fit."""
         if row.stream == 0:
-            whole = row.first == self.sealed_stream or not row.frames
-            self.sealed_stream = row.first + row.frames if row.frames else self.sealed_stream
-            return [] if whole else ["STREAM_BROKEN"]
+            return self._own(row.first, row.frames) if row.frames else []
         found = self._opened({"stream": row.stream, "id": row.session}) if row.opened else []
         stream = self.open.get(row.stream)
         if stream is None or (row.frames and row.first != stream["frames"]):
@@ -115,10 +113,7 @@ class Streams:
 
     def _data(self, header):
         if header.stream == 0 and header.aead:
-            if header.number != self.sealed_stream:
-                return ["STREAM_BROKEN"]
-            self.sealed_stream += 1
-            return []
+            return self._own(header.number, 1)
         stream = self.open.get(header.stream)
         if stream is None or header.number != stream["frames"]:
             if stream is not None:
@@ -130,6 +125,15 @@ class Streams:
         stream["frames"] += 1
         stream["records"] += header.records
         return []
+
+    def _own(self, number, frames):
+        """Frames of the log's own sealed stream. Told once, as for any stream."""
+        if number == self.sealed_stream:
+            self.sealed_stream += frames
+            return []
+        again = 0 in self.broken
+        self.broken.add(0)
+        return [] if again else ["STREAM_BROKEN"]
 
     def _opened(self, body):
         if body["stream"] < self.next:
@@ -149,8 +153,8 @@ class Streams:
         stream = self.open.pop(body["stream"], None)
         if stream is None or stream["session"].id != body["id"]:
             return ["STREAM_BROKEN"]
-        done = "expired" if stream["session"].expired else "complete"
-        done = "complete_with_loss" if body["losses"] else done
+        done = "complete_with_loss" if body["losses"] else "complete"
+        done = "expired" if stream["session"].expired else done
         stream["session"].completeness = done if stream["whole"] else "incomplete"
         # A stream that broke once counts no more.
         if stream["whole"] and (stream["frames"], stream["records"]) != (body["frames"], body["records"]):
