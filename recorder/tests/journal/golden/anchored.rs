@@ -227,6 +227,11 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         keep(d, "end", &note(&f, Head { size, root: Digest::new([7; 32]) }));
     }),
     fixture("policy-none", "a policy that asks nobody", |d| judged(d, &[], "quorum none")),
+    fixture("policy-none-older", "a policy that asks nobody is never short", |d| {
+        let (f, early, _) = host(d);
+        keep(d, "early", &note(&f, early));
+        policy(d, &f, "quorum none");
+    }),
     fixture("policy-one", "a policy, and the witness that it asks has signed", |d| {
         judged(d, &[1], "quorum A")
     }),
@@ -258,9 +263,10 @@ pub(crate) const FIXTURES: &[Fixture] = &[
     }),
     fixture("policy-other-kind", "a witness's key of another kind never counts", |d| {
         let (f, _, end) = host(d);
-        keep(d, "end", &cosigned(&note(&f, end), 1, 1_700_000_020));
+        let one = cosigned(&note(&f, end), 1, 1_700_000_020);
+        keep(d, "end", &cosigned(&one, 3, 1_700_000_020));
         let mut raw = vec![6];
-        raw.extend_from_slice(&[5; 40]);
+        raw.extend_from_slice(&secret(3).public().0);
         let mut input = b"w3\n".to_vec();
         input.extend_from_slice(&raw);
         let hash = recorder::journal::key::sha256(&input).to_string();
@@ -303,6 +309,20 @@ pub(crate) const FIXTURES: &[Fixture] = &[
             let (_, note) = honest_record(f, head);
             (Head { size: head.size - 1, ..head }, note)
         });
+        policy(d, &f, "quorum none");
+    }),
+    fixture("checkpoint-by-another-key", "a CHECKPOINT record that the log did not sign", |d| {
+        let (f, _, _) = recorded(d, |f, head| {
+            let (_, note) = honest_record(f, head);
+            let text = format!("{}\n", note.split_once("\n\n").unwrap().0);
+            let name = text.lines().next().unwrap();
+            (head, format!("{text}\n{}", recorder::journal::note::sign(name, &secret(9), &text)))
+        });
+        policy(d, &f, "quorum none");
+    }),
+    fixture("checkpoint-of-the-future", "a CHECKPOINT record of a size that only a later seal has", |d| {
+        let (f, _, _) =
+            recorded(d, |f, head| honest_record(f, Head { size: head.size + 1, root: Digest::new([7; 32]) }));
         policy(d, &f, "quorum none");
     }),
     fixture("checkpoint-no-note", "a CHECKPOINT record without a note", |d| {

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::buried::*;
-use super::changes::{edit, flip, j, keep_origin, log_of};
+use super::changes::{capacity, edit, flip, j, keep_origin, log_of};
 use super::forge::Forger;
 use super::list::{Fixture, ended, fixture};
-use super::scenes::{crashed, patient};
-use super::secret::{reader_of, sealed_life};
+use super::scenes::{crashed, cut_back, patient, tear};
+use super::secret::{reader_of, sealed_life, sealed_to_reader};
 use super::sign::{signer_line, ssh_signature};
 use crate::common::*;
 use recorder::journal::cipher::Aead;
@@ -26,6 +26,16 @@ fn list(d: &Path, text: &str) {
 fn add(stub: &mut [u8], at: usize, more: u64) {
     let raw: [u8; 8] = stub[at..at + 8].try_into().unwrap();
     stub[at..at + 8].copy_from_slice(&u64::from_le_bytes(raw).wrapping_add(more).to_le_bytes());
+}
+
+/// A stub that somebody changed, with its checksum mended.
+macro_rules! mended_stub {
+    ($d:expr, |$s:ident| $change:expr) => {
+        forged_stub($d, |$s| {
+            $change;
+            fix_stub($s);
+        })
+    };
 }
 
 fn put_back(from: &Path, to: &Path) {
@@ -118,6 +128,32 @@ pub(crate) const FIXTURES: &[Fixture] = &[
     fixture("stub-without-tombstone", "a stub, and nothing in the log says that it was allowed", |d| {
         wrong(d, |b| b.tombstone = |t| t.first += 1);
     }),
+    fixture("tombstone-unsealed", "a tombstone in a commit that lost its seal", |d| {
+        let (f, _) = grave(d, &honest(&[1]));
+        let last = f.files().len() - 1;
+        cut_back(&f, 1);
+        edit(&f, last, |bytes| bytes.resize(capacity(bytes), 0));
+        tear(&f, 1);
+    }),
+    fixture("stub-behind-a-hole", "a stub that nothing allows, and a good one behind it", |d| {
+        let mut f = patient(&j(d));
+        let files = f.files();
+        let next = Successor::read(std::fs::File::open(&files[1]).unwrap()).unwrap();
+        let first = std::fs::File::open(&files[0]).unwrap();
+        let (bytes, _) = recorder::journal::retain::build(first, &next).unwrap();
+        bury(&mut f, 100, &honest(&[1]));
+        std::fs::write(files[0].with_extension("stub"), bytes).unwrap();
+        std::fs::remove_file(&files[0]).unwrap();
+        list_dana(d);
+    }),
+    fixture("stub-clear", "a clear segment gone: what is there is encrypted", |d| {
+        let mut f = Forger::new(&j(d), 230, 3072);
+        f.open(0).stop(stop(1)).unwrap();
+        f.encryption = sealed_to_reader();
+        f.open(10).stop(stop(11)).unwrap();
+        bury(&mut f, 100, &honest(&[0]));
+        list_dana(d);
+    }),
     fixture("stub-another-length", "a tombstone of another number of leaves", |d| {
         wrong(d, |b| b.tombstone = |t| t.leaves += 1);
     }),
@@ -147,40 +183,50 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         let (f, _) = grave(d, &honest(&[0]));
         edit(&f, 0, |bytes| flip(bytes, 2, 130));
     }),
-    fixture("stub-flipped", "a stub whose checksum does not fit", |d| {
-        let (f, _) = grave(d, &honest(&[1]));
-        let path = stubs(&f).remove(0);
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[97] ^= 1;
-        std::fs::write(path, bytes).unwrap();
+    // Under permits for exactly these bytes: what is refused is refused for the stub alone.
+    fixture("stub-checksum", "a stub whose checksum does not fit", |d| {
+        forged_stub(d, |s| *s.last_mut().unwrap() ^= 1);
     }),
-    fixture("stub-newer", "a stub of a newer version", |d| changed_stub(d, |s| s[4] = 2)),
-    fixture("stub-ending", "a stub with an ending that is none", |d| changed_stub(d, |s| s[5] = 3)),
-    fixture("stub-lengths", "a stub of other lengths than its own", |d| changed_stub(d, |s| s[16] += 1)),
+    fixture("stub-magic", "a stub that begins as something else", |d| mended_stub!(d, |s| s[3] = b'2')),
+    fixture("stub-newer", "a stub of a newer version", |d| mended_stub!(d, |s| s[4] = 2)),
+    fixture("stub-ending", "a stub with an ending that is none", |d| mended_stub!(d, |s| s[5] = 3)),
+    fixture("stub-lengths", "a stub of other lengths than its own", |d| mended_stub!(d, |s| s[16] += 1)),
     fixture("stub-roots", "roots that don't give the seal's", |d| {
-        changed_stub(d, |s| {
+        mended_stub!(d, |s| {
             let (roots, _) = parts(s);
             s[roots] ^= 1;
         });
     }),
     fixture("stub-seals", "a seal that is not of its header's numbers", |d| {
-        changed_stub(d, |s| add(s, 24, 1));
+        mended_stub!(d, |s| add(s, 24, 1))
     }),
     fixture("stub-row", "a row that contradicts itself", |d| {
-        changed_stub(d, |s| {
+        mended_stub!(d, |s| {
             let (_, rows) = parts(s);
             s[rows + 8] = 2;
         });
     }),
     fixture("stub-misfit", "a stub that the segment behind it does not continue", |d| {
-        changed_stub(d, |s| add(s, 88, 1));
+        mended_stub!(d, |s| add(s, 88, 1));
     }),
     fixture("stub-misfit-closed", "a stub without the footer that a rotation needs", |d| {
-        changed_stub(d, |s| s[5] = 0);
+        mended_stub!(d, |s| s[5] = 0);
+    }),
+    fixture("stub-changed", "a stub that was changed afterwards", |d| {
+        let (f, _) = grave(d, &honest(&[1]));
+        let path = stubs(&f).remove(0);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let (_, rows) = parts(&bytes);
+        bytes[rows + 16] ^= 1;
+        fix_stub(&mut bytes);
+        std::fs::write(path, bytes).unwrap();
     }),
     fixture("stub-misfit-aside", "a stub that says other remains than the restart behind it", |d| {
         let mut f = crashed(&j(d));
-        let aside = |s: &mut [u8]| s[60] ^= 1;
+        let aside = |s: &mut [u8]| {
+            s[60] ^= 1;
+            fix_stub(s);
+        };
         bury(&mut f, 100, &Burial { stub: aside, ..honest(&[0]) });
         list_dana(d);
     }),
@@ -198,19 +244,15 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         std::fs::remove_dir_all(d.join("theirs")).unwrap();
     }),
     fixture("stub-stream", "a row that does not continue its stream, under a permit", |d| {
-        wrong(d, |b| {
-            b.stub = |s| {
-                let (_, rows) = parts(s);
-                add(s, rows + 32, 1);
-            };
+        mended_stub!(d, |s| {
+            let (_, rows) = parts(s);
+            add(s, rows + 32, 1);
         });
     }),
     fixture("stub-counts", "a row of other counts than the session was closed with, under a permit", |d| {
-        wrong(d, |b| {
-            b.stub = |s| {
-                let (_, rows) = parts(s);
-                add(s, rows + 48, 1);
-            };
+        mended_stub!(d, |s| {
+            let (_, rows) = parts(s);
+            add(s, rows + 48, 1);
         });
     }),
     fixture("stub-own-stream", "a row that does not continue the log's own stream, under a permit", |d| {
@@ -218,6 +260,7 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         let own = |s: &mut [u8]| {
             let (_, rows) = parts(s);
             add(s, rows + 32, 1);
+            fix_stub(s);
         };
         bury(&mut f, 100, &Burial { stub: own, ..honest(&[1]) });
         list_dana(d);
@@ -226,10 +269,11 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         let (_, permit) = grave(d, &honest(&[1]));
         std::fs::remove_file(permit).unwrap();
     }),
-    fixture("permit-changed", "a permit of other bytes than the tombstone names", |d| {
+    fixture("permit-changed", "a permit of other bytes than the tombstone names, signed again", |d| {
         let (_, permit) = grave(d, &honest(&[1, 2]));
-        let text = std::fs::read_to_string(&permit).unwrap();
-        std::fs::write(permit, text.replace("keep 90d", "keep 91d")).unwrap();
+        let text = std::fs::read_to_string(&permit).unwrap().replace("keep 90d", "keep 91d");
+        std::fs::write(sig(&permit), ssh_signature(1, text.as_bytes())).unwrap();
+        std::fs::write(permit, text).unwrap();
     }),
     fixture("permit-of-another-log", "a permit for another log", |d| {
         wrong(d, |b| b.plan = |p| p.log = LogId::new([9; 16]));
@@ -260,6 +304,10 @@ pub(crate) const FIXTURES: &[Fixture] = &[
     fixture("permit-of-another", "a permit signed by somebody else who may, in dana's name", |d| {
         grave(d, &honest(&[1]));
         list(d, &signer_line("eve", "namespaces=\"recorder-retention\" ", 1));
+    }),
+    fixture("permit-negated", "a line that names all but dana", |d| {
+        grave(d, &honest(&[1]));
+        list(d, &signer_line("*,!dana", "namespaces=\"recorder-retention\" ", 1));
     }),
     fixture("permit-namespace", "a line that names no namespace lets nobody delete", |d| {
         grave(d, &honest(&[1]));

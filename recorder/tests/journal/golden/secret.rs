@@ -23,6 +23,10 @@ pub(crate) fn reader_of(d: &Path) {
     std::fs::write(d.join("identity"), format!("# for these fixtures only\n{READER}\n")).unwrap();
 }
 
+pub(crate) fn sealed_to_reader() -> Encryption {
+    Encryption::With(Aead::Aes256Gcm, vec![recipient(READER)])
+}
+
 fn sealed(d: &Path, aead: Aead, segment_bytes: u64) -> Forger {
     let mut f = Forger::new(&j(d), 1800, segment_bytes);
     f.encryption = Encryption::With(aead, vec![recipient(READER)]);
