@@ -44,7 +44,8 @@ def split(note):
     except UnicodeDecodeError:
         return None
     lines = signatures(block)
-    if len(note) > MAX_LEN or not blank or lines is None:
+    odd = any(c < " " and c != "\n" for c in text)
+    if len(note) > MAX_LEN or not blank or odd or lines is None:
         return None
     return text + "\n", lines
 
@@ -74,10 +75,12 @@ class Vkey:
             return None
         hint, times = key_hash(self.name, COSIGNATURE, self.key), []
         for who, at, raw in lines:
-            if (who, at) != (self.name, hint) or len(raw) != 72:
+            if (who, at) != (self.name, hint):
                 continue
             seconds = int.from_bytes(raw[:8], "big")
             message = f"cosignature/v1\ntime {seconds}\n{text}".encode()
-            if verifies(self.key, message, raw[8:]):
-                times.append(seconds)
+            # A line that claims to be this key's and is not takes the others with it.
+            if len(raw) != 72 or not verifies(self.key, message, raw[8:]):
+                return None
+            times.append(seconds)
         return min(times, default=None)

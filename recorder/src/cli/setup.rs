@@ -286,7 +286,10 @@ mod tests {
             Line::parse_from(["setup", "--config", done.config.to_str().unwrap(), "--recipient", &key]).args;
         let mut io =
             Io { out: &mut Vec::new(), err: &mut Vec::new(), out_terminal: false, err_terminal: false };
-        assert!(set_up(&args, None, &mut io).is_err());
+        let Err(Failure::Usage(text)) = set_up(&args, None, &mut io) else { panic!("it was set up again") };
+        assert!(text.contains("is there already"), "{text}");
+        // One that comes between the look and the writing.
+        assert!(write_new(&done.config, "other").is_err());
         assert_eq!(fs::read_to_string(&done.config).unwrap(), before);
     }
 

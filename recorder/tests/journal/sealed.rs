@@ -234,7 +234,7 @@ fn the_cipher_that_is_named_is_used_for_every_segment_and_others_named_later_cha
         let dir = tempfile::tempdir().unwrap();
         let (before, after) = (reader(), reader());
         let encryption = Encryption::With(aead, vec![before.recipient.clone()]);
-        let config = WriterConfig { encryption, ..config(dir.path(), 6000) };
+        let config = WriterConfig { encryption, ..config(dir.path(), 3072) };
         let mut w = Writer::open(config, RealDisk, Dice(4), boot(1), at(0)).unwrap().0;
         let s = w.open_session(session(1), at(0).boot);
         for n in 0..12 {
