@@ -38,10 +38,14 @@ fn main() {
         }
         let made = tempfile::tempdir().unwrap();
         (fixture.make)(made.path());
-        for part in ["journal", "spare", "anchors"].map(|part| made.path().join(part)) {
+        for part in ["journal", "spare"].map(|part| made.path().join(part)) {
             if part.exists() {
                 keep(&part, &target.join(part.file_name().unwrap()));
             }
+        }
+        let anchors = made.path().join("anchors");
+        if anchors.exists() {
+            common::copy(&anchors, &target.join("anchors"));
         }
         for kept in
             ["origin.note", "identity", "policy", "allowed_signers"].map(|name| made.path().join(name))
@@ -79,7 +83,7 @@ fn keep(from: &Path, to: &Path) {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         if path.is_dir() {
             keep(&path, &to.join(name));
-        } else if !name.ends_with(".key") && !name.starts_with('.') {
+        } else if name == "origin.note" || name.starts_with("seg-") || name.starts_with("permit-") {
             std::fs::copy(&path, to.join(name)).unwrap();
         }
     }

@@ -200,7 +200,7 @@ mod tests {
         ] {
             assert_eq!(keys[name], Digest::new(key.0).to_string(), "{name}");
         }
-        assert_eq!(keys["seals"].as_u64(), Some(seals.len() as u64));
+        assert_eq!(keys["seals"].as_u64(), u64::try_from(seals.len()).ok());
         assert_eq!((keys["host"].as_str(), keys["incarnation"].as_u64()), (Some("web-1"), Some(1)));
         assert_eq!(keys["host_id"], origin.host_id.to_string());
     }

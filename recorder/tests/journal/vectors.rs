@@ -41,8 +41,8 @@ fn check(name: &str, bytes: &[u8]) {
 fn text(name: &str) -> String {
     let start = PAGE.find(&format!("text {name}\n")).unwrap_or_else(|| panic!("no text {name}"));
     let lines = PAGE[start..].lines().skip(1).take_while(|l| l.is_empty() || l.starts_with("      "));
-    let all: String = lines.map(|l| format!("{}\n", l.trim_start_matches("      "))).collect();
-    format!("{}\n", all.trim_end())
+    let all: Vec<&str> = lines.map(|l| l.strip_prefix("      ").unwrap_or(l)).collect();
+    format!("{}\n", all.join("\n").trim_end())
 }
 
 fn check_text(name: &str, made: &str) {

@@ -233,7 +233,7 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         policy(d, &f, "quorum none");
     }),
     fixture("policy-one", "a policy, and the witness that it asks has signed", |d| {
-        judged(d, &[1], "quorum A")
+        judged(d, &[1], "quorum A");
     }),
     fixture("policy-all", "a policy, and both witnesses have signed", |d| {
         judged(d, &[1, 2], "group G all A B\nquorum G");

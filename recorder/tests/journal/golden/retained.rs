@@ -198,7 +198,7 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         });
     }),
     fixture("stub-seals", "a seal that is not of its header's numbers", |d| {
-        mended_stub!(d, |s| add(s, 24, 1))
+        mended_stub!(d, |s| add(s, 24, 1));
     }),
     fixture("stub-row", "a row that contradicts itself", |d| {
         mended_stub!(d, |s| {

@@ -77,7 +77,7 @@ pub(crate) fn sealed_life(d: &Path, aead: Aead) -> Forger {
 
 fn live(f: &mut Forger, now: u64) {
     let mut w = f.open(now);
-    let s = w.open_session(session(1 + (now > 0) as u8), at(now).boot);
+    let s = w.open_session(session(1 + u8::from(now > 0)), at(now).boot);
     for n in 0..4 {
         w.append(s, exec(now, n));
         content(&mut w, now, n, (true, true));
@@ -196,7 +196,7 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         reader_of(d);
     }),
     fixture("sealed-aead-unknown", "a cipher that is not known", |d| {
-        sealed_frame(d, |_| 2, |s| s.put(69, &[3]))
+        sealed_frame(d, |_| 2, |s| s.put(69, &[3]));
     }),
     fixture("sealed-clear-frame", "a clear frame in an encrypted segment", |d| {
         sealed_frame(
