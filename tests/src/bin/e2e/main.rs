@@ -12,6 +12,7 @@ mod enforce;
 mod gate;
 mod grants;
 mod hostile;
+mod links;
 mod liveness;
 mod loads;
 mod logins;
@@ -149,6 +150,7 @@ const SCENARIOS: &[Scenario] = &[
     e2e("expired-by-permit", Place::Sshd, retention::expired_by_permit),
     e2e("resize-is-recorded", Place::Any, loads::resize_is_recorded),
     e2e("damaged-journals", Place::Any, damage::damaged_journals),
+    e2e("missing-links", Place::Any, links::missing_links),
     e2e("anchored-journal", Place::Any, anchors::a_journal_is_anchored),
     e2e("f3-disk-hangs", Place::Disks, disk::f3_disk_hangs),
     e2e("f3-disk-hangs-for-good", Place::Disks, disk::f3_disk_hangs_for_good),
