@@ -37,7 +37,7 @@ if [ ! -f "$dir/initramfs" ]; then
 export PATH=/bin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 while read -r module; do insmod "/m/$module"; done </order
-stty -F /dev/ttyS1 raw
+stty -F /dev/ttyS1 raw -echo
 tries=0; until [ -b /dev/vda ] || [ $tries -eq 200 ]; do usleep 50000; tries=$((tries + 1)); done
 what=$(sed 's/.*pen=\([a-z]*\).*/\1/' /proc/cmdline)
 cat /sys/block/vda/queue/write_cache

@@ -17,6 +17,11 @@ use crate::{Args, Machine, monitor::Monitor, new_image};
 const WHOLE: &[&str] = &["ENCRYPTION_OFF", "ORIGIN_UNCHECKED"];
 const UNPROVEN: &[&str] = &["ENCRYPTION_OFF", "END_UNPROVEN", "ORIGIN_UNCHECKED"];
 
+const FORK: &[&str] = &["ENCRYPTION_OFF", "END_UNPROVEN", "FORK", "ORIGIN_UNCHECKED"];
+/// Against one that has also grown further.
+const FORK_AND_SHORTER: &[&str] =
+    &["ENCRYPTION_OFF", "END_UNPROVEN", "FORK", "ORIGIN_UNCHECKED", "ROLLED_BACK"];
+
 /// A machine that does as it is told, and the checkpoints that it handed out.
 struct Host {
     machine: Machine,
@@ -157,14 +162,14 @@ pub(crate) fn run(args: &Args, scratch: &Path) -> Result<()> {
     println!("snapshots: both stopped ({:.0} s)", start.elapsed().as_secs_f64());
 
     // Each alone is whole, by what it says itself and by its own checkpoints; the other's are of another log.
-    for (whose, journal, own, others) in
-        [("the first", &first, &first_notes, &clone_notes), ("the clone", &clone, &clone_notes, &first_notes)]
-    {
+    for (whose, journal, own, others, found) in [
+        ("the first", &first, &first_notes, &clone_notes, FORK_AND_SHORTER),
+        ("the clone", &clone, &clone_notes, &first_notes, FORK),
+    ] {
         judged(args, journal, &[], 1, UNPROVEN).with_context(|| format!("{whose}, alone"))?;
         judged(args, journal, &[own, &notes_before], 1, WHOLE)
             .with_context(|| format!("{whose}, its own anchors"))?;
-        let forked = ["ENCRYPTION_OFF", "END_UNPROVEN", "FORK", "ORIGIN_UNCHECKED"];
-        judged(args, journal, &[others], 2, &forked)
+        judged(args, journal, &[others], 2, found)
             .with_context(|| format!("{whose}, the other's anchors"))?;
     }
 
