@@ -26,12 +26,12 @@ mod golden;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use golden::list::FIXTURES;
+use golden::fixtures;
 use golden::told::{home, options, told};
 
 fn main() {
     let home = home();
-    for fixture in FIXTURES {
+    for fixture in fixtures() {
         let target = home.join(fixture.name);
         if target.exists() {
             continue;
@@ -43,7 +43,13 @@ fn main() {
                 keep(&part, &target.join(part.file_name().unwrap()));
             }
         }
-        for kept in ["origin.note", "identity"].map(|name| made.path().join(name)) {
+        let anchors = made.path().join("anchors");
+        if anchors.exists() {
+            common::copy(&anchors, &target.join("anchors"));
+        }
+        for kept in
+            ["origin.note", "identity", "policy", "allowed_signers"].map(|name| made.path().join(name))
+        {
             if kept.exists() {
                 std::fs::copy(&kept, target.join(kept.file_name().unwrap())).unwrap();
             }
@@ -77,7 +83,7 @@ fn keep(from: &Path, to: &Path) {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         if path.is_dir() {
             keep(&path, &to.join(name));
-        } else if name == "origin.note" || name.starts_with("seg-") {
+        } else if name == "origin.note" || name.starts_with("seg-") || name.starts_with("permit-") {
             std::fs::copy(&path, to.join(name)).unwrap();
         }
     }

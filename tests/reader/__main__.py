@@ -15,9 +15,13 @@ def main():
     top.add_argument("--spare")
     top.add_argument("--end", choices=["anchored", "stopped"], default="anchored")
     top.add_argument("--identity", help="an age identity: a file with a line AGE-SECRET-KEY-1…")
+    top.add_argument("--anchor", action="append", default=[], help="checkpoints that were kept elsewhere")
+    top.add_argument("--policy", help="a tlog-policy: who had to sign them")
+    top.add_argument("--allowed-signers", help="who may sign permits")
     args = top.parse_args()
     try:
-        report = verify.verify(args.journal, args.origin, args.end == "stopped", args.spare)
+        given = (args.anchor, args.policy, args.allowed_signers)
+        report = verify.verify(args.journal, args.origin, args.end == "stopped", args.spare, *given)
         if args.command == "verify":
             if args.identity:
                 events.open_all(report, args.identity)

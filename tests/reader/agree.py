@@ -62,7 +62,9 @@ def compare(home, name, directory):
         return part if os.path.exists(part) else None
 
     stopped = expected["end"] == "stopped"
-    report = verify.verify(os.path.join(path, "journal"), there("origin.note"), stopped, there("spare"))
+    anchors = list(filter(None, [there("anchors")]))
+    given = (anchors, there("policy"), there("allowed_signers"))
+    report = verify.verify(os.path.join(path, "journal"), there("origin.note"), stopped, there("spare"), *given)
     identity = there("identity")
     if identity:
         events.open_all(report, identity)

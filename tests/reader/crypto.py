@@ -40,13 +40,17 @@ class Tree:
         return Tree(self.size, self.peaks)
 
     def push(self, leaf):
-        self.peaks.append(leaf)
-        n = self.size
+        self.push_subtree(leaf, 1)
+
+    def push_subtree(self, root, leaves):
+        """A perfect subtree; its leaves, a power of two, divide the tree's size."""
+        self.peaks.append(root)
+        n = self.size // leaves
         while n & 1:
             right = self.peaks.pop()
             self.peaks[-1] = sha256(b"\1", self.peaks[-1], right)
             n >>= 1
-        self.size += 1
+        self.size += leaves
 
     def root(self):
         if not self.peaks:

@@ -91,6 +91,7 @@ class _Log:
             repeated = n + 1 < len(parts) and parts[n + 1].segment.header.reason == FAULT
             if head.reason in (RESUME, BREAK):
                 self.streams = {}
+            self.streams.update({row.stream: row.session for row in getattr(segment, "rows", ()) if row.opened})
             ratchet = self._ratchet(segment)
             seals = iter([s.seal for s in segment.states] + [None])
             seal = next(seals)
@@ -101,7 +102,7 @@ class _Log:
                     yield from self._frame(frame, ratchet, frame.end <= end)
 
     def _ratchet(self, segment):
-        if self.secret is None or segment.header.recipients == 0:
+        if self.secret is None or segment.header.recipients == 0 or not segment.frames:
             return None
         self.sealed += 1
         try:

@@ -4,13 +4,17 @@ import os
 import re
 
 from . import origin as notes
+from . import permits
 from . import segment as sg
+from .codes import is_tampering
 from .crypto import Tree
+from .permits import Permits, in_segment
 from .segment import BREAK, FAULT, ORIGIN, RESUME, ROTATE, Segment, Unreadable
 from .streams import Streams
+from .stub import Stub
 
 GAP_NS = 30 * 10**9
-NAME = re.compile(r"seg-([0-9a-f]{16})\.rj")
+NAME = re.compile(r"seg-([0-9a-f]{16})\.(rj|stub)")
 RESTARTS = {RESUME: "RESUME", BREAK: "RESTART", FAULT: "FAULT_RESTART"}
 
 
@@ -58,7 +62,7 @@ class Part:
         return self.end.end if self.end else 0
 
     def right_length(self):
-        size = len(self.segment.data)
+        size = self.segment.size
         return size == self.segment.header.capacity or (self.closed and size == self.sealed_end)
 
     def later_seal(self):
@@ -67,13 +71,41 @@ class Part:
 
 
 class Log:
-    def __init__(self, path, spare=None):
+    def __init__(self, path, spare=None, signers=None):
         self.id = os.path.basename(os.path.abspath(path))
-        self.path, self.findings, self.streams = path, [], Streams()
+        self.path, self.permits = path, Permits(path, self.id, signers)
+        files = self._load(path, spare)
+        self._fold(files, {})
+        judged = self._judged()
+        hole = next((n for n, (_, found) in enumerate(judged) if found.refused), None)
+        # What lies behind a hole that nothing allows is not vouched for: all is folded again, up to there.
+        if hole is not None and self.ended:
+            stub, found = judged[hole]
+            self._fold(files, {stub.leaf: found.refused})
+            judged = judged[:hole]
+        for code, leaf in permits.findings(judged):
+            self.tell(code, leaf)
+
+    def _fold(self, files, refused):
+        """Reads the log once, up to the first stub that is refused (its leaf and the code)."""
+        self.findings, self.streams, self.refused = [], Streams(), refused
         self.parts, self.stopped, self.seal_at, self.quiet = [], False, None, []
         self.last, self.root = 0, bytes(32)
         self.origin = self._origin()
-        self._join(self._load(path, spare))
+        self._join(files)
+
+    def _judged(self):
+        """The stubs that were joined, each held against the tombstones behind it."""
+        judged, known = [], []
+        for part in reversed(self.parts):
+            if not isinstance(part.segment, Stub):
+                known += in_segment(part.segment, part.sealed_end)
+                continue
+            found = self.permits.judge(part.segment, known)
+            if not found.refused:
+                known += part.segment.tombstones
+            judged.insert(0, (part.segment, found))
+        return judged
 
     def tell(self, code, leaf=None):
         if (code, leaf) not in self.findings:
@@ -97,13 +129,18 @@ class Log:
         files = []
         for home in filter(None, (path, spare)):
             for name in os.listdir(home) if os.path.isdir(home) else []:
-                if match := NAME.fullmatch(name):
+                match = NAME.fullmatch(name)
+                if match and (match[2] == "rj" or home == path):
                     with open(os.path.join(home, name), "rb") as f:
                         files.append((int(match[1], 16), home == spare, name, f.read()))
+        # A stub beside its segment is nothing yet.
+        there = {leaf for leaf, _, name, _ in files if name.endswith(".rj")}
         found = []
         for leaf, _, name, data in sorted(files, key=lambda f: f[:2]):
+            if name.endswith(".stub") and leaf in there:
+                continue
             try:
-                found.append((leaf, Segment(name, data)))
+                found.append((leaf, (Stub if name.endswith(".stub") else Segment)(name, data)))
             except Unreadable as bad:
                 found.append((leaf, bad))
         return _without_void(found)
@@ -116,18 +153,18 @@ class Log:
             before = None
             for i, (leaf, segment) in enumerate(files):
                 follower = files[i + 1][1] if i + 1 < len(files) else None
-                before = self._next(before, leaf, segment, follower if isinstance(follower, Segment) else None)
+                before = self._next(before, leaf, segment, None if isinstance(follower, Unreadable) else follower)
+            if isinstance(before.segment, Stub):
+                raise Break("SEGMENT_MISSING", self.last)
             whole = self._ends(before)
-            if not (whole and before.stopped and len(before.segment.data) == before.sealed_end):
-                self.stopped = False
-            else:
-                self.stopped = True
+            self.stopped = whole and before.stopped and before.segment.size == before.sealed_end
             self.ended = True
         except Break as found:
             self.tell(found.code, found.leaf)
             self.ended = False
         self._run_ends()
-        sealed = [p.segment.header.recipients > 0 for p in self.parts]
+        # Of stubs there are no bodies that could lie in clear.
+        sealed = [p.segment.header.recipients > 0 for p in self.parts if p.segment.frames]
         if not all(sealed) or not sealed:
             self.tell("ENCRYPTION_OFF")
         self.streams.end(whole)
@@ -138,7 +175,26 @@ class Log:
             if before is not None and before.fault and not before.reached:
                 self.tell(*before.fault)
             raise Break(segment.code, leaf)
-        head, part = segment.header, Part(segment, follower)
+        if leaf in self.refused:
+            raise Break(self.refused[leaf], leaf)
+        part, known = Part(segment, follower), len(self.findings)
+        blamed = isinstance(segment, Stub) or (before is not None and isinstance(before.segment, Stub))
+        try:
+            self._accept(before, leaf, part)
+        except Break as e:
+            code = "STUB_INVALID" if blamed and is_tampering(e.code) else e.code
+            raise Break(code, e.leaf) from e
+        finally:
+            if blamed:
+                # Where a stub and its neighbour don't fit, the stub is what anybody could have made.
+                told = [("STUB_INVALID" if is_tampering(code) else code, at) for code, at in self.findings[known:]]
+                self.findings[known:] = told
+        self._take(part)
+        return part
+
+    def _accept(self, before, leaf, part):
+        """Holds a segment, or a stub as its segment, against the one before it."""
+        segment, head = part.segment, part.segment.header
         if head.log.hex() != self.id or (self.origin and head.admission != self.origin.admission):
             raise Break("FOREIGN_SEGMENT", segment.leaf)
         if segment.leaf != leaf:
@@ -152,8 +208,6 @@ class Log:
             self._follows(before, part)
         if head.reason in (RESUME, BREAK):
             self.streams.restart(head.next_stream)
-        self._take(part)
-        return part
 
     def _first(self, segment):
         head, o = segment.header, self.origin
@@ -204,7 +258,7 @@ class Log:
             raise Break("CHAIN_BROKEN", new.leaf)
         if head.next_key != end.key:
             raise Break("SEAL_KEY_MISMATCH", new.leaf)
-        if len(old.data) != before.sealed_end:
+        if old.size != before.sealed_end:
             self.tell("TRAILING_DATA", before.leaf)
 
     def _restarts(self, before, new):
@@ -220,7 +274,7 @@ class Log:
             self.tell("RESTART_MISDECLARED", leaf)
         length = old.used_end(end.end) - end.end
         unknown = head.aside_bytes == sg.NONE and head.reason == FAULT
-        measured = (head.aside_bytes, head.aside_sha256) == (length, old.digest(end.end, length))
+        measured = (head.aside_bytes, head.aside_sha256) == (length, old.digest_behind(end.end, length))
         if head.aside_at != end.end or not (unknown or measured):
             self.tell("SET_ASIDE_MISMATCH", leaf)
         if not before.right_length():
@@ -244,16 +298,21 @@ class Log:
         if segment.header.reason not in (ROTATE, FAULT):
             self._run_ends()
             self.seal_at = None
+        expired = isinstance(segment, Stub)
         for n, state in enumerate(segment.states):
             if state.end > part.sealed_end:
                 break
-            if self.seal_at is not None and state.seal.boot_ns - self.seal_at > GAP_NS:
+            # Silences in an expired segment are gone with it.
+            if self.seal_at is not None and not expired and state.seal.boot_ns - self.seal_at > GAP_NS:
                 self.quiet.append((self.seal_at, state.seal.boot_ns, state.leaf if n else segment.leaf))
             self.seal_at = state.seal.boot_ns
         for frame in segment.frames:
             if frame.end <= part.sealed_end:
                 for code in self.streams.take(frame):
                     self.tell(*(code if isinstance(code, tuple) else (code, frame.header.leaf)))
+        for row in segment.rows if expired else ():
+            for code in self.streams.take_row(row):
+                self.tell(code, segment.leaf)
         self.last = part.leaf
         tree = part.end.tree if part.end else Tree(segment.leaf, segment.header.peaks)
         if not part.end:
@@ -263,7 +322,7 @@ class Log:
 
     def _ends(self, part):
         """Judges how the log ends; False where that is proven to be no end that the recorder makes."""
-        size, leaf = len(part.segment.data), part.leaf
+        size, leaf = part.segment.size, part.leaf
         used = part.segment.used_end(part.sealed_end)
         code, at = part.segment.fault or ("TRAILING_DATA", leaf)
         if part.end is None:
@@ -281,6 +340,33 @@ class Log:
         if not part.stopped or size != part.sealed_end:
             self.tell("UNCLEAN_END", leaf)
         return True
+
+    @property
+    def first(self):
+        """The first leaf that is still there."""
+        return next((part.segment.leaf for part in self.parts if part.segment.frames), 0)
+
+    def fits_before(self, leaf, leaves, root):
+        """Whether the tree had that root, by the seals before a leaf in its segment; None if none of them has that size."""
+        for part in self.parts:
+            if part.segment.leaf <= leaf < part.leaf:
+                for state in part.segment.states:
+                    if state.leaf == leaves and state.leaf <= leaf:
+                        return state.seal.root == root
+        return None
+
+    def root_at(self, leaves):
+        """The tree's root over the first leaves; None if they have expired, or are not vouched for."""
+        for part in self.parts:
+            segment = part.segment
+            if leaves == part.leaf and part.end:
+                return part.end.tree.root()
+            if segment.leaf < leaves <= part.leaf and segment.frames:
+                tree = Tree(segment.leaf, segment.header.peaks)
+                for frame in segment.frames[: leaves - segment.leaf]:
+                    tree.push(frame.hash)
+                return tree.root()
+        return None
 
 
 def _without_void(files):

@@ -42,6 +42,12 @@ class SegmentHeader:
         return verifies(key, label + self.log + self.admission + stored[:-64], self.signature)
 
 
+def signature_fits(frame, header):
+    """A rotated segment has no signature, every other has one."""
+    rotated = header.reason == ROTATE
+    return (frame.header.signature == 1) != rotated and not (rotated and any(header.signature))
+
+
 class Seal:
     def __init__(self, frame):
         c = Cursor(frame.body)
@@ -100,9 +106,7 @@ class Segment:
         except Malformed as e:
             raise Unreadable("FRAME_INVALID") from e
         self.first, self.number, self.leaf = first, first.header.number, first.header.leaf
-        if (first.header.signature == 1) != (self.header.reason != ROTATE):
-            raise Unreadable("FRAME_INVALID")
-        if self.header.reason == ROTATE and any(self.header.signature):
+        if not signature_fits(first, self.header):
             raise Unreadable("FRAME_INVALID")
         self._walk()
 
@@ -224,7 +228,12 @@ class Segment:
         """Behind the last byte that is not zero, at least `start`."""
         return max(start, len(self.data.rstrip(b"\0")))
 
-    def digest(self, start, length):
+    @property
+    def size(self):
+        """The file's length."""
+        return len(self.data)
+
+    def digest_behind(self, start, length):
         return sha256(self.data[start : start + length])
 
 

@@ -6,10 +6,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from . import age, crypto, decrypt, records
+from . import age, checkpoint, crypto, decrypt, permits, records, sshsig, stub
 from . import frame as fr
+from . import note as notes
 from .cursor import Malformed, u64
-from .segment import LABEL_SEAL, Seal
+from .segment import LABEL_SEAL, Seal, Unreadable
 
 
 def _vectors(path):
@@ -17,6 +18,53 @@ def _vectors(path):
         page = f.read()
     found = re.findall(r"^    vector (\S+)\n((?:      [0-9a-f]+\n?)+)", page, re.M)
     return {name: bytes.fromhex("".join(lines.split())) for name, lines in found}
+
+
+def _texts(path):
+    with open(path, encoding="utf-8") as f:
+        page = f.read()
+    found = re.findall(r"^    text (\S+)\n((?:      .*\n|\n(?=      ))+)", page, re.M)
+    return {name: re.sub(r"^      ", "", lines, flags=re.M) for name, lines in found}
+
+
+def _kept(path):
+    """Stub, permit, checkpoint and cosignature of the page."""
+    v, t = _vectors(path), _texts(path)
+    raw = v["stub"]
+    made = stub.Stub("stub", raw)
+    yield "vector stub", (made.leaf, made.leaves, made.seals, made.header.log) == (0, 5, 3, b"\x33" * 16)
+    row, tomb = made.rows[0], made.tombstones[0]
+    yield "its row", (row.stream, row.opened, row.closed, row.session, row.done) == (1, 1, 1, b"\x01" * 16, (0, 0, 0))
+    yield "its tombstone", (tomb["first"], tomb["leaves"], tomb["applied"]) == (3, 4, 1_700_000_005 * 10**9)
+    for n in range(len(raw)):
+        if not _refused(lambda b=raw[:n]: stub.Stub("stub", b), Unreadable):
+            yield f"a stub cut at {n}", False
+        bad = raw[:n] + bytes([raw[n] ^ 1]) + raw[n + 1 :]
+        if not _refused(lambda b=bad: stub.Stub("stub", b), Unreadable):
+            yield f"a stub with byte {n} flipped", False
+    document, signature = t["permit"].encode(), t["permit-signature"].encode()
+    permit = permits.Permit(document)
+    yield "vector permit-digest", crypto.sha256(document) == v["permit-digest"]
+    yield "vector permit", permit.segments == [(0, 4, crypto.sha256(raw))] and permit.log == "33" * 16
+    blob = sshsig.signer(document, signature, permits.NAMESPACE)
+    yield "vector permit-signature", sshsig.allowed(t["allowed-signers"], "dana", blob, permits.NAMESPACE, 1_700_000_005)
+    yield "another namespace", sshsig.signer(document, signature, "recorder-grant") is None
+    yield "another document", sshsig.signer(document + b"\n", signature, permits.NAMESPACE) is None
+    admission = Ed25519PrivateKey.from_private_bytes(b"\x33" * 32).public_key()
+    admission = admission.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    note = checkpoint.parse(t["checkpoint"].encode())
+    told = (note.log, note.leaves, note.root)
+    yield "vector checkpoint", note.by(admission) and told == ("11" * 16, 1, v["tree-root"])
+    witness, cosigned = notes.Vkey(t["vkey"].strip()), checkpoint.parse(t["cosigned"].encode())
+    yield "vector cosigned", witness.cosigned(cosigned.text, cosigned.lines) == 1_700_000_005 and cosigned.by(admission)
+    yield "nobody's cosignature", witness.cosigned(note.text, note.lines) is None
+    name, hint, line = cosigned.lines[1]
+    other = [*cosigned.lines, (name, hint, line[:-1] + bytes([line[-1] ^ 1]))]
+    yield "a bad line takes the good one with it", witness.cosigned(cosigned.text, other) is None
+    extended = t["checkpoint"].replace("\n\n", "\nmore\n\n", 1).encode()
+    yield "a further line is read, and signed", checkpoint.parse(extended) and not checkpoint.parse(extended).by(admission)
+    for bad in ("\n01\n", "\n+1\n", "\n1 \n", "\n1\t\n"):
+        yield f"leaves as {bad!r}", checkpoint.parse(t["checkpoint"].replace("\n1\n", bad, 1).encode()) is None
 
 
 def _page(path):
@@ -128,7 +176,7 @@ def _encryption():
 
 def run(page):
     """What does not hold."""
-    for part in (_page(page), _strict(), _encryption()):
+    for part in (_page(page), _kept(page), _strict(), _encryption()):
         for what, holds in part:
             if not holds:
                 yield what

@@ -4,13 +4,15 @@ from . import frame as fr
 from . import records
 from .cursor import Malformed
 
-LOSS, JUMP, BOOT, HEARTBEAT, STOP, OPENED, CLOSED, HOOK, CLOCK = 258, 259, 256, 257, 260, 261, 262, 269, 270
+LOSS, JUMP, BOOT, HEARTBEAT, STOP, OPENED, CLOSED, CHECKPOINT, HOOK, CLOCK = 258, 259, 256, 257, 260, 261, 262, 267, 269, 270
 BACK, SLEW, SUSPEND = 2, 1, 2
 
 
 class Session:
     def __init__(self, ident):
         self.id, self.completeness = ident, "open"
+        # Partly in segments that gave way to stubs.
+        self.expired = False
 
 
 class Streams:
@@ -23,6 +25,8 @@ class Streams:
         self.open = {}
         self.sessions = []
         self.sealed_stream = 0
+        # CHECKPOINT records with the leaf that they stand in.
+        self.checkpoints = []
         # Of this run: hooks that do not see with the leaf that says so, and times asleep.
         self.deaf, self.asleep = {}, []
 
@@ -70,10 +74,34 @@ class Streams:
                 elif entry.body["event"] == SUSPEND:
                     found.append("SUSPEND")
                     self.asleep.append((entry.body["before"]["boot"], entry.body["after"]["boot"], abs(entry.body["nanos"])))
+            elif entry.kind == CHECKPOINT:
+                self.checkpoints.append((frame.header.leaf, entry.body))
             elif entry.kind == OPENED:
                 found += self._opened(entry.body)
             elif entry.kind == CLOSED:
                 found += self._closed(entry.body)
+        return found
+
+    def take_row(self, row):
+        """A stub's row: what its segment's frames of one stream would have said. Codes of what does not fit."""
+        if row.stream == 0:
+            return self._own(row.first, row.frames) if row.frames else []
+        found = self._opened({"stream": row.stream, "id": row.session}) if row.opened else []
+        stream = self.open.get(row.stream)
+        if stream is None or (row.frames and row.first != stream["frames"]):
+            if stream is not None:
+                stream["whole"] = False
+            if row.stream not in self.broken:
+                found.append("STREAM_BROKEN")
+            self.broken.add(row.stream)
+        else:
+            stream["session"].expired = True
+            stream["frames"] += row.frames
+            stream["records"] += row.records
+        if row.closed:
+            frames, entries, losses = row.done
+            done = {"stream": row.stream, "id": row.session, "frames": frames, "records": entries, "losses": losses}
+            found += self._closed(done)
         return found
 
     def _hook(self, body, leaf):
@@ -85,10 +113,7 @@ class Streams:
 
     def _data(self, header):
         if header.stream == 0 and header.aead:
-            if header.number != self.sealed_stream:
-                return ["STREAM_BROKEN"]
-            self.sealed_stream += 1
-            return []
+            return self._own(header.number, 1)
         stream = self.open.get(header.stream)
         if stream is None or header.number != stream["frames"]:
             if stream is not None:
@@ -100,6 +125,15 @@ class Streams:
         stream["frames"] += 1
         stream["records"] += header.records
         return []
+
+    def _own(self, number, frames):
+        """Frames of the log's own sealed stream. Told once, as for any stream."""
+        if number == self.sealed_stream:
+            self.sealed_stream += frames
+            return []
+        again = 0 in self.broken
+        self.broken.add(0)
+        return [] if again else ["STREAM_BROKEN"]
 
     def _opened(self, body):
         if body["stream"] < self.next:
@@ -120,6 +154,7 @@ class Streams:
         if stream is None or stream["session"].id != body["id"]:
             return ["STREAM_BROKEN"]
         done = "complete_with_loss" if body["losses"] else "complete"
+        done = "expired" if stream["session"].expired else done
         stream["session"].completeness = done if stream["whole"] else "incomplete"
         # A stream that broke once counts no more.
         if stream["whole"] and (stream["frames"], stream["records"]) != (body["frames"], body["records"]):

@@ -3,15 +3,11 @@
 import os
 import re
 
+from . import checkpoint
 from . import origin as notes
+from .codes import exit_of
 from .log import Log
 
-GAPS = set(
-    "ORIGIN_UNCHECKED END_UNPROVEN EXPIRED PERMIT_UNCHECKED WITNESSES_SHORT HOOK_DEAD SLEW SUSPEND UNCLEAN_END "
-    "UNSEALED_TAIL RESUME RESTART FAULT_RESTART LOSS JUMP GAP CONTROL_UNREADABLE".split()
-)
-INCOMPLETE = set("ROLLED_BACK SEGMENT_MISSING SEGMENT_CUT LOG_MISSING ORIGIN_MISSING RECOVERY_KEY_MISSING".split())
-UNTRUSTED = set("ORIGIN_MISMATCH FOREIGN_LOG ANCHOR_INVALID PERMIT_INVALID".split())
 WORDS = {
     0: "verified", 1: "verified_with_gaps", 2: "tampered", 3: "incomplete", 4: "untrusted", 5: "unsupported", 6: "decrypt",
 }  # fmt: skip
@@ -20,18 +16,6 @@ ABANDONED = {
     "recovery-key-mismatch": "RESTART_UNAUTHORISED",
     "recovery-key-missing": "RECOVERY_KEY_MISSING",
 }
-
-
-def exit_of(code):
-    if code == "ENCRYPTION_OFF":
-        return 0
-    if code in GAPS:
-        return 1
-    if code in INCOMPLETE:
-        return 3
-    if code in UNTRUSTED:
-        return 4
-    return {"UNSUPPORTED_VERSION": 5, "DECRYPT_FAILED": 6}.get(code, 2)
 
 
 class Report:
@@ -52,23 +36,47 @@ class Report:
             "findings": [{"code": c, "log": g, "leaf": n} for c, g, n in self.findings],
             "sessions": [{"id": str(UUID(bytes=s.id)), "completeness": s.completeness} for s in self.sessions],
             "logs": [
-                {"id": g.id, "first": 0, "last": g.last, "root": g.root.hex()} for g in self.logs
+                {"id": g.id, "first": g.first, "last": g.last, "root": g.root.hex()} for g in self.logs
             ],
         }
 
 
-def verify(journal, origin=None, stopped_is_an_end=False, spare=None):
-    """The report on a journal's directory. Reads and nothing else."""
+def verify(journal, origin=None, stopped_is_an_end=False, spare=None, anchors=(), policy=None, signers=None):
+    """The report on a journal's directory. Reads and nothing else.
+
+    `anchors` are files or directories of checkpoints, `policy` and `signers` (of permits) files.
+    """
     names = sorted(n for n in os.listdir(journal) if re.fullmatch(r"[0-9a-f]{32}", n))
     if not names:
         raise FileNotFoundError(f"no log in {journal}")
-    logs = [Log(os.path.join(journal, n), spare and os.path.join(spare, n)) for n in names]
+    given = [found for path in anchors for found in checkpoint.anchors(path)]
+    policy = policy and checkpoint.Policy(_text(policy))
+    signers = None if signers is None else _text(signers)
+    logs = [Log(os.path.join(journal, n), spare and os.path.join(spare, n), signers) for n in names]
     logs.sort(key=lambda log: (log.origin.incarnation if log.origin else 0, log.id))
     _between(logs)
+    across, known = _origins(logs, origin)
     for log in logs:
-        if log.ended and not (log.stopped and stopped_is_an_end):
+        proven = checkpoint.hold(log, given, policy, _admission(log, known))
+        if log.ended and not proven and not (log.stopped and stopped_is_an_end):
             log.tell("END_UNPROVEN", log.last)
-    return Report(logs, _origins(logs, origin))
+    if anchors and not any(anchor.log == log.id for anchor in given for log in logs):
+        across.append(("ANCHOR_INVALID", None, None))
+    return Report(logs, across)
+
+
+def _text(path):
+    with open(path, encoding="utf-8") as f:
+        return f.read()
+
+
+def _admission(log, given):
+    """The key that signs a log's checkpoints: as the note that was kept elsewhere names it, if it is this log's."""
+    if given is not None and given.log.hex() == log.id:
+        return given.admission
+    if log.origin is not None:
+        return log.origin.admission
+    return log.parts[0].segment.header.admission if log.parts else bytes(32)
 
 
 def _between(logs):
@@ -92,11 +100,11 @@ def _between(logs):
 
 
 def _origins(logs, origin):
-    """Holds logs against a note that was kept elsewhere; gives what belongs to no log."""
+    """Holds logs against a note that was kept elsewhere; gives what belongs to no log, and the note."""
     if origin is None:
         for log in logs:
             log.tell("ORIGIN_UNCHECKED")
-        return []
+        return [], None
     with open(origin, "rb") as f:
         given = notes.parse(f.read())
     if given is None:
@@ -113,4 +121,5 @@ def _origins(logs, origin):
         ):
             later = log.origin and log.origin.previous and log.origin.host_id == given.host_id
             log.tell("ORIGIN_UNCHECKED" if later else "ORIGIN_MISMATCH")
-    return [] if any(log.id == given.log.hex() for log in logs) else [("ORIGIN_MISMATCH", None, None)]
+    here = any(log.id == given.log.hex() for log in logs)
+    return ([] if here else [("ORIGIN_MISMATCH", None, None)]), given

@@ -152,13 +152,7 @@ mod tests {
                 std::fs::remove_file(log.as_ref().unwrap().path().join(name)).unwrap();
             }
         }
-        let place = dir.path().to_str().unwrap();
-        let shown = |format: &str| {
-            let words =
-                ["recorder", "key", "--journal", place, "--format", format].map(std::ffi::OsString::from);
-            capture(|io| Ok(crate::cli::execute(words, io)))
-        };
-        let told = shown("json");
+        let told = shown(dir.path(), "json");
         assert_eq!(told.code, 0, "{}", told.err);
         let all: Value = serde_json::from_str(&told.out).unwrap();
         let keys = &all[0];
@@ -166,11 +160,65 @@ mod tests {
         assert_eq!(verifier.name(), format!("recorder-journal/v1/{}", keys["log"].as_str().unwrap()));
         assert_eq!((keys["seals"].as_u64(), keys["recipients"].as_u64()), (Some(2), Some(1)));
         assert_ne!(keys["next_seal"], keys["first_seal"]);
-        let told = shown("table");
+        let told = shown(dir.path(), "table");
         assert!(
             told.out.contains(keys["admission"].as_str().unwrap()) && told.out.contains("recovery"),
             "{}",
             told.out
         );
+    }
+
+    fn shown(dir: &Path, format: &str) -> crate::cli::tests::Ran {
+        let place = dir.to_str().unwrap();
+        let words = ["recorder", "key", "--journal", place, "--format", format].map(std::ffi::OsString::from);
+        capture(|io| Ok(crate::cli::execute(words, io)))
+    }
+
+    #[test]
+    fn it_is_what_the_origin_and_the_last_seal_say() {
+        let dir = tempfile::tempdir().unwrap();
+        journal(dir.path());
+        let log = crate::verify::log_files(dir.path()).unwrap().remove(0);
+        let origin = log.origin.clone().unwrap();
+        let mut walk = Walk::open(File::open(&log.segments[0]).unwrap()).unwrap().unwrap();
+        let mut seals = Vec::new();
+        loop {
+            match walk.step().unwrap() {
+                Event::Sealed(point) => seals.push(point.seal),
+                Event::Leaf(_) => {}
+                _ => break,
+            }
+        }
+        let told = shown(dir.path(), "ndjson");
+        let keys: Value = serde_json::from_str(&told.out).unwrap();
+        let last = seals.last().unwrap();
+        for (name, key) in [
+            ("admission", origin.identity.admission),
+            ("first_seal", origin.first_seal),
+            ("next_seal", last.next_key),
+            ("recovery", last.recovery_key),
+        ] {
+            assert_eq!(keys[name], Digest::new(key.0).to_string(), "{name}");
+        }
+        assert_eq!(keys["seals"].as_u64(), u64::try_from(seals.len()).ok());
+        assert_eq!((keys["host"].as_str(), keys["incarnation"].as_u64()), (Some("web-1"), Some(1)));
+        assert_eq!(keys["host_id"], origin.host_id.to_string());
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_said_and_no_key_is_made_up() {
+        let dir = tempfile::tempdir().unwrap();
+        journal(dir.path());
+        let log = crate::verify::log_files(dir.path()).unwrap().remove(0);
+        std::fs::write(&log.segments[0], b"nothing").unwrap();
+        let told = shown(dir.path(), "ndjson");
+        let keys: Value = serde_json::from_str(&told.out).unwrap();
+        assert_eq!(told.code, 0);
+        assert!(keys["seals"].is_null() && keys["next_seal"].is_null() && keys["vkey"].is_string());
+        assert!(shown(dir.path(), "table").out.contains("can't be walked"));
+        std::fs::remove_file(log.path.join("origin.note")).unwrap();
+        let told = shown(dir.path(), "ndjson");
+        assert_eq!((told.code, told.out.as_str()), (1, ""));
+        assert!(told.err.contains("no origin note"), "{}", told.err);
     }
 }

@@ -286,7 +286,57 @@ mod tests {
             Line::parse_from(["setup", "--config", done.config.to_str().unwrap(), "--recipient", &key]).args;
         let mut io =
             Io { out: &mut Vec::new(), err: &mut Vec::new(), out_terminal: false, err_terminal: false };
-        assert!(set_up(&args, None, &mut io).is_err());
+        let Err(Failure::Usage(text)) = set_up(&args, None, &mut io) else { panic!("it was set up again") };
+        assert!(text.contains("is there already"), "{text}");
+        // One that comes between the look and the writing.
+        assert!(write_new(&done.config, "other").is_err());
         assert_eq!(fs::read_to_string(&done.config).unwrap(), before);
+    }
+
+    #[test]
+    fn keys_come_from_a_file_too_and_a_wrong_one_sets_up_nothing() {
+        let (a, b) = (key(), key());
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("keys");
+        fs::write(&file, format!("# who reads\n\n  {a}  \n{b}\n{b}\n")).unwrap();
+        let done = run_with(&["--recipient", &b, "--recipients-file", file.to_str().unwrap()], None);
+        assert_eq!(done.code, Ok(0));
+        assert_eq!(config::load(Some(&done.config)).unwrap().recipients, [b, a.clone()]);
+        assert!(done.out.contains("sealed to 2 recipients\n") && !done.out.contains("one recipient only"));
+        fs::write(&file, format!("{a}\nnonsense\n")).unwrap();
+        let done = run_with(&["--recipients-file", file.to_str().unwrap()], None);
+        assert!(done.code.unwrap_err().contains("recipient 2") && !done.config.exists());
+        let done = run_with(&["--recipient", &a], None);
+        assert!(done.out.contains("one recipient only") && done.out.contains("secret half"), "{}", done.out);
+    }
+
+    #[test]
+    fn directories_are_for_root_only_and_memory_lies_beside_the_journal() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let done = run_with(&["--recipient", &key()], None);
+        let config = config::load(Some(&done.config)).unwrap();
+        assert_eq!(config.grants.memory, config.journal_dir.parent().unwrap().join("memory"));
+        for dir in [&config.journal_dir, &config.grants.memory] {
+            assert_eq!(fs::metadata(dir).unwrap().permissions().mode() & 0o777, 0o700, "{}", dir.display());
+        }
+        let mode = fs::metadata(&done.config).unwrap().permissions().mode();
+        assert_eq!(mode & 0o022, 0, "nobody else writes the configuration");
+    }
+
+    #[test]
+    fn a_place_that_a_configuration_can_not_name_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("recorder.toml");
+        let key = key();
+        for (place, why) in [("relative/journal", "absolute"), ("/tmp/a\"b/journal", "characters")] {
+            let words =
+                ["setup", "--config", config.to_str().unwrap(), "--recipient", &key, "--journal", place];
+            let mut io =
+                Io { out: &mut Vec::new(), err: &mut Vec::new(), out_terminal: false, err_terminal: false };
+            let Err(Failure::Usage(text)) = set_up(&Line::parse_from(words).args, None, &mut io) else {
+                panic!("{place}")
+            };
+            assert!(text.contains(why) && !config.exists(), "{place}: {text}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The writing side of the chain: positions, leaves, seals. No disk.
 
 use super::JournalError;
-use super::cipher::{Aead, Ratchet};
+use super::cipher::Ratchet;
 use super::frame::{FrameType, Header, finish_frame, flag, put_frame};
 use super::key::{Entropy, Identity, PublicKey, SEAL_LABEL, SecretKey};
 use super::seal::Seal;
@@ -65,7 +65,7 @@ impl Position {
             self.control = self.control.saturating_add(1);
         }
         let hash = match cipher.filter(|_| header.kind == FrameType::DATA) {
-            Some(cipher) => cipher.put_frame(Aead::of_this_processor(), out, header, body)?,
+            Some(cipher) => cipher.put_frame(out, header, body)?,
             None => put_frame(out, header, body),
         };
         self.leaf_done(hash, header.records);

@@ -102,12 +102,22 @@ pub fn commitment(key: &Secret, log: LogId, first_leaf: u64) -> Digest {
 
 /// The key of the next encrypted frame of a segment. The one before is gone.
 #[derive(Debug)]
-pub struct Ratchet(Secret);
+pub struct Ratchet {
+    key: Secret,
+    /// How frames are encrypted; a reader goes by each frame's own header.
+    aead: Aead,
+}
 
 impl Ratchet {
     /// Begins with the segment's key.
-    pub const fn new(key: Secret) -> Self {
-        Self(key)
+    pub fn new(key: Secret) -> Self {
+        Self { key, aead: Aead::of_this_processor() }
+    }
+
+    /// Encrypts with this cipher, whatever the processor is fast at.
+    #[must_use]
+    pub fn by(self, aead: Aead) -> Self {
+        Self { aead, ..self }
     }
 
     /// Makes a new segment's key.
@@ -119,22 +129,21 @@ impl Ratchet {
 
     /// This frame's key; the ratchet stands at the next one.
     fn turn(&mut self) -> Zeroizing<[u8; 32]> {
-        let key = hmac(self.0.expose(), &[b"frame"]);
-        let next = hmac(self.0.expose(), &[b"next"]);
-        self.0.expose_mut().copy_from_slice(next.as_slice());
+        let key = hmac(self.key.expose(), &[b"frame"]);
+        let next = hmac(self.key.expose(), &[b"next"]);
+        self.key.expose_mut().copy_from_slice(next.as_slice());
         key
     }
 
     /// Appends a whole frame with its body encrypted and returns its hash. `header.body_len`, flag and aead are set here.
     pub fn put_frame(
         &mut self,
-        aead: Aead,
         out: &mut Vec<u8>,
         mut header: Header,
         body: &[u8],
     ) -> Result<Digest, JournalError> {
         header.flags |= flag::ENCRYPTED;
-        header.aead = aead.code();
+        header.aead = self.aead.code();
         header.body_len = super::bytes::wide32(body.len().saturating_add(TAG_LEN));
         let start = out.len();
         header.put(out);
@@ -144,7 +153,7 @@ impl Ratchet {
             .and_then(|frame| frame.split_at_mut_checked(HEADER_LEN))
             .ok_or(JournalError::Cipher)?;
         let key = self.turn();
-        let Some(tag) = aead.encrypt(&key, head, body) else {
+        let Some(tag) = self.aead.encrypt(&key, head, body) else {
             out.truncate(start);
             return Err(JournalError::Cipher);
         };
@@ -184,13 +193,13 @@ mod tests {
     #[test]
     fn frames_open_in_order_under_both_ciphers_and_not_if_a_bit_of_either_part_differs() {
         for aead in [Aead::Aes256Gcm, Aead::ChaCha20Poly1305] {
-            let (mut writer, mut reader) = (ratchet(), ratchet());
+            let (mut writer, mut reader) = (ratchet().by(aead), ratchet());
             let mut plain = Vec::new();
             for (n, text) in [b"one".as_slice(), b"", &[9; 4000]].into_iter().enumerate() {
                 let mut out = Vec::new();
                 let header =
                     Header { leaf: 5, stream: 1, records: 1, codec: 1, ..Header::new(FrameType::DATA) };
-                writer.put_frame(aead, &mut out, header, text).unwrap();
+                writer.put_frame(&mut out, header, text).unwrap();
                 let stored = Header::parse(out.first_chunk().unwrap()).unwrap();
                 let body = &out[HEADER_LEN..HEADER_LEN + text.len() + TAG_LEN];
                 assert!(reader.open(&stored, body, &mut plain), "{aead:?} {n}");
@@ -211,7 +220,7 @@ mod tests {
     fn a_frame_too_few_or_too_many_opens_nothing() {
         let (mut writer, mut reader) = (ratchet(), ratchet());
         let mut out = Vec::new();
-        writer.put_frame(Aead::Aes256Gcm, &mut out, Header::new(FrameType::DATA), b"text").unwrap();
+        writer.put_frame(&mut out, Header::new(FrameType::DATA), b"text").unwrap();
         let stored = Header::parse(out.first_chunk().unwrap()).unwrap();
         drop(reader.turn());
         assert!(!reader.open(&stored, &out[HEADER_LEN..HEADER_LEN + 20], &mut Vec::new()));

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use age::ssh::ParseRecipientKeyError;
 
 use super::JournalError;
-use super::cipher::{Ratchet, commitment};
+use super::cipher::{Aead, Ratchet, commitment};
 use super::key::Entropy;
 use super::segment::SegmentHeader;
 use crate::sys::secret::Secret;
@@ -23,6 +23,8 @@ pub enum Encryption {
     Off,
     /// Every segment's key is wrapped to these, at least one.
     To(Vec<Recipient>),
+    /// As above, with this cipher on every processor: what is written does not depend on the machine.
+    With(Aead, Vec<Recipient>),
 }
 
 /// A public key that opens a journal.
@@ -110,7 +112,17 @@ impl Eq for Recipient {}
 impl Encryption {
     /// True if bodies are encrypted.
     pub const fn is_on(&self) -> bool {
-        matches!(self, Self::To(_))
+        !matches!(self, Self::Off)
+    }
+
+    /// The same for others. Nothing, if it is off.
+    #[must_use]
+    pub(super) fn readdress(&self, recipients: Vec<Recipient>) -> Self {
+        match self {
+            Self::Off => Self::Off,
+            Self::To(_) => Self::To(recipients),
+            Self::With(aead, _) => Self::With(*aead, recipients),
+        }
     }
 
     /// Makes the key of the segment with this header and writes into the header who can open it. The segment's capacity
@@ -121,14 +133,18 @@ impl Encryption {
         first_leaf: u64,
         entropy: &mut impl Entropy,
     ) -> Result<Option<Ratchet>, JournalError> {
-        let Self::To(recipients) = self else { return Ok(None) };
+        let (aead, recipients) = match self {
+            Self::Off => return Ok(None),
+            Self::To(recipients) => (Aead::of_this_processor(), recipients),
+            Self::With(aead, recipients) => (*aead, recipients),
+        };
         let key = Ratchet::generate(entropy)?;
         header.recipients = u16::try_from(recipients.len()).unwrap_or(u16::MAX);
         header.wrapped_key = wrap(&key, recipients)?;
         header.key_commitment = commitment(&key, header.log, first_leaf);
         let more = super::wide(header.wrapped_key.len().next_multiple_of(8));
         header.capacity = header.capacity.saturating_add(more);
-        Ok(Some(Ratchet::new(key)))
+        Ok(Some(Ratchet::new(key).by(aead)))
     }
 }
 

@@ -10,7 +10,7 @@ use super::checkpoint::Head;
 use super::disk::{Disk, RealDisk};
 use super::fault;
 use super::key::{Entropy, OsEntropy, PublicKey, RESTART_LABEL, SecretKey};
-use super::recipients::{Encryption, Recipient};
+use super::recipients::Recipient;
 use super::segment::{Footer, Reason, SegmentHeader, SetAside};
 use super::store::{Active, Basis, Begin, Current, NotBegun, Place};
 use super::stream::Streams;
@@ -113,7 +113,7 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
     pub fn set_recipients(&mut self, recipients: Vec<Recipient>) -> bool {
         let on = self.config.encryption.is_on() && !recipients.is_empty();
         if on {
-            self.config.encryption = Encryption::To(recipients);
+            self.config.encryption = self.config.encryption.readdress(recipients);
             self.rotate_next = true;
         }
         on

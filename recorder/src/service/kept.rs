@@ -166,6 +166,115 @@ mod tests {
         assert!(!path.exists() && kept.recall(Kind::LOGIN, other).is_some());
     }
 
+    /// A word of content.
+    fn said() -> Bytes {
+        Bytes::from("planted")
+    }
+
+    /// Records of each kind in which all that can be said is said.
+    fn records() -> [(Kind, Body); 3] {
+        let id = |n| Digest::new([n; 32]);
+        let grant = Grant {
+            act: GrantAct::Received,
+            document: id(1),
+            request: id(2),
+            kind: said(),
+            signer: said(),
+            person: said(),
+            key: said(),
+            received: RealNanos::new(3),
+            text: said(),
+            bytes: said(),
+            signature: said(),
+            kept: Digest::default(),
+        };
+        let login = Login {
+            account: said(),
+            service: said(),
+            remote: said(),
+            tty: said(),
+            auth: said(),
+            key: said(),
+            certificate: said(),
+            serial: 9,
+            authority: said(),
+            audit_session: 7,
+            pid: 40,
+            person: said(),
+            kept: Digest::default(),
+        };
+        let token = Token {
+            token: id(4),
+            grant: id(5),
+            person: said(),
+            host: said(),
+            signer: said(),
+            key: said(),
+            received: RealNanos::new(6),
+            until: RealNanos::new(7),
+            text: said(),
+            bytes: said(),
+            signature: said(),
+            ..Token::default()
+        };
+        [
+            (Kind::GRANT, Body::Grant(Box::new(grant))),
+            (Kind::LOGIN, Body::Login(Box::new(login))),
+            (Kind::TOKEN, Body::Token(Box::new(token))),
+        ]
+    }
+
+    #[test]
+    fn a_twin_of_any_kind_says_ids_times_and_digests_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept::at(dir.path());
+        for (kind, body) in records() {
+            assert!(Kept::concerns(kind));
+            let twin = kept.twin(&Record { body: body.clone(), ..record() });
+            assert!(!body_bytes(&twin.body).windows(7).any(|w| w == b"planted"), "{twin:?}");
+            assert!(twin.task.is_none() && twin.boot_ns == record().boot_ns && twin.body.kind() == kind);
+            assert_eq!(kept.recall(kind, kept_of(&twin).unwrap()), Some(body));
+            assert_eq!(kept_of(&Record { flags: Flags::default(), ..twin.clone() }), None, "stands whole");
+            match twin.body {
+                Body::Grant(g) => {
+                    assert_eq!(
+                        (g.document, g.request, g.received.get()),
+                        (Digest::new([1; 32]), Digest::new([2; 32]), 3)
+                    );
+                }
+                Body::Login(l) => assert_eq!((l.audit_session, l.pid, l.serial), (7, 40, 0)),
+                Body::Token(t) => {
+                    assert_eq!((t.token, t.grant), (Digest::new([4; 32]), Digest::new([5; 32])));
+                    assert_eq!((t.received.get(), t.until.get()), (6, 7));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(!Kept::concerns(Kind::EXEC));
+    }
+
+    #[test]
+    fn what_is_kept_is_for_its_owner_only_and_no_half_file_has_a_name() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("a/memory");
+        let kept = Kept::at(&place);
+        let digest = kept_of(&kept.twin(&record())).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&place), mode(&place.join(digest.to_string()))), (0o700, 0o600));
+        assert_eq!(fs::read_dir(&place).unwrap().count(), 1, "the temporary file is gone");
+    }
+
+    #[test]
+    fn what_can_not_be_kept_is_recorded_with_no_digest() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let twin = Kept::at(&file).twin(&record());
+        assert_eq!(kept_of(&twin), Some(Digest::default()));
+        assert!(twin.flags.has(Flags::LEFT_OUT));
+    }
+
     #[test]
     fn a_state_stays_readable() {
         let grant = Grant {

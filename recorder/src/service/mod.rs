@@ -3,7 +3,7 @@
 //! Two threads beside the one that waits for signals and answers at the control socket: one drains the kernel and tracks,
 //! one writes. Between them a bounded channel:
 //! when the disk is slow the channel fills, then the rings, and what no longer fits is counted by the kernel side. When it
-//! fails the writer takes everything, keeps what fits into memory and counts the rest.
+//! fails the writer takes everything, keeps what fits into memory and counts the rest. When it hangs the first does that.
 
 mod anchor;
 mod board;
@@ -18,10 +18,12 @@ mod handover;
 mod herald;
 mod host;
 mod kept;
+mod outbox;
 mod pulse;
 mod pump;
 mod retention;
 mod sealing;
+mod standing;
 mod strain;
 mod sweep;
 mod terminal;
@@ -43,6 +45,7 @@ use self::{
     ending::Ending,
     grants::{Desk, Enforcer},
     retention::Retention,
+    standing::Gauge,
 };
 use crate::{
     capture::{Backend, BackendChoice, Capture, CaptureConfig, InputMode, LoadError},
@@ -173,8 +176,15 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
         .map_err(|e| ServiceError::Grants(e.to_string()))?;
     let marks = capture.marks().map_err(host_error("cannot read the kernel's marks"))?;
     let anchors = Anchors::default();
-    let (control, pump_end) =
-        Control::open(config, marks, capture.backend(), &host, desk.is_some(), anchors.clone())?;
+    let gauge = Gauge::new(std::time::Instant::now());
+    let (control, pump_end) = Control::open(
+        config,
+        marks,
+        capture.backend(),
+        &host,
+        desk.is_some(),
+        (anchors.clone(), gauge.clone()),
+    )?;
     let (mut journal, opened) =
         Writer::open(writer_config(config, encryption.clone()), RealDisk, OsEntropy, boot, clock::pair())?;
     let log = opened.log.to_string();
@@ -209,8 +219,14 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let (faults, writer_state) = mpsc::channel();
     let (rekey, recipients) = mpsc::channel();
     let kept = encryption.is_on().then(|| kept::Kept::at(&config.grants.memory));
-    let books = books::Books::new(journal, ending, kept, std::time::Instant::now());
-    let inlets = writer::Inlets { batches: from_pump, recipients, burials, anchors: anchors.clone() };
+    let books = books::Books::new(journal, kept, std::time::Instant::now());
+    let inlets = writer::Inlets {
+        batches: from_pump,
+        recipients,
+        burials,
+        anchors: anchors.clone(),
+        gauge: gauge.clone(),
+    };
     let writer =
         writer::start(books, inlets, stop.clone(), faults).map_err(host_error("cannot start the writer"))?;
     let pump_stop = stop.clone();
@@ -219,10 +235,12 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
         tell: config.notices.at_elevation,
         records_jobs: true,
         first: first.control,
+        ending,
+        gauge,
     };
     let pump = std::thread::Builder::new()
         .name("pump".into())
-        .spawn(move || pump::run(capture, seeded, desk, &pump_end, &to_writer, &pump_stop, settings))
+        .spawn(move || pump::run(capture, seeded, desk, &pump_end, to_writer, &pump_stop, settings))
         .map_err(host_error("cannot start the pump"))?;
 
     observer.ready();

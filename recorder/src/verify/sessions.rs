@@ -108,7 +108,7 @@ impl Sessions {
         if no == 0 {
             // The log's own sealed stream is no session; its numbers go on.
             if part.frames > 0 {
-                self.own = part.first.saturating_add(part.frames);
+                self.frames(no, (part.first, part.frames), part.records, segment, leaf, out);
             }
             return;
         }

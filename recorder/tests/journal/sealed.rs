@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use age::secrecy::{ExposeSecret, SecretString};
+use recorder::journal::cipher::Aead;
+use recorder::journal::frame::FrameType;
 use recorder::journal::identity::{Identities, IdentityError, Unwrapped};
 use recorder::journal::segment::SegmentHeader;
 use recorder::journal::walk::{Event, Walk};
@@ -224,6 +226,47 @@ fn others_can_be_named_in_the_running_log_and_segments_before_stay_what_they_are
     let mut both = Identities::default();
     both.add(format!("# both\n{}\n{}\n", before.text, after.text).as_bytes(), &mut || None).unwrap();
     assert_eq!(execs(&both), 2);
+}
+
+#[test]
+fn the_cipher_that_is_named_is_used_for_every_segment_and_others_named_later_change_nothing_of_it() {
+    for aead in [Aead::Aes256Gcm, Aead::ChaCha20Poly1305] {
+        let dir = tempfile::tempdir().unwrap();
+        let (before, after) = (reader(), reader());
+        let encryption = Encryption::With(aead, vec![before.recipient.clone()]);
+        let config = WriterConfig { encryption, ..config(dir.path(), 3072) };
+        let mut w = Writer::open(config, RealDisk, Dice(4), boot(1), at(0)).unwrap().0;
+        let s = w.open_session(session(1), at(0).boot);
+        for n in 0..12 {
+            if n == 6 {
+                assert!(w.set_recipients(vec![after.recipient.clone()]));
+            }
+            w.append(s, exec(0, n));
+            w.commit(at(0)).unwrap();
+        }
+        w.stop(stop(1)).unwrap();
+        let files = segments(&log_dir(dir.path()));
+        assert!(files.len() > 2);
+        let mut seen = BTreeSet::new();
+        for file in files {
+            let mut walk = Walk::open(std::fs::File::open(file).unwrap()).unwrap().unwrap();
+            loop {
+                match walk.step().unwrap() {
+                    Event::Leaf(found) if found.header.kind == FrameType::DATA => {
+                        seen.insert(found.header.aead);
+                    }
+                    Event::Leaf(_) | Event::Sealed(_) => {}
+                    Event::End | Event::Fault(_) => break,
+                }
+            }
+        }
+        assert_eq!(seen, BTreeSet::from([aead.code()]));
+        let mut both = before.identities.clone();
+        both.add(after.text.as_bytes(), &mut || None).unwrap();
+        let (report, entries) = read(dir.path(), &both);
+        assert!(is_whole(report.verdict), "{report:#?}");
+        assert_eq!(entries.iter().filter(|e| e.record.body.kind() == Kind::EXEC).count(), 12);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use recorder::journal::key::{
     Entropy, Identity, ORIGIN_LABEL, PublicKey, RESTART_LABEL, SEAL_LABEL, SecretKey,
 };
 use recorder::journal::tree::Frontier;
-use recorder::journal::{JournalError, RealDisk, Writer};
+use recorder::journal::{Encryption, JournalError, RealDisk, Writer};
 use recorder::model::*;
 use recorder::sys::secret::Secret;
 
@@ -42,6 +42,7 @@ pub(crate) struct Forger {
     seed: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) spare: Option<PathBuf>,
+    pub(crate) encryption: Encryption,
 }
 
 /// One frame while it is made anew.
@@ -80,7 +81,14 @@ impl Site<'_> {
 
 impl Forger {
     pub(crate) fn new(dir: &Path, seed: u64, segment_bytes: u64) -> Self {
-        Self { dir: dir.to_owned(), heard: Arc::default(), seed, segment_bytes, spare: None }
+        Self {
+            dir: dir.to_owned(),
+            heard: Arc::default(),
+            seed,
+            segment_bytes,
+            spare: None,
+            encryption: Encryption::Off,
+        }
     }
 
     /// The recorder starts.
@@ -94,6 +102,7 @@ impl Forger {
         let entropy = Overheard { dice: Dice(self.seed), heard: Arc::clone(&self.heard) };
         let config = recorder::journal::WriterConfig {
             spare_dir: self.spare.clone(),
+            encryption: self.encryption.clone(),
             ..config(&self.dir, self.segment_bytes)
         };
         Writer::open(config, RealDisk, entropy, boot(boot_no), at(seconds)).unwrap().0

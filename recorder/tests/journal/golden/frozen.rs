@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::list::FIXTURES;
+use super::fixtures;
 use super::told::{home, options, told, write_events};
 use recorder::journal::key::sha256;
 use recorder::verify;
@@ -63,7 +63,7 @@ fn every_rule_has_its_fixture_and_no_fixture_changed() {
     let changed: Vec<_> = lines.iter().filter(|l| !there.contains(&l.as_str())).collect();
     assert!(changed.is_empty(), "frozen, and yet changed: {changed:#?}");
     assert_eq!(lines.len(), there.len(), "a file is gone");
-    for fixture in FIXTURES {
+    for fixture in fixtures() {
         let expected = expected(&home().join(fixture.name));
         assert_eq!(expected["rule"], fixture.rule, "{}", fixture.name);
     }
@@ -71,7 +71,7 @@ fn every_rule_has_its_fixture_and_no_fixture_changed() {
 
 #[test]
 fn what_is_written_today_is_judged_as_what_was_frozen() {
-    for fixture in FIXTURES {
+    for fixture in fixtures() {
         let made = tempfile::tempdir().unwrap();
         (fixture.make)(made.path());
         let options = options(made.path(), fixture.stopped);

@@ -10,7 +10,8 @@ use recorder::journal::segment::file_name;
 use recorder::model::*;
 
 /// A fixture: made in a directory, the journal in `journal/`, what a storage fault left in `spare/`, an origin note that was
-/// kept elsewhere in `origin.note`. With `stopped` a stop counts as the end.
+/// kept elsewhere in `origin.note`, checkpoints in `anchors/`, who had to sign them in `policy`, who may sign permits in
+/// `allowed_signers`, a reader's key in `identity`. With `stopped` a stop counts as the end.
 pub(crate) struct Fixture {
     pub(crate) name: &'static str,
     pub(crate) rule: &'static str,
@@ -18,11 +19,11 @@ pub(crate) struct Fixture {
     pub(crate) stopped: bool,
 }
 
-const fn fixture(name: &'static str, rule: &'static str, make: fn(&Path)) -> Fixture {
+pub(crate) const fn fixture(name: &'static str, rule: &'static str, make: fn(&Path)) -> Fixture {
     Fixture { name, rule, make, stopped: false }
 }
 
-const fn ended(name: &'static str, rule: &'static str, make: fn(&Path)) -> Fixture {
+pub(crate) const fn ended(name: &'static str, rule: &'static str, make: fn(&Path)) -> Fixture {
     Fixture { name, rule, make, stopped: true }
 }
 

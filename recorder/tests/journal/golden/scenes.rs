@@ -9,9 +9,10 @@ use recorder::journal::{Encryption, RealDisk, Writer, WriterConfig};
 use recorder::model::*;
 
 /// Whose journals the sealed fixtures are; good for nothing else.
-const READER: &str = "AGE-SECRET-KEY-1FAAXKXJAN07QQF5W8CA0ELLJXS5EH8X6NWWV9G293DLLQEM7F3SQAGES2A";
+pub(crate) const READER: &str = "AGE-SECRET-KEY-1FAAXKXJAN07QQF5W8CA0ELLJXS5EH8X6NWWV9G293DLLQEM7F3SQAGES2A";
 /// Somebody else.
-const STRANGER: &str = "AGE-SECRET-KEY-17G3XDWE0UK5AT4SLYVQUR07LN0P8W0A42ZW8JWKY3EQ3V2ST2C5Q548QTC";
+pub(crate) const STRANGER: &str =
+    "AGE-SECRET-KEY-17G3XDWE0UK5AT4SLYVQUR07LN0P8W0A42ZW8JWKY3EQ3V2ST2C5Q548QTC";
 
 pub(crate) fn control(seconds: u64, body: Body) -> Record {
     Record { boot_ns: at(seconds).boot, cpu: u16::MAX, flags: Flags::default(), task: None, body }

@@ -2,10 +2,13 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use recorder::export::{self, json::Context};
-use recorder::verify::{self, EndPolicy, Identities, Options, Report};
+use recorder::verify::{self, EndPolicy, Identities, Options, PermitSigners, Report};
 use serde_json::{Value, json};
+
+use super::sign::Listed;
 
 /// Where the fixtures lie.
 pub(crate) fn home() -> PathBuf {
@@ -24,6 +27,9 @@ pub(crate) fn options(dir: &Path, stopped: bool) -> Options {
         identities,
         origin: there("origin.note"),
         spare: there("spare"),
+        anchors: there("anchors").into_iter().collect(),
+        policy: there("policy"),
+        permits: there("allowed_signers").map(|list| Arc::new(Listed::read(&list)) as Arc<dyn PermitSigners>),
         end: if stopped { EndPolicy::Stopped } else { EndPolicy::Anchored },
         ..Options::default()
     }
