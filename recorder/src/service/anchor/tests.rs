@@ -1,5 +1,7 @@
 //! The thread's turns, and the client against a real witness of our own over loopback.
 
+mod https;
+
 use std::{net::TcpListener as Listener, path::Path, sync::mpsc, thread};
 
 use super::*;

@@ -104,7 +104,7 @@ pub(crate) fn missing_links(stage: &mut Stage) -> Result<()> {
 
     // Of the log that was started three times: the segment of the second start.
     let gone = whole.copy(stage, "segment")?;
-    let [_, between, after] = gone.segments(1)?.try_into().map_err(|s| anyhow::anyhow!("{s:?}"))?;
+    let [_, between, _] = gone.segments(1)?.try_into().map_err(|s| anyhow::anyhow!("{s:?}"))?;
     fs::remove_file(&between)?;
     let expected = [("SEGMENT_MISSING", Some(1))];
     let json =
@@ -112,7 +112,7 @@ pub(crate) fn missing_links(stage: &mut Stage) -> Result<()> {
     let list = json.get("findings").and_then(Value::as_array).context("no findings")?;
     let missing = list.iter().find(|finding| text(finding, &["code"]) == "SEGMENT_MISSING");
     let leaf = missing.and_then(|finding| number(finding, &["leaf"]));
-    ensure!(leaf == first_leaf(&after), "not at the segment that does not join: {json}");
+    ensure!(leaf == first_leaf(&between), "not where the hole begins: {json}");
 
     // The last one is the end of a chain: nothing inside names it, and what was handed out does.
     let gone = whole.copy(stage, "last")?;
