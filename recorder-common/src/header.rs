@@ -76,6 +76,10 @@ impl Kind {
     pub const TTY_INPUT: u16 = 33;
     /// `TtyEvent`: size at first sight or changed.
     pub const TTY_RESIZE: u16 = 34;
+    /// `CapEvent`, then a walked path: a program's first use of a capability, or the first time it was refused.
+    pub const CAPABILITY: u16 = 48;
+    /// `PassedEvent`: the exec just before it was of a set-user-id or set-group-id program, or of one with capabilities.
+    pub const PASSED: u16 = 49;
     /// Header only: the answer to a canary act of the service.
     pub const CANARY: u16 = 64;
 }
@@ -128,7 +132,9 @@ impl Hook {
     pub const TTY_OUTPUT: u32 = 7;
     /// What is typed.
     pub const TTY_INPUT: u32 = 8;
+    /// Checks of capabilities: the last, because a kernel may lack it (the `tracepoint` backend before 6.13).
+    pub const CAPABILITY: u32 = 9;
     /// Names in the boot record.
-    pub const NAMES: [&'static str; 9] =
-        ["exec", "fork", "exit", "cred", "open", "rename", "unlink", "tty_output", "tty_input"];
+    pub const NAMES: [&'static str; 10] =
+        ["exec", "fork", "exit", "cred", "open", "rename", "unlink", "tty_output", "tty_input", "capability"];
 }

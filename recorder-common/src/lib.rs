@@ -5,6 +5,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod cap;
 mod exec;
 mod file;
 mod gate;
@@ -14,6 +15,7 @@ mod loss;
 mod offsets;
 mod tty;
 
+pub use cap::{CapEvent, CapKey, CapUse, PassedEvent};
 pub use exec::{ArgvPart, CredEvent, Creds, ExecEvent, ExitEvent, ForkEvent, MarkEvent};
 pub use file::FileEvent;
 pub use gate::{Allow, Gate, RefusedEvent};

@@ -69,6 +69,7 @@ offsets! {
     uid_map_count: "uid_gid_map"."extent.count";
     mm_arg_start: "mm_struct"."arg_start";
     mm_arg_end: "mm_struct"."arg_end";
+    mm_exe_file: "mm_struct"."exe_file";
     signal_live: "signal_struct"."live";
     signal_tty: "signal_struct"."tty";
     signal_flags: "signal_struct"."flags";
@@ -78,6 +79,7 @@ offsets! {
     pid_numbers: "pid"."numbers";
     bprm_file: "linux_binprm"."file";
     bprm_argc: "linux_binprm"."argc";
+    bprm_secureexec: "linux_binprm"."secureexec";
     file_path_dentry: "file"."f_path.dentry";
     file_path_mnt: "file"."f_path.mnt";
     file_inode: "file"."f_inode";

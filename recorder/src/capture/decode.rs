@@ -7,14 +7,14 @@ use std::{
 };
 
 use recorder_common::{
-    ArgvPart, CredEvent, Creds, EventHeader, ExecEvent, ExitEvent, FileEvent, Flag, ForkEvent, Kind,
-    MarkEvent, RefusedEvent, TtyEvent,
+    ArgvPart, CapEvent, CapUse, CredEvent, Creds, EventHeader, ExecEvent, ExitEvent, FileEvent, Flag,
+    ForkEvent, Kind, MarkEvent, PassedEvent, RefusedEvent, TtyEvent,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::model::{
     Act, BootNanos, Bytes, Caps, Cut, CutField, Elevated, EnforcementAct, Exec, Exit, File, FileOp, Flags,
-    Ids, KernelEvent, Mark, Task, TaskId, TtyAct, TtyOp,
+    Ids, KernelEvent, Mark, Passed, Task, TaskId, TtyAct, TtyOp,
 };
 
 /// Bytes that are no event.
@@ -102,6 +102,17 @@ impl Decoder {
                 };
                 Act::Refused { act, path: joined(r.take(e.path_len)?) }
             }
+            Kind::CAPABILITY => {
+                let e: CapEvent = r.get()?;
+                let (pid, start_ns, at) = (head.pid, head.start_ns, head.boot_ns);
+                let once = CapUse { count: 1, first_ns: at, last_ns: at, start_ns, pid, ..CapUse::default() };
+                let mut used = super::caps::capability(&e.key, &once);
+                if e.path_len > 0 {
+                    used.program = joined(r.take(e.path_len)?);
+                }
+                Act::Capability(Box::new(used))
+            }
+            Kind::PASSED => passed(&r.get()?),
             Kind::EXIT => exit(r.get::<ExitEvent>()?.code),
             Kind::CRED => {
                 let e: CredEvent = r.get()?;
@@ -290,6 +301,17 @@ fn mark(e: &MarkEvent) -> Act {
 fn exit(code: u32) -> Act {
     let [low, high, ..] = code.to_le_bytes();
     Act::Exit(Exit { code: high, signal: low & 0x7f, core: low >> 7 })
+}
+
+/// Capabilities of the file are what gives rights where its mode gives none.
+fn passed(e: &PassedEvent) -> Act {
+    let how = match (e.mode & 0o4000, e.mode & 0o2010) {
+        (0, 0o2010) => Passed::SETGID,
+        (0, _) => Passed::FILE_CAPS,
+        (_, 0o2010) => Passed::SETUID | Passed::SETGID,
+        (_, _) => Passed::SETUID,
+    };
+    Act::Passed { dev: dev(e.dev), ino: e.ino, how, gained: e.gained != 0 }
 }
 
 fn file(kind: u16, kernel_flags: u16, r: &mut Reader<'_>) -> Result<(Act, Flags), DecodeError> {

@@ -11,6 +11,7 @@ use aya::{
 use super::{
     btf,
     canary::{self, Canary},
+    caps,
     kernel_log::{self, KernelLog},
     links::Hold,
     offsets,
@@ -140,6 +141,12 @@ pub enum LoadError {
         /// The kernel's words.
         reason: String,
     },
+    /// The kernel has no such function or tracepoint.
+    #[error("{what}: not in this kernel")]
+    Unknown {
+        /// Program and what it hooks.
+        what: String,
+    },
     /// Attached, but blind.
     #[error("the {backend} backend attached but does not see: no answer from {hooks}")]
     Blind {
@@ -153,6 +160,9 @@ pub enum LoadError {
 fn refused(what: impl Into<String>) -> impl FnOnce(aya::programs::ProgramError) -> LoadError {
     let what = what.into();
     move |e| {
+        if let aya::programs::ProgramError::Btf(_) = &e {
+            return LoadError::Unknown { what };
+        }
         let mut reason = e.to_string();
         if let aya::programs::ProgramError::LoadError { io_error, verifier_log } = &e {
             let log = verifier_log.to_string();
@@ -165,9 +175,9 @@ fn refused(what: impl Into<String>) -> impl FnOnce(aya::programs::ProgramError) 
 }
 
 /// A BTF-typed program: name in the object and what it hooks.
-struct Typed {
-    program: &'static str,
-    target: &'static str,
+pub(super) struct Typed {
+    pub(super) program: &'static str,
+    pub(super) target: &'static str,
 }
 
 /// A system call tracepoint program and its events.
@@ -248,6 +258,10 @@ pub(super) struct Loaded {
     pub(super) kernel_log: Option<KernelLog>,
     /// Why elevation can't be refused with an error and is ended by a signal instead, if it is to be refused at all.
     pub(super) no_lsm: Option<String>,
+    /// Checks of capabilities are seen.
+    pub(super) caps: bool,
+    /// What this kernel does not show, beyond what the backend can't see.
+    pub(super) blind: Vec<&'static str>,
 }
 
 /// Loads the best backend that the choice allows and whose canaries come back.
@@ -263,7 +277,7 @@ pub(super) fn load(config: &CaptureConfig, object: &[u8]) -> Result<Loaded, Load
         BackendChoice::Only(backend) => attempt(backend, config, object, &table, &btf),
         BackendChoice::Auto => match attempt(Backend::Trampoline, config, object, &table, &btf) {
             Ok(loaded) => Ok(loaded),
-            Err(why @ (LoadError::Refused { .. } | LoadError::Blind { .. })) => {
+            Err(why @ (LoadError::Refused { .. } | LoadError::Unknown { .. } | LoadError::Blind { .. })) => {
                 let mut loaded = attempt(Backend::Tracepoint, config, object, &table, &btf)?;
                 loaded.refused = Some(why.to_string());
                 Ok(loaded)
@@ -298,6 +312,7 @@ fn attempt(
         .allow_unsupported_maps()
         .override_global("OFFSETS", table, true)
         .override_global("SETTINGS", settings.as_slice(), true)
+        .override_global("PROBES", caps::probes().as_slice(), true)
         .override_global(aya_log::LEVEL, &kernel_log::level(config.kernel_log), true)
         .map_max_entries("CRITICAL", config.critical_ring)
         .map_max_entries("BULK", config.bulk_ring)
@@ -323,6 +338,8 @@ fn attempt(
         refused: None,
         kernel_log,
         no_lsm: None,
+        caps: false,
+        blind: Vec::new(),
     };
     loaded.attach(btf)?;
     let silent = canary::silent_hooks(&mut loaded, Duration::from_secs(5))
@@ -389,7 +406,7 @@ impl Loaded {
         for t in &SCHED {
             self.attach_typed(t, btf)?;
         }
-        Ok(())
+        self.attach_caps(btf)
     }
 
     fn program(&mut self, name: &str) -> Result<&mut Program, LoadError> {
@@ -399,7 +416,7 @@ impl Loaded {
         })
     }
 
-    fn attach_typed(&mut self, t: &Typed, btf: &Btf) -> Result<(), LoadError> {
+    pub(super) fn attach_typed(&mut self, t: &Typed, btf: &Btf) -> Result<(), LoadError> {
         let fail = || refused(format!("{} on {}", t.program, t.target));
         match self.program(t.program)? {
             Program::BtfTracePoint(p) => {

@@ -190,6 +190,7 @@ fn unnumbered(cpu: u16, new: &CpuCounters, old: &mut CpuCounters, out: &mut Vec<
     }
     push("session", new.mark_failed, &mut old.mark_failed, LossReason::MarkFailed);
     push("tty", new.map_full, &mut old.map_full, LossReason::MapFull);
+    push("capability", new.caps_full, &mut old.caps_full, LossReason::MapFull);
     push("tty_bytes", new.unread_tty_bytes, &mut old.unread_tty_bytes, LossReason::ReadFault);
 }
 

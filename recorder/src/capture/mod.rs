@@ -4,6 +4,7 @@
 
 mod btf;
 mod canary;
+mod caps;
 mod decode;
 mod gate;
 mod join;

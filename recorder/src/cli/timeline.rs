@@ -7,7 +7,7 @@ use super::args::{Format, FormatArgs, JournalArgs, SessionName};
 use super::journal::{self, Source};
 use super::{Failure, Io, brief, table};
 use crate::export::json::{Shown, put_bytes, rfc3339};
-use crate::export::{Obj, write_line, write_pretty};
+use crate::export::{Obj, Objs, write_line, write_pretty};
 use crate::model::{Kind, SessionId};
 use crate::replay::timeline::{Builder, Hidden, Item, Story, What};
 use crate::verify::{Entry, Verified, VerifyError};
@@ -77,7 +77,7 @@ fn print(id: SessionId, story: &Story, io: &mut Io<'_>) -> Result<(), Failure> {
         let (kind, text) = words(&item.what);
         writeln!(io.out, "{clock}  {kind:<10}  {indent}{text}")?;
     }
-    let Hidden { reads, lookups, devices, processes, terminal, lines } = story.hidden;
+    let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities } = story.hidden;
     let counts = [
         (reads, "opens for reading"),
         (lookups, "lookups of missing files"),
@@ -85,6 +85,7 @@ fn print(id: SessionId, story: &Story, io: &mut Io<'_>) -> Result<(), Failure> {
         (processes, "forks and exits"),
         (terminal, "terminal sizes and typing"),
         (lines, "screen lines"),
+        (capabilities, "first uses of capabilities"),
     ];
     let left: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     if !left.is_empty() {
@@ -119,6 +120,11 @@ fn words(what: &What) -> (String, String) {
             own(if done.act.is_force() { "ENFORCED" } else { "notice" }, brief::enforcement(done))
         }
         What::Coverage(coverage) => own("coverage", brief::coverage(coverage)),
+        What::Capability(used) => {
+            own(if used.granted == 0 { "REFUSED" } else { "capability" }, brief::capability(used))
+        }
+        What::Used(uses) => own("used", brief::uses(uses)),
+        What::Permissions(permissions) => own("users", brief::permissions(permissions)),
         What::End(end) => own("end", end.reason.name().replace('_', " ")),
         What::Exec { exec, euid, ended } => {
             let end = ended.map_or_else(String::new, |ended| {
@@ -191,7 +197,7 @@ struct HiddenJson(Hidden);
 
 impl Serialize for HiddenJson {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let Hidden { reads, lookups, devices, processes, terminal, lines } = self.0;
+        let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities } = self.0;
         let mut map = s.serialize_map(None)?;
         for (key, value) in [
             ("reads", reads),
@@ -200,6 +206,7 @@ impl Serialize for HiddenJson {
             ("processes", processes),
             ("terminal", terminal),
             ("lines", lines),
+            ("capabilities", capabilities),
         ] {
             map.serialize_entry(key, &value)?;
         }
@@ -233,6 +240,9 @@ fn kind(what: &What) -> &'static str {
         What::End(_) => Kind::SESSION_END.name(),
         What::Overdue(_) => Kind::OVERDUE.name(),
         What::Enforcement(_) => Kind::ENFORCEMENT.name(),
+        What::Capability(_) => Kind::CAPABILITY.name(),
+        What::Used(_) => "used",
+        What::Permissions(_) => Kind::PERMISSIONS.name(),
         What::Coverage(_) => Kind::COVERAGE.name(),
         What::Exec { .. } => Kind::EXEC.name(),
         What::Exit(_) => Kind::EXIT.name(),
@@ -258,6 +268,9 @@ fn put<M: SerializeMap>(map: &mut M, what: &What) -> Result<(), M::Error> {
         What::Overdue(b) => map.serialize_entry("overdue", &Obj(b)),
         What::Enforcement(b) => map.serialize_entry("enforcement", &Obj(&**b)),
         What::Coverage(b) => map.serialize_entry("coverage_change", &Obj(&**b)),
+        What::Capability(b) => map.serialize_entry("capability", &Obj(&**b)),
+        What::Used(uses) => map.serialize_entry("capabilities", &Objs(uses)),
+        What::Permissions(b) => map.serialize_entry("permissions", &Obj(&**b)),
         What::End(b) => map.serialize_entry("session_end", &Obj(b)),
         What::Exec { exec, euid, ended } => {
             map.serialize_entry("exec", &Obj(exec))?;

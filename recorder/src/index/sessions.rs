@@ -1,6 +1,6 @@
 //! The list of sessions.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Known;
 use crate::model::{
@@ -38,6 +38,12 @@ pub struct SessionInfo {
     pub files: u64,
     /// Terminal bytes shown, all terminals.
     pub tty_bytes: u64,
+    /// Users as whom it acted, in the order of the first time; known at its end.
+    pub users: Vec<u32>,
+    /// Capabilities that it used, by number.
+    pub used: BTreeSet<u32>,
+    /// Capabilities that were refused to it.
+    pub refused: BTreeSet<u32>,
     /// Losses declared while it was open.
     pub loss: u64,
     /// `complete`, `complete_with_loss`, `open`, `incomplete`; `unknown` if the report doesn't list it.
@@ -104,6 +110,17 @@ impl Sessions {
                     info.coverage = Some(change.coverage);
                 }
             }
+            Body::Capability(used) if used.inner == 0 => {
+                let set = if used.granted == 0 { &mut info.refused } else { &mut info.used };
+                set.insert(used.number);
+            }
+            Body::Permissions(folded) => {
+                for user in folded.users.iter().filter(|user| user.uid != u32::MAX) {
+                    if !info.users.contains(&user.uid) {
+                        info.users.push(user.uid);
+                    }
+                }
+            }
             Body::Exec(_) => info.execs += 1,
             Body::File(..) => info.files += 1,
             Body::Tty(TtyOp::Output, tty) => {
@@ -148,6 +165,9 @@ fn empty(id: SessionId) -> SessionInfo {
         execs: 0,
         files: 0,
         tty_bytes: 0,
+        users: Vec::new(),
+        used: BTreeSet::new(),
+        refused: BTreeSet::new(),
         loss: 0,
         completeness: "unknown",
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    BootNanos, Bytes, Caps, EnforcementAct, Exec, Exit, File, FileOp, Flags, Ids, Loss, Mark, Task, TaskId,
-    TtyOp,
+    BootNanos, Bytes, Capability, Caps, EnforcementAct, Exec, Exit, File, FileOp, Flags, Ids, Loss, Mark,
+    Task, TaskId, TtyOp,
 };
 
 /// One item from the kernel, in order.
@@ -49,6 +49,19 @@ pub enum Act {
     Seeded(Elevated),
     /// A program was started.
     Exec(Exec),
+    /// The program that was just started gives rights.
+    Passed {
+        /// Its device.
+        dev: (u32, u32),
+        /// Its inode number.
+        ino: u64,
+        /// Bits of `Passed::how`.
+        how: u16,
+        /// It gave some that the task did not have.
+        gained: bool,
+    },
+    /// A capability was used by a program for the first time, or refused to it.
+    Capability(Box<Capability>),
     /// A process was made.
     Fork(TaskId),
     /// A process ended.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Boot, BootNanos, ClockChange, Cosigned, CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp,
-    Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue, SessionClosed, SessionEnd, SessionOpened,
-    SessionStart, Stop, StorageFault, Task, Token, Tombstone, Tty, TtyOp,
+    Boot, BootNanos, Capability, ClockChange, Cosigned, CoverageChange, Cred, Enforcement, Exec, Exit, File,
+    FileOp, Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue, Permissions, SessionClosed,
+    SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task, Token, Tombstone, Tty, TtyOp,
 };
 
 macro_rules! kinds {
@@ -70,6 +70,10 @@ kinds! {
     OVERDUE = 51, "overdue";
     /// What was done because no grant allowed it.
     ENFORCEMENT = 52, "enforcement";
+    /// A capability was exercised, or refused: how often so far.
+    CAPABILITY = 54, "capability";
+    /// As which users a session acted, and which programs gave it rights.
+    PERMISSIONS = 56, "permissions";
     /// The recorder started.
     BOOT = 256, "boot";
     /// The recorder lives.
@@ -245,6 +249,8 @@ pub enum Body {
     Coverage(Box<CoverageChange>),
     Overdue(Overdue),
     Enforcement(Box<Enforcement>),
+    Capability(Box<Capability>),
+    Permissions(Box<Permissions>),
     Grant(Box<Grant>),
     Login(Box<Login>),
     Token(Box<Token>),
@@ -287,6 +293,8 @@ impl Body {
             Self::Coverage(_) => Kind::COVERAGE,
             Self::Overdue(_) => Kind::OVERDUE,
             Self::Enforcement(_) => Kind::ENFORCEMENT,
+            Self::Capability(_) => Kind::CAPABILITY,
+            Self::Permissions(_) => Kind::PERMISSIONS,
             Self::Grant(_) => Kind::GRANT,
             Self::Login(_) => Kind::LOGIN,
             Self::Token(_) => Kind::TOKEN,

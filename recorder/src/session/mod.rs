@@ -3,6 +3,7 @@
 //! `step(now, captured) -> outputs`; whatever it wants to know of the host comes through [`Host`]. docs/sessions.md is
 //! the law.
 
+mod permissions;
 mod tracker;
 
 pub use tracker::{Host, Tracked, Tracker};

@@ -5,10 +5,11 @@ use std::{
     sync::Arc,
 };
 
+use super::permissions::Rights;
 use crate::model::{
-    Act, Body, BootNanos, Bytes, Captured, Coverage, Cred, Elevated, Elevation, EndReason, Enforcement, Exit,
-    FileOp, Flags, Fork, KernelEvent, LoginWitness, Loss, Mark, Record, SessionEnd, SessionId, SessionStart,
-    Task, TaskId, Tty, TtyAct, TtyOp, Uncovered, Via,
+    Act, Body, BootNanos, Bytes, Capability, Captured, Coverage, Cred, Elevated, Elevation, EndReason,
+    Enforcement, Exit, FileOp, Flags, Fork, KernelEvent, LoginWitness, Loss, Mark, Passed, Record,
+    SessionEnd, SessionId, SessionStart, Task, TaskId, Tty, TtyAct, TtyOp, Uncovered, Via,
 };
 
 /// After the last task is gone, its last output may still be on the way through the terminal's reader.
@@ -87,6 +88,7 @@ struct Session {
     /// When the last task was seen to end.
     empty_since: Option<BootNanos>,
     reconciled: bool,
+    rights: Rights,
 }
 
 /// The state machine.
@@ -137,6 +139,7 @@ impl Tracker {
                 }
                 _ => host.program(who.id),
             };
+            session.rights.began(&elevated.old, &elevated.new, &path, who.id, boot_ns);
             let body = start(session.id, &who, &elevated, path, flags, host);
             let record = Record { boot_ns, cpu, flags, task: Some(who), body };
             out.push(Tracked::Event { mark, record });
@@ -148,14 +151,35 @@ impl Tracker {
 
     /// Closes sessions whose last task has been gone for long enough. Call now and then.
     pub fn tick(&mut self, now: BootNanos, out: &mut Vec<Tracked>) {
-        let over: Vec<Mark> = self
-            .sessions
-            .iter()
-            .filter(|(_, s)| s.empty_since.is_some_and(|t| now.since(t) >= LINGER_NS))
-            .map(|(mark, _)| *mark)
-            .collect();
-        for mark in over {
+        for mark in self.over(now) {
             self.close(mark, now, None, out);
+        }
+    }
+
+    /// Sessions that the next tick closes.
+    pub fn over(&self, now: BootNanos) -> Vec<Mark> {
+        let over = |s: &Session| s.empty_since.is_some_and(|t| now.since(t) >= LINGER_NS);
+        self.sessions.iter().filter(|(_, s)| over(s)).map(|(mark, _)| *mark).collect()
+    }
+
+    /// All open sessions.
+    pub fn open(&self) -> Vec<Mark> {
+        self.sessions.keys().copied().collect()
+    }
+
+    /// Takes the kernel's count of a capability; with `all` it is written also if it was before.
+    pub fn counted(
+        &mut self,
+        mark: Mark,
+        used: Capability,
+        all: bool,
+        now: BootNanos,
+        out: &mut Vec<Tracked>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&mark) else { return };
+        let used = session.rights.used(used);
+        if session.rights.is_news(&used, all) {
+            out.push(Tracked::Event { mark, record: of_session(now, Body::Capability(Box::new(used))) });
         }
     }
 
@@ -181,13 +205,14 @@ impl Tracker {
             && session.alive.get(&task.pid) == Some(&task.start)
         {
             session.alive.remove(&task.pid);
+            session.rights.ended(task);
             session.reconciled = true;
             session.note_empty(now);
         }
     }
 
     fn close(&mut self, mark: Mark, now: BootNanos, forced: Option<EndReason>, out: &mut Vec<Tracked>) {
-        let Some(session) = self.sessions.remove(&mark) else { return };
+        let Some(mut session) = self.sessions.remove(&mark) else { return };
         let reason = match forced {
             Some(reason) if session.empty_since.is_none() => reason,
             _ if session.reconciled => EndReason::Reconciled,
@@ -201,16 +226,16 @@ impl Tracker {
             files: session.files,
             tty_bytes: session.tty_bytes,
         };
-        let record = Record {
-            boot_ns: now,
-            cpu: u16::MAX,
-            flags: Flags::default(),
-            task: None,
-            body: Body::SessionEnd(end),
-        };
-        out.push(Tracked::Event { mark, record });
+        let folded = Body::Permissions(Box::new(session.rights.finish()));
+        out.push(Tracked::Event { mark, record: of_session(now, folded) });
+        out.push(Tracked::Event { mark, record: of_session(now, Body::SessionEnd(end)) });
         out.push(Tracked::Closed { mark, reason, losses: session.losses, at: now });
     }
+}
+
+/// A record that no task of the session made.
+fn of_session(at: BootNanos, body: Body) -> Record {
+    Record { boot_ns: at, cpu: u16::MAX, flags: Flags::default(), task: None, body }
 }
 
 /// A session from its first event. If that is no elevation, its event was lost: the task stands in for the root.
@@ -239,6 +264,7 @@ fn begin(event: &KernelEvent, host: &mut impl Host) -> Session {
         losses: 0,
         empty_since: None,
         reconciled: false,
+        rights: Rights::default(),
     }
 }
 
@@ -283,18 +309,30 @@ impl Session {
                 count: 1,
                 text: path,
             }))),
+            Act::Passed { dev, ino, how, gained } => {
+                let what = Passed { dev, ino, how, gained: u64::from(gained), ..Passed::default() };
+                self.rights.passed(task, at, &what);
+                None
+            }
+            Act::Capability(used) => {
+                let used = self.rights.used(*used);
+                self.rights.is_news(&used, true).then(|| Body::Capability(Box::new(used)))
+            }
             Act::Exec(exec) => {
+                self.rights.started(task, &exec);
                 self.execs += 1;
                 self.alive.insert(task.id.pid, task.id.start);
                 self.empty_since = None;
                 Some(Body::Exec(exec))
             }
             Act::Fork(child) => {
+                self.rights.forked(task, child);
                 self.alive.insert(child.pid, child.start);
                 self.empty_since = None;
                 Some(Body::Fork(Fork { child }))
             }
             Act::Exit(exit) => {
+                self.rights.ended(task.id);
                 self.alive.remove(&task.id.pid);
                 if task.id == self.root {
                     self.root_exit = Some(exit);
@@ -303,6 +341,7 @@ impl Session {
                 Some(Body::Exit(exit))
             }
             Act::Cred { old, new } => {
+                self.rights.changed(task, &old.0, &new.0, at);
                 Some(Body::Cred(Box::new(Cred { old: old.0, new: new.0, old_caps: old.1, new_caps: new.1 })))
             }
             Act::File(op, file) => {

@@ -5,14 +5,15 @@
 
 mod builder;
 mod choice;
+mod rights;
 mod screens;
 mod tree;
 
 pub use builder::Builder;
 
 use crate::model::{
-    CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp, Jump, Loss, Overdue, RealNanos, SessionEnd,
-    SessionStart,
+    Capability, CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp, Jump, Loss, Overdue,
+    Permissions, RealNanos, SessionEnd, SessionStart,
 };
 
 /// One line of the story.
@@ -48,6 +49,12 @@ pub enum What {
     Overdue(Overdue),
     /// What was done because no grant allowed it.
     Enforcement(Box<Enforcement>),
+    /// A capability was refused to a program, or used (with `all`), for the first time.
+    Capability(Box<Capability>),
+    /// Capabilities that one program used or was refused, counted.
+    Used(Vec<Capability>),
+    /// As whom the session acted.
+    Permissions(Box<Permissions>),
     /// The session ended.
     End(SessionEnd),
     /// A program ran.
@@ -142,6 +149,8 @@ pub struct Hidden {
     pub terminal: u64,
     /// Lines of the screen.
     pub lines: u64,
+    /// Capabilities that were granted, at their first use.
+    pub capabilities: u64,
 }
 
 /// The whole story.
