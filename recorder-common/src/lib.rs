@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod cap;
+mod context;
 mod exec;
 mod file;
 mod gate;
@@ -16,6 +17,7 @@ mod offsets;
 mod tty;
 
 pub use cap::{CapEvent, CapKey, CapUse, PassedEvent};
+pub use context::{CgroupEvent, Place};
 pub use exec::{ArgvPart, CredEvent, Creds, ExecEvent, ExitEvent, ForkEvent, MarkEvent};
 pub use file::FileEvent;
 pub use gate::{Allow, Gate, RefusedEvent};

@@ -6,6 +6,7 @@ use recorder_common::{
 };
 
 use crate::{
+    context,
     emit::Event,
     gate,
     kernel::{self, Place, TaskPtr, off},
@@ -23,6 +24,7 @@ pub fn exec(bprm: u64) {
     }
     sync_creds();
     let task = kernel::current();
+    context::tell_cgroup(task, session);
     let mm: *const u8 = kernel::load(task, off!(task_mm));
     let mm = mm as u64;
     let start: u64 = kernel::read(mm, off!(mm_arg_start));
@@ -112,6 +114,8 @@ pub extern "C" fn rest_of_argv(session: u64, exec_ns: u64, from: u64, left: u64)
 #[inline(always)]
 pub fn fork(parent: TaskPtr, child: TaskPtr) {
     let Some(session) = scope::fork(parent, child) else { return };
+    // The child may be born in another cgroup than its parent's.
+    context::tell_cgroup(child, session);
     let Some(event) = Event::new::<ForkEvent>(Class::FORK) else { return };
     let payload = ForkEvent {
         child_start_ns: kernel::load(child, off!(task_start)),

@@ -5,6 +5,7 @@
 
 mod atomic;
 mod cap;
+mod context;
 mod emit;
 mod exec;
 mod file;

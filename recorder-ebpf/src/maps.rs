@@ -82,6 +82,10 @@ pub static ALLOWED: HashMap<Allow, u64> = HashMap::with_max_entries(65536, 0);
 #[map]
 pub static CAPS: HashMap<CapKey, CapUse> = HashMap::with_max_entries(16384, 0);
 
+/// Cgroups whose path was told.
+#[map]
+pub static CGROUPS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
+
 /// Recorded terminals by the address of the slave's tty_struct.
 #[map]
 pub static TTYS: HashMap<u64, TtyState> = HashMap::with_max_entries(4096, 0);

@@ -7,14 +7,14 @@ use std::{
 };
 
 use recorder_common::{
-    ArgvPart, CapEvent, CapUse, CredEvent, Creds, EventHeader, ExecEvent, ExitEvent, FileEvent, Flag,
-    ForkEvent, Kind, MarkEvent, PassedEvent, RefusedEvent, TtyEvent,
+    ArgvPart, CapEvent, CapUse, CgroupEvent, CredEvent, Creds, EventHeader, ExecEvent, ExitEvent, FileEvent,
+    Flag, ForkEvent, Kind, MarkEvent, PassedEvent, RefusedEvent, TtyEvent,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::model::{
     Act, BootNanos, Bytes, Caps, Cut, CutField, Elevated, EnforcementAct, Exec, Exit, File, FileOp, Flags,
-    Ids, KernelEvent, Mark, Passed, Task, TaskId, TtyAct, TtyOp,
+    Ids, KernelEvent, Mark, Passed, Place, Task, TaskId, TtyAct, TtyOp,
 };
 
 /// Bytes that are no event.
@@ -112,6 +112,10 @@ impl Decoder {
                 }
                 Act::Capability(Box::new(used))
             }
+            Kind::CGROUP => {
+                let e: CgroupEvent = r.get()?;
+                Act::Cgroup { id: e.id, path: joined(r.take(e.path_len)?) }
+            }
             Kind::PASSED => passed(&r.get()?),
             Kind::EXIT => exit(r.get::<ExitEvent>()?.code),
             Kind::CRED => {
@@ -136,6 +140,7 @@ impl Decoder {
             mark: Mark::new(head.mark),
             flags,
             task: self.task(head),
+            place: place(head),
             act,
         }
     }
@@ -301,6 +306,11 @@ fn mark(e: &MarkEvent) -> Act {
 fn exit(code: u32) -> Act {
     let [low, high, ..] = code.to_le_bytes();
     Act::Exit(Exit { code: high, signal: low & 0x7f, core: low >> 7 })
+}
+
+fn place(head: &EventHeader) -> Place {
+    let recorder_common::Place { cgroup, mnt_ns, pid_ns, user_ns, cgroup_ns } = head.place;
+    Place { cgroup, mnt_ns, pid_ns, user_ns, cgroup_ns }
 }
 
 /// Capabilities of the file are what gives rights where its mode gives none.

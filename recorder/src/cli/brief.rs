@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::model::{
     ActedAs, Body, Bytes, Capability, ClockChange, ClockEvent, CoverageChange, Cred, Digest, Enforcement,
     EnforcementAct, Exec, Exit, File, FileOp, Grant, HookChange, HookState, Jump, Login, Loss, Overdue,
-    Passed, Permissions, Record, SessionId, Token, Tty, TtyOp,
+    Passed, Permissions, Record, SessionId, TaskContext, Token, Tty, TtyOp,
 };
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.
@@ -50,6 +50,7 @@ pub(crate) fn body(record: &Record) -> String {
         Body::Overdue(o) => overdue(o),
         Body::Enforcement(e) => enforcement(e),
         Body::Capability(c) => capability(c),
+        Body::Context(c) => context(c),
         Body::Permissions(p) => permissions(p),
         Body::Grant(g) => grant(g),
         Body::Login(l) => login(l),
@@ -102,6 +103,29 @@ fn capability_use(used: &Capability) -> String {
     let refused = if used.granted == 0 { "refused " } else { "" };
     let inner = if used.inner == 0 { "" } else { " (in its own user namespace)" };
     format!("{refused}{}{}{inner}", used.name(), times(used.count))
+}
+
+/// Where a process lives from here on.
+pub(crate) fn context(context: &TaskContext) -> String {
+    if context.is_host() {
+        return "back in the host's namespaces".to_owned();
+    }
+    let own: Vec<&str> = context.own_names().collect();
+    let namespaces = if own.is_empty() {
+        "the host's namespaces".to_owned()
+    } else {
+        format!("{} namespace of its own", own.join(", "))
+    };
+    let path =
+        if context.path.is_empty() { String::new() } else { format!(", cgroup {}", context.path.escaped()) };
+    format!("in {}: {namespaces}{path}", place(context))
+}
+
+/// The same in a word or two.
+pub(crate) fn place(context: &TaskContext) -> String {
+    let Some(engine) = context.engine.name() else { return "other namespaces".to_owned() };
+    let id: String = context.container.escaped().chars().take(12).collect();
+    format!("{engine} {id}")
 }
 
 /// As whom a session acted, and which programs gave it rights.

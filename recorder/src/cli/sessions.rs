@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use super::args::{Format, FormatArgs, JournalArgs};
 use super::journal::{self, Source};
@@ -12,7 +13,7 @@ use crate::export::ElevationJson;
 use crate::export::json::{Shown, auid, put_opt, rfc3339};
 use crate::export::{write_line, write_pretty};
 use crate::index::{SessionInfo, Sessions};
-use crate::model::{Bytes, Capability, Coverage, Uncovered};
+use crate::model::{Bytes, Capability, Coverage, Engine, Uncovered};
 use crate::verify::{Entry, Verified, VerifyError};
 
 /// Arguments of `recorder sessions`.
@@ -61,6 +62,7 @@ fn print_table(sessions: &[SessionInfo], io: &mut Io<'_>) -> Result<(), Failure>
         "COVERAGE",
         "ELEVATION",
         "ACTED AS",
+        "INSIDE",
         "REFUSED",
         "FROM",
         "TTY",
@@ -94,6 +96,7 @@ fn row(s: &SessionInfo) -> Vec<String> {
         elevation
             .map_or_else(|| "-".to_owned(), |e| format!("{}>{} {}", e.from.euid, e.to.euid, e.via.name())),
         listed(s.users.iter().map(u32::to_string)),
+        inside(s),
         listed(names(&s.refused).into_iter()),
         shown(login.map(|l| &l.remote)),
         shown(login.map(|l| &l.tty)),
@@ -109,6 +112,18 @@ fn row(s: &SessionInfo) -> Vec<String> {
 
 fn names(numbers: &BTreeSet<u32>) -> Vec<String> {
     numbers.iter().map(|number| Capability { number: *number, ..Capability::default() }.name()).collect()
+}
+
+/// Containers, or that there were namespaces without one.
+fn inside(info: &SessionInfo) -> String {
+    if info.containers.is_empty() {
+        return if info.namespaces { "namespaces" } else { "-" }.to_owned();
+    }
+    let name = |(engine, id): &(Engine, Bytes)| {
+        let id: String = id.escaped().chars().take(12).collect();
+        format!("{}:{id}", engine.name().unwrap_or_default())
+    };
+    listed(info.containers.iter().map(name))
 }
 
 /// A short list for a table; the JSON has all.
@@ -150,6 +165,12 @@ impl Serialize for Json<'_> {
         put_opt(&mut map, "tty", "tty_b64", text(login.map(|l| &l.tty)).as_ref())?;
         put_opt(&mut map, "remote", "remote_b64", text(login.map(|l| &l.remote)).as_ref())?;
         map.serialize_entry("users", &info.users)?;
+        let containers = info
+            .containers
+            .iter()
+            .map(|(engine, id)| json!({ "engine": engine.name(), "container": id.escaped() }));
+        map.serialize_entry("containers", &containers.collect::<Vec<_>>())?;
+        map.serialize_entry("other_namespaces", &info.namespaces)?;
         map.serialize_entry("capabilities_used", &names(&info.used))?;
         map.serialize_entry("capabilities_refused", &names(&info.refused))?;
         map.serialize_entry("execs", &info.execs)?;

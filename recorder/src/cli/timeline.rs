@@ -74,7 +74,10 @@ fn print(id: SessionId, story: &Story, io: &mut Io<'_>) -> Result<(), Failure> {
         }
         let clock: String = clock.chars().take(12).collect();
         let indent = "  ".repeat(usize::from(item.depth.min(20)));
-        let (kind, text) = words(&item.what);
+        let (kind, mut text) = words(&item.what);
+        if let (Some(place), false) = (&item.place, matches!(item.what, What::Context(_))) {
+            text.push_str(&format!("  {{{}}}", brief::place(place)));
+        }
         writeln!(io.out, "{clock}  {kind:<10}  {indent}{text}")?;
     }
     let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities } = story.hidden;
@@ -120,6 +123,7 @@ fn words(what: &What) -> (String, String) {
             own(if done.act.is_force() { "ENFORCED" } else { "notice" }, brief::enforcement(done))
         }
         What::Coverage(coverage) => own("coverage", brief::coverage(coverage)),
+        What::Context(context) => own("context", brief::context(context)),
         What::Capability(used) => {
             own(if used.granted == 0 { "REFUSED" } else { "capability" }, brief::capability(used))
         }
@@ -221,7 +225,7 @@ struct ItemJson<'a> {
 
 impl Serialize for ItemJson<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let Item { time, pid, depth, what } = self.item;
+        let Item { time, pid, depth, place, what } = self.item;
         let mut map = s.serialize_map(None)?;
         map.serialize_entry("v", &1)?;
         map.serialize_entry("session", &Shown(self.id))?;
@@ -229,6 +233,7 @@ impl Serialize for ItemJson<'_> {
         map.serialize_entry("type", kind(what))?;
         map.serialize_entry("pid", pid)?;
         map.serialize_entry("depth", depth)?;
+        map.serialize_entry("context", &place.as_deref().map(Obj))?;
         put(&mut map, what)?;
         map.end()
     }
@@ -240,6 +245,7 @@ fn kind(what: &What) -> &'static str {
         What::End(_) => Kind::SESSION_END.name(),
         What::Overdue(_) => Kind::OVERDUE.name(),
         What::Enforcement(_) => Kind::ENFORCEMENT.name(),
+        What::Context(_) => Kind::CONTEXT.name(),
         What::Capability(_) => Kind::CAPABILITY.name(),
         What::Used(_) => "used",
         What::Permissions(_) => Kind::PERMISSIONS.name(),
@@ -268,6 +274,7 @@ fn put<M: SerializeMap>(map: &mut M, what: &What) -> Result<(), M::Error> {
         What::Overdue(b) => map.serialize_entry("overdue", &Obj(b)),
         What::Enforcement(b) => map.serialize_entry("enforcement", &Obj(&**b)),
         What::Coverage(b) => map.serialize_entry("coverage_change", &Obj(&**b)),
+        What::Context(b) => map.serialize_entry("context_change", &Obj(&**b)),
         What::Capability(b) => map.serialize_entry("capability", &Obj(&**b)),
         What::Used(uses) => map.serialize_entry("capabilities", &Objs(uses)),
         What::Permissions(b) => map.serialize_entry("permissions", &Obj(&**b)),

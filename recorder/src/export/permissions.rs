@@ -1,11 +1,11 @@
-//! With which permissions a session worked, as JSON.
+//! With which permissions a session worked, and where its tasks live, as JSON.
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 
 use super::bodies::{Fields, Obj};
-use super::json::put_bytes;
-use crate::model::{ActedAs, BootNanos, Capability, Passed, Permissions, TaskId};
+use super::json::{put_bytes, put_opt};
+use crate::model::{ActedAs, BootNanos, Bytes, Capability, Passed, Permissions, TaskContext, TaskId};
 
 fn file<M: SerializeMap>(map: &mut M, dev: (u32, u32), ino: u64) -> Result<(), M::Error> {
     map.serialize_entry("dev", &format!("{}:{}", dev.0, dev.1))?;
@@ -56,6 +56,21 @@ impl Fields for Permissions {
     fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         map.serialize_entry("users", &Objs(&self.users))?;
         map.serialize_entry("programs", &Objs(&self.programs))
+    }
+}
+
+impl Fields for TaskContext {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        let some = |bytes: &Bytes| Some(bytes.clone()).filter(|b| !b.is_empty());
+        map.serialize_entry("engine", &self.engine.name())?;
+        put_opt(map, "container", "container_b64", some(&self.container).as_ref())?;
+        map.serialize_entry("own", &self.own_names().collect::<Vec<_>>())?;
+        map.serialize_entry("mnt_ns", &self.mnt_ns)?;
+        map.serialize_entry("pid_ns", &self.pid_ns)?;
+        map.serialize_entry("user_ns", &self.user_ns)?;
+        map.serialize_entry("cgroup_ns", &self.cgroup_ns)?;
+        map.serialize_entry("cgroup", &self.cgroup)?;
+        put_opt(map, "cgroup_path", "cgroup_path_b64", some(&self.path).as_ref())
     }
 }
 

@@ -6,6 +6,7 @@
 mod bytes;
 mod captured;
 mod checkpoint;
+mod context;
 mod control;
 mod coverage;
 mod enforcement;
@@ -20,8 +21,9 @@ mod retention;
 mod token;
 
 pub use bytes::Bytes;
-pub use captured::{Act, Captured, Elevated, KernelEvent, TtyAct};
+pub use captured::{Act, Captured, Elevated, KernelEvent, Place, TtyAct};
 pub use checkpoint::Cosigned;
+pub use context::{Engine, Places, TaskContext};
 pub use control::{
     Boot, ClockPair, EndReason, Heartbeat, Jump, Loss, LossReason, PreviousEnd, SessionClosed, SessionOpened,
     Stop, StorageFault,

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Boot, BootNanos, Capability, ClockChange, Cosigned, CoverageChange, Cred, Enforcement, Exec, Exit, File,
     FileOp, Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue, Permissions, SessionClosed,
-    SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task, Token, Tombstone, Tty, TtyOp,
+    SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task, TaskContext, Token, Tombstone, Tty,
+    TtyOp,
 };
 
 macro_rules! kinds {
@@ -72,6 +73,8 @@ kinds! {
     ENFORCEMENT = 52, "enforcement";
     /// A capability was exercised, or refused: how often so far.
     CAPABILITY = 54, "capability";
+    /// A process lives in other namespaces than the host's, or in a container.
+    CONTEXT = 55, "context";
     /// As which users a session acted, and which programs gave it rights.
     PERMISSIONS = 56, "permissions";
     /// The recorder started.
@@ -250,6 +253,7 @@ pub enum Body {
     Overdue(Overdue),
     Enforcement(Box<Enforcement>),
     Capability(Box<Capability>),
+    Context(Arc<TaskContext>),
     Permissions(Box<Permissions>),
     Grant(Box<Grant>),
     Login(Box<Login>),
@@ -294,6 +298,7 @@ impl Body {
             Self::Overdue(_) => Kind::OVERDUE,
             Self::Enforcement(_) => Kind::ENFORCEMENT,
             Self::Capability(_) => Kind::CAPABILITY,
+            Self::Context(_) => Kind::CONTEXT,
             Self::Permissions(_) => Kind::PERMISSIONS,
             Self::Grant(_) => Kind::GRANT,
             Self::Login(_) => Kind::LOGIN,

@@ -253,7 +253,7 @@ mod tests {
         let back = run(&mut watch, 10_000..10_010, true, |_| hung);
         assert_eq!(back, []);
         let step = watch.step(at(10_020), true, done(ALL));
-        assert_eq!(told_states(&step.records), ["back"; 8]);
+        assert_eq!(told_states(&step.records), ["back"; 9]);
     }
 
     fn told_states(records: &[Record]) -> Vec<&'static str> {

@@ -3,7 +3,9 @@
 //! `step(now, captured) -> outputs`; whatever it wants to know of the host comes through [`Host`]. docs/sessions.md is
 //! the law.
 
+mod container;
 mod permissions;
+mod places;
 mod tracker;
 
 pub use tracker::{Host, Tracked, Tracker};

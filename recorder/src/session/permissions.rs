@@ -45,7 +45,7 @@ impl Rights {
     /// The session begins as these users, by that program.
     pub(super) fn began(&mut self, old: &Ids, new: &Ids, program: &Bytes, by: TaskId, at: BootNanos) {
         let mut uids = became(old, new);
-        for uid in [new.uid, new.euid] {
+        for uid in [new.euid, new.uid] {
             if !uids.contains(&uid) {
                 uids.push(uid);
             }

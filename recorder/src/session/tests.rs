@@ -5,6 +5,9 @@ use std::sync::Arc;
 use super::{Host, Tracked, Tracker};
 use crate::model::*;
 
+/// Where the host's processes live.
+pub(super) const HOME: Place = Place { cgroup: 1, mnt_ns: 11, pid_ns: 12, user_ns: 13, cgroup_ns: 14 };
+
 struct Fixed(u8);
 
 impl Host for Fixed {
@@ -17,6 +20,12 @@ impl Host for Fixed {
     }
     fn program(&mut self, _: TaskId) -> Bytes {
         Bytes::from("/seen/in/proc")
+    }
+    fn namespaces(&mut self) -> Place {
+        HOME
+    }
+    fn cgroup(&mut self, _: TaskId) -> Bytes {
+        Bytes::default()
     }
 }
 
@@ -36,6 +45,7 @@ fn event(at: u64, mark: u64, pid: u32, act: Act) -> Captured {
         mark: Mark::new(mark),
         flags: Flags::default(),
         task: task(pid),
+        place: HOME,
         act,
     }))
 }
@@ -99,14 +109,14 @@ fn a_session_begins_with_its_elevation_and_ends_with_its_last_task() {
     );
     assert_eq!(
         kinds(&out),
-        ["opened", "session_start", "exec", "fork", "exit", "exit", "session_end", "closed"]
+        ["opened", "session_start", "exec", "fork", "exit", "exit", "permissions", "session_end", "closed"]
     );
     let Tracked::Event { record: Record { body: Body::SessionStart(start), .. }, .. } = &out[1] else {
         panic!()
     };
     assert_eq!(start.elevation.path, Bytes::from("/usr/bin/sudo"));
     assert_eq!(start.elevation.via, Via::Setuid);
-    let Tracked::Event { record: Record { body: Body::SessionEnd(end), .. }, .. } = &out[6] else { panic!() };
+    let Tracked::Event { record: Record { body: Body::SessionEnd(end), .. }, .. } = &out[7] else { panic!() };
     assert_eq!((end.reason, end.code, end.execs), (EndReason::LastTask, Some(0), 1));
 }
 

@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use super::permissions::Rights;
+use super::{permissions::Rights, places::Atlas};
 use crate::model::{
     Act, Body, BootNanos, Bytes, Capability, Captured, Coverage, Cred, Elevated, Elevation, EndReason,
-    Enforcement, Exit, FileOp, Flags, Fork, KernelEvent, LoginWitness, Loss, Mark, Passed, Record,
-    SessionEnd, SessionId, SessionStart, Task, TaskId, Tty, TtyAct, TtyOp, Uncovered, Via,
+    Enforcement, Exit, FileOp, Flags, Fork, KernelEvent, LoginWitness, Loss, Mark, Passed, Place, Places,
+    Record, SessionEnd, SessionId, SessionStart, Task, TaskId, Tty, TtyAct, TtyOp, Uncovered, Via,
 };
 
 /// After the last task is gone, its last output may still be on the way through the terminal's reader.
@@ -23,6 +23,10 @@ pub trait Host {
     fn login(&mut self, task: &Task, audit_session: u32) -> LoginWitness;
     /// The program that a task runs, for tasks whose start was not seen.
     fn program(&mut self, task: TaskId) -> Bytes;
+    /// The namespaces of the host's own processes.
+    fn namespaces(&mut self) -> Place;
+    /// The path of a task's cgroup in the default hierarchy; empty if it is gone.
+    fn cgroup(&mut self, task: TaskId) -> Bytes;
 }
 
 /// What tracking gives out, in order.
@@ -89,12 +93,15 @@ struct Session {
     empty_since: Option<BootNanos>,
     reconciled: bool,
     rights: Rights,
+    /// As the records say so far.
+    places: Places,
 }
 
 /// The state machine.
 #[derive(Debug, Default)]
 pub struct Tracker {
     sessions: BTreeMap<Mark, Session>,
+    atlas: Atlas,
 }
 
 impl Tracker {
@@ -122,13 +129,16 @@ impl Tracker {
     }
 
     fn event(&mut self, event: KernelEvent, host: &mut impl Host, out: &mut Vec<Tracked>) {
+        if let Act::Cgroup { id, path } = event.act {
+            return self.atlas.learn(id, path);
+        }
         let mark = event.mark;
         let session = self.sessions.entry(mark).or_insert_with(|| {
             let session = begin(&event, host);
             out.push(Tracked::Opened { mark, id: session.id, at: event.boot_ns });
             session
         });
-        let KernelEvent { boot_ns, cpu, flags, task, act, .. } = event;
+        let KernelEvent { boot_ns, cpu, flags, task, place, act, .. } = event;
         if let Some((elevated, who)) = session.opening.take() {
             let path = match &act {
                 Act::Exec(exec) => exec.path.clone(),
@@ -144,8 +154,18 @@ impl Tracker {
             let record = Record { boot_ns, cpu, flags, task: Some(who), body };
             out.push(Tracked::Event { mark, record });
         }
+        if let Some(context) = self.atlas.of(&task, place, host)
+            && !session.places.is_told(task.id.pid, &context)
+        {
+            let (task, body) = (Some(Arc::clone(&task)), Body::Context(context));
+            let record = Record { boot_ns, cpu, flags: Flags::default(), task, body };
+            session.places.see(&record);
+            out.push(Tracked::Event { mark, record });
+        }
         if let Some(body) = session.apply(&task, boot_ns, act) {
-            out.push(Tracked::Event { mark, record: Record { boot_ns, cpu, flags, task: Some(task), body } });
+            let record = Record { boot_ns, cpu, flags, task: Some(task), body };
+            session.places.see(&record);
+            out.push(Tracked::Event { mark, record });
         }
     }
 
@@ -265,6 +285,7 @@ fn begin(event: &KernelEvent, host: &mut impl Host) -> Session {
         empty_since: None,
         reconciled: false,
         rights: Rights::default(),
+        places: Places::default(),
     }
 }
 
@@ -296,7 +317,7 @@ impl Session {
     fn apply(&mut self, task: &Task, at: BootNanos, act: Act) -> Option<Body> {
         match act {
             // The session's start record says it; members found at start are told by their later acts.
-            Act::Elevated(_) => None,
+            Act::Elevated(_) | Act::Cgroup { .. } => None,
             Act::Seeded(_) => {
                 self.alive.insert(task.id.pid, task.id.start);
                 None

@@ -11,9 +11,11 @@ mod tree;
 
 pub use builder::Builder;
 
+use std::sync::Arc;
+
 use crate::model::{
     Capability, CoverageChange, Cred, Enforcement, Exec, Exit, File, FileOp, Jump, Loss, Overdue,
-    Permissions, RealNanos, SessionEnd, SessionStart,
+    Permissions, RealNanos, SessionEnd, SessionStart, TaskContext,
 };
 
 /// One line of the story.
@@ -25,6 +27,8 @@ pub struct Item {
     pub pid: Option<u32>,
     /// How deep it stands in the process tree, 0 for the root of the session.
     pub depth: u16,
+    /// Where its process lives, if not with the host's.
+    pub place: Option<Arc<TaskContext>>,
     /// What.
     pub what: What,
 }
@@ -49,6 +53,8 @@ pub enum What {
     Overdue(Overdue),
     /// What was done because no grant allowed it.
     Enforcement(Box<Enforcement>),
+    /// A process moved into other namespaces, or back.
+    Context(Arc<TaskContext>),
     /// A capability was refused to a program, or used (with `all`), for the first time.
     Capability(Box<Capability>),
     /// Capabilities that one program used or was refused, counted.

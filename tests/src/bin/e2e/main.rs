@@ -146,6 +146,7 @@ const SCENARIOS: &[Scenario] = &[
     e2e("shared-account-by-key", Place::Sshd, status::shared_account_by_key),
     e2e("expired-by-permit", Place::Sshd, retention::expired_by_permit),
     e2e("permissions-used", Place::Any, perms::permissions_used),
+    e2e("namespaces-entered", Place::Any, perms::namespaces_entered),
     e2e("resize-is-recorded", Place::Any, loads::resize_is_recorded),
     e2e("damaged-journals", Place::Any, damage::damaged_journals),
     e2e("anchored-journal", Place::Any, anchors::a_journal_is_anchored),

@@ -1,5 +1,7 @@
 //! With which permissions a session worked: capabilities, users, programs that give rights; and in which namespaces.
 
+use std::{fs, path::PathBuf};
+
 use anyhow::{Context, Result, ensure};
 use recorder_tests::{
     account::Sudo,
@@ -105,6 +107,126 @@ fn people_understand_it(stage: &Stage) -> Result<()> {
     ensure!(
         field(session, &["users"]).is_some_and(|users| users.to_string().contains(STRANGER)),
         "the list does not tell the users: {session}"
+    );
+    Ok(())
+}
+
+/// An id as Docker gives it.
+const CONTAINER: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+/// Where the default cgroup hierarchy is mounted; mounted for the scenario where it is not.
+struct Cgroups {
+    dir: PathBuf,
+    mounted: bool,
+}
+
+impl Cgroups {
+    fn find(stage: &Stage) -> Result<Self> {
+        let mounts = fs::read_to_string("/proc/mounts")?;
+        let found = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let found = found.filter(|fields| fields.get(2) == Some(&"cgroup2"));
+        if let Some(dir) = found.filter_map(|fields| fields.get(1).map(PathBuf::from)).next() {
+            return Ok(Self { dir, mounted: false });
+        }
+        let dir = stage.dir.join("cgroups");
+        fs::create_dir(&dir)?;
+        crate::stage::quiet("mount", &["-t", "cgroup2", "none", &dir.display().to_string()])?;
+        Ok(Self { dir, mounted: true })
+    }
+
+    fn container(&self) -> PathBuf {
+        self.dir.join("docker").join(CONTAINER)
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        // Ours or another's: a directory that is in use stays.
+        let _ = fs::remove_dir(self.container());
+        let _ = fs::remove_dir(self.dir.join("docker"));
+        if self.mounted {
+            let _ = crate::stage::quiet("umount", &[&self.dir.display().to_string()]);
+        }
+    }
+}
+
+/// The number in `mnt:[4026532177]`.
+fn number_in(stage: &Stage, file: &str) -> Result<u64> {
+    let text = fs::read_to_string(stage.dir.join(file)).with_context(|| format!("no {file}"))?;
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().with_context(|| format!("{file} says {text}"))
+}
+
+/// Every event of a task outside the host's namespaces says where it was made, and what came back says so too.
+pub(crate) fn namespaces_entered(stage: &mut Stage) -> Result<()> {
+    let oncall = stage.account("oncall", Sudo::Free)?;
+    let cgroups = Cgroups::find(stage)?;
+    fs::create_dir_all(cgroups.container())?;
+    let running = stage.record()?;
+    let inside = format!(
+        "readlink /proc/self/ns/mnt >{}; readlink /proc/self/ns/pid >{}; {}; {}",
+        stage.path("mnt"),
+        stage.path("pid"),
+        stage.noop("inside"),
+        stage.noop("inside-again")
+    );
+    let script = [
+        format!("unshare -m -p -f --mount-proc /bin/sh -c '{inside}'"),
+        stage.noop("outside"),
+        // Into another one, and by setns back.
+        format!("unshare -m /bin/sh -c \"{}; nsenter -t $$ -m {}\"", stage.noop("away"), stage.noop("back")),
+        // As an engine does it, and gone at once.
+        format!(
+            "/bin/sh -c 'echo $$ >{}/cgroup.procs; exec {}'",
+            cgroups.container().display(),
+            stage.noop("contained")
+        ),
+        format!("rmdir {}", cgroups.container().display()),
+    ]
+    .join(" && ");
+    let (status, shown) = stage.elevated(&oncall, &["/bin/sh", "-c", &script])?.finish(stage.limit(60))?;
+    ensure!(status.success(), "the script ended with {status}: {}", String::from_utf8_lossy(&shown));
+    let events = stage.finish(running)?;
+    // Whoever starts it has the same argument.
+    let is_own = |event: &&Value| text(event, &["exec", "path"]).ends_with("/workload");
+    let exec = |tag: &str| events.execs_with(&stage.tag(tag)).find(is_own).cloned().context(tag.to_owned());
+    let own = |event: &Value| field(event, &["context", "own"]).map(ToString::to_string).unwrap_or_default();
+
+    for tag in ["outside", "back"] {
+        let event = exec(tag)?;
+        ensure!(field(&event, &["context"]).is_some_and(Value::is_null), "{tag} has a context: {event}");
+    }
+    for tag in ["inside", "inside-again"] {
+        let event = exec(tag)?;
+        ensure!(own(&event) == r#"["mnt","pid"]"#, "{tag} is not in its own: {event}");
+        for (key, file) in [("mnt_ns", "mnt"), ("pid_ns", "pid")] {
+            let (seen, truth) = (number(&event, &["context", key]), number_in(stage, file)?);
+            ensure!(seen == Some(truth), "{tag}: {key} is {truth}: {event}");
+        }
+        // All of that process, to its end.
+        let pid = number(&event, &["task", "pid"]);
+        let others = events.0.iter().filter(|e| number(e, &["task", "pid"]) == pid);
+        let without = others.filter(|e| own(e) != own(&event)).collect::<Vec<_>>();
+        ensure!(without.is_empty(), "events of {tag} without its context: {without:?}");
+    }
+    ensure!(own(&exec("away")?) == r#"["mnt"]"#, "away is not: {}", exec("away")?);
+    let event = exec("contained")?;
+    let wanted = [("engine", "docker".to_owned()), ("container", CONTAINER.to_owned())];
+    for (key, value) in wanted {
+        ensure!(text(&event, &["context", key]) == value, "{key} is not {value}: {event}");
+    }
+    let path = text(&event, &["context", "cgroup_path"]);
+    ensure!(path.ends_with(&format!("/docker/{CONTAINER}")), "the path is {path}");
+
+    let story = String::from_utf8(stage.site.read_ok(&["timeline", "last"])?)?;
+    for words in ["docker 001122334455", "mnt, pid namespace of its own", "{other namespaces}"] {
+        ensure!(story.contains(words), "{words} is not in: {story}");
+    }
+    let listed = sessions(&stage.site)?;
+    let session = listed.last().context("no session")?;
+    ensure!(
+        field(session, &["containers"]).is_some_and(|list| list.to_string().contains(CONTAINER)),
+        "the list does not tell the container: {session}"
     );
     Ok(())
 }
