@@ -452,4 +452,37 @@ mod tests {
         assert_eq!(exit(9), Act::Exit(Exit { code: 0, signal: 9, core: 0 }));
         assert_eq!(exit(0x8b), Act::Exit(Exit { code: 0, signal: 11, core: 1 }));
     }
+
+    #[test]
+    fn rights_and_places_come_as_they_were_sent() {
+        use recorder_common::{CapKey, Place as Raw};
+        let mut d = Decoder::default();
+        let key = CapKey { mark: 1, ino: 9, dev: 254 << 20 | 1, number: 13, granted: 0, inner: 1 };
+        let e = CapEvent { key, path_len: 9, reserved: 0 };
+        let got = d.decode(&event(Kind::CAPABILITY, e.as_bytes(), b"ping\0bin\0")).unwrap().unwrap();
+        let Act::Capability(used) = got.act else { panic!("{got:?}") };
+        assert_eq!((used.program.escaped(), used.dev, used.ino), ("/bin/ping".to_owned(), (254, 1), 9));
+        assert_eq!((used.number, used.granted, used.inner, used.count), (13, 0, 1, 1));
+        assert_eq!((used.by.pid, used.first), (7, BootNanos::new(5)));
+        for (mode, how) in [
+            (0o104_755, Passed::SETUID),
+            (0o102_755, Passed::SETGID),
+            (0o106_755, Passed::SETUID | Passed::SETGID),
+            // Without the group's execute bit it is a lock.
+            (0o102_745, Passed::FILE_CAPS),
+            (0o100_755, Passed::FILE_CAPS),
+        ] {
+            let e = PassedEvent { mode, gained: 1, ..PassedEvent::default() };
+            let got = d.decode(&event(Kind::PASSED, e.as_bytes(), b"")).unwrap().unwrap();
+            assert_eq!(got.act, Act::Passed { dev: (0, 0), ino: 0, how, gained: true }, "{mode:o}");
+        }
+        let e = CgroupEvent { id: 77, path_len: 4, reserved: 0 };
+        let mut raw = event(Kind::CGROUP, e.as_bytes(), b"b\0a\0");
+        let place = Raw { cgroup: 77, mnt_ns: 1, pid_ns: 2, user_ns: 3, cgroup_ns: 4 };
+        let at = size_of::<EventHeader>() - size_of::<Raw>();
+        raw[at..at + size_of::<Raw>()].copy_from_slice(place.as_bytes());
+        let got = d.decode(&raw).unwrap().unwrap();
+        assert_eq!(got.act, Act::Cgroup { id: 77, path: Bytes::from("/a/b") });
+        assert_eq!(got.place, Place { cgroup: 77, mnt_ns: 1, pid_ns: 2, user_ns: 3, cgroup_ns: 4 });
+    }
 }

@@ -242,4 +242,13 @@ mod tests {
         let out = l.declare(&c, t0, true);
         assert_eq!((out[0].from, out[0].to, out[0].count, out.len()), (1, 3, 3, 1));
     }
+
+    #[test]
+    fn checks_that_found_no_room_in_the_map_are_counted() {
+        let mut c = counters(0, 0);
+        c[0].caps_full = 5;
+        let out = LossTracker::default().declare(&c, Instant::now(), false);
+        let told: Vec<_> = out.iter().map(|x| (x.class.escaped(), x.count, x.reason)).collect();
+        assert_eq!(told, [("capability".to_owned(), 5, LossReason::MapFull)]);
+    }
 }

@@ -11,4 +11,6 @@ mod tracker;
 pub use tracker::{Host, Tracked, Tracker};
 
 #[cfg(test)]
+mod living;
+#[cfg(test)]
 mod tests;
