@@ -1,6 +1,7 @@
 //! `recorder sessions`: who was recorded, how he became privileged, how much there is.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -133,7 +134,7 @@ fn listed(items: impl Iterator<Item = String>) -> String {
     let more = items.len().saturating_sub(SHOWN);
     let mut text = items.into_iter().take(SHOWN).collect::<Vec<_>>().join(",");
     if more > 0 {
-        text.push_str(&format!(",+{more}"));
+        let _ = write!(text, ",+{more}");
     }
     if text.is_empty() { "-".to_owned() } else { text }
 }

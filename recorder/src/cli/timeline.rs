@@ -1,5 +1,7 @@
 //! `recorder timeline`: one session as a story that a person reads from top to bottom.
 
+use std::fmt::Write as _;
+
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -76,7 +78,7 @@ fn print(id: SessionId, story: &Story, io: &mut Io<'_>) -> Result<(), Failure> {
         let indent = "  ".repeat(usize::from(item.depth.min(20)));
         let (kind, mut text) = words(&item.what);
         if let (Some(place), false) = (&item.place, matches!(item.what, What::Context(_))) {
-            text.push_str(&format!("  {{{}}}", brief::place(place)));
+            let _ = write!(text, "  {{{}}}", brief::place(place));
         }
         writeln!(io.out, "{clock}  {kind:<10}  {indent}{text}")?;
     }

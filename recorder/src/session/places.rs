@@ -54,17 +54,14 @@ impl Atlas {
 
     fn look(&mut self, task: &Task, place: Place, host: &mut impl super::Host) -> Arc<TaskContext> {
         let home = *self.host.get_or_insert_with(|| host.namespaces());
-        let path = match self.paths.get(&place.cgroup) {
-            Some(path) => path.clone(),
+        let path = self.paths.get(&place.cgroup).cloned().unwrap_or_else(|| {
             // Moved there since it was last told of; as long as it lives, /proc knows.
-            None => {
-                let path = host.cgroup(task.id);
-                if !path.is_empty() {
-                    self.paths.insert(place.cgroup, path.clone());
-                }
-                path
+            let path = host.cgroup(task.id);
+            if !path.is_empty() {
+                self.paths.insert(place.cgroup, path.clone());
             }
-        };
+            path
+        });
         let (engine, container) = container::named_by(path.as_slice());
         let differs = [
             (place.mnt_ns, home.mnt_ns, TaskContext::MNT),

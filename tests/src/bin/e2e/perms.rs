@@ -124,8 +124,8 @@ impl Cgroups {
     fn find(stage: &Stage) -> Result<Self> {
         let mounts = fs::read_to_string("/proc/mounts")?;
         let found = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        let found = found.filter(|fields| fields.get(2) == Some(&"cgroup2"));
-        if let Some(dir) = found.filter_map(|fields| fields.get(1).map(PathBuf::from)).next() {
+        let mut found = found.filter(|fields| fields.get(2) == Some(&"cgroup2"));
+        if let Some(dir) = found.find_map(|fields| fields.get(1).map(PathBuf::from)) {
             return Ok(Self { dir, mounted: false });
         }
         let dir = stage.dir.join("cgroups");
