@@ -2,6 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::context::Place;
+
 /// First bytes of every event.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -40,9 +42,11 @@ pub struct EventHeader {
     pub hook: u32,
     /// The kernel's name of the thread.
     pub comm: [u8; 16],
+    /// Where it lives.
+    pub place: Place,
 }
 
-const _: () = assert!(size_of::<EventHeader>() == 88);
+const _: () = assert!(size_of::<EventHeader>() == 112);
 
 /// Event kinds. Plain numbers: a kind the service doesn't know is counted and kept as a loss, never a crash.
 pub struct Kind;
@@ -82,6 +86,12 @@ impl Kind {
     pub const TTY_INPUT: u16 = 33;
     /// `TtyEvent`: size at first sight or changed.
     pub const TTY_RESIZE: u16 = 34;
+    /// `CapEvent`, then a walked path: a program's first use of a capability, or the first time it was refused.
+    pub const CAPABILITY: u16 = 48;
+    /// `PassedEvent`: the exec just before it was of a set-user-id or set-group-id program, or of one with capabilities.
+    pub const PASSED: u16 = 49;
+    /// `CgroupEvent`, then the names of a cgroup: before the first event of a task in it.
+    pub const CGROUP: u16 = 50;
     /// Header only: the answer to a canary act of the service.
     pub const CANARY: u16 = 64;
 }
@@ -134,7 +144,9 @@ impl Hook {
     pub const TTY_OUTPUT: u32 = 7;
     /// What is typed.
     pub const TTY_INPUT: u32 = 8;
+    /// Checks of capabilities: the last, because a kernel may lack it (the `tracepoint` backend before 6.13).
+    pub const CAPABILITY: u32 = 9;
     /// Names in the boot record.
-    pub const NAMES: [&'static str; 9] =
-        ["exec", "fork", "exit", "cred", "open", "rename", "unlink", "tty_output", "tty_input"];
+    pub const NAMES: [&'static str; 10] =
+        ["exec", "fork", "exit", "cred", "open", "rename", "unlink", "tty_output", "tty_input", "capability"];
 }

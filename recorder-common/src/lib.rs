@@ -5,6 +5,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod cap;
+mod context;
 mod deleg;
 mod exec;
 mod file;
@@ -15,6 +17,8 @@ mod loss;
 mod offsets;
 mod tty;
 
+pub use cap::{CapEvent, CapKey, CapUse, PassedEvent};
+pub use context::{CgroupEvent, Place};
 pub use deleg::{
     Armed, BranchEvent, PlantKey, REQUEST_PART, REQUEST_PARTS, RequestEvent, SUN_PATH, SocketName, StdinEvent,
 };

@@ -47,6 +47,8 @@ pub struct CpuCounters {
     pub unread_tty_bytes: u64,
     /// Scratch buffers in use, one bit each.
     pub scratch_mask: u64,
+    /// Checks of capabilities that could not be counted by program.
+    pub caps_full: u64,
 }
 
 /// Settings in read-only data: the verifier sees constants and drops what is switched off.

@@ -86,6 +86,7 @@ offsets! {
     inode_generation: "inode"."i_generation";
     mm_arg_start: "mm_struct"."arg_start";
     mm_arg_end: "mm_struct"."arg_end";
+    mm_exe_file: "mm_struct"."exe_file";
     signal_live: "signal_struct"."live";
     signal_tty: "signal_struct"."tty";
     signal_flags: "signal_struct"."flags";
@@ -93,8 +94,20 @@ offsets! {
     signal_pids: "signal_struct"."pids";
     signal_leader: "signal_struct"."leader";
     pid_numbers: "pid"."numbers";
+    pid_level: "pid"."level";
+    task_thread_pid: "task_struct"."thread_pid";
+    task_nsproxy: "task_struct"."nsproxy";
+    nsproxy_mnt: "nsproxy"."mnt_ns";
+    nsproxy_cgroup: "nsproxy"."cgroup_ns";
+    mnt_ns_inum: "mnt_namespace"."ns.inum";
+    pid_ns_inum: "pid_namespace"."ns.inum";
+    user_ns_inum: "user_namespace"."ns.inum";
+    cgroup_ns_inum: "cgroup_namespace"."ns.inum";
+    kernfs_parent: "kernfs_node"."__parent" or "parent";
+    kernfs_name: "kernfs_node"."name";
     bprm_file: "linux_binprm"."file";
     bprm_argc: "linux_binprm"."argc";
+    bprm_secureexec: "linux_binprm"."secureexec";
     file_path_dentry: "file"."f_path.dentry";
     file_path_mnt: "file"."f_path.mnt";
     file_inode: "file"."f_inode";

@@ -14,7 +14,7 @@ use aya_ebpf::helpers::generated::{
 use recorder_common::{CpuCounters, EventHeader, Flag, Ring, SCRATCH_SLOTS, STR_MAX, State};
 
 use crate::{
-    atomic,
+    atomic, context,
     kernel::{self, AT_MASK, Place, opaque},
     maps::{BULK, COUNTERS, CRITICAL, NEXT_MARK, SCRATCHES, STATE},
 };
@@ -116,6 +116,17 @@ impl Event {
     pub fn path(&mut self, place: Place) -> u32 {
         let start = self.at & AT_MASK;
         let r = kernel::walk(self.slot, start as u32, place.dentry, place.mnt);
+        let at = r as u32 as usize & 0x7fff;
+        self.flags |= (r >> 32) as u16;
+        self.at = at;
+        (at.wrapping_sub(start) & 0x7fff) as u32
+    }
+
+    /// Appends the walked names of a cgroup; returns their length.
+    #[inline(always)]
+    pub fn names(&mut self, node: u64) -> u32 {
+        let start = self.at & AT_MASK;
+        let r = context::walk_cgroup(self.slot, start as u32, node);
         let at = r as u32 as usize & 0x7fff;
         self.flags |= (r >> 32) as u16;
         self.at = at;
@@ -258,6 +269,7 @@ pub extern "C" fn event_send(slot: u32, len: u32, what: u64, mark: u64, boot_ns:
     header.ring = ring;
     header.hook = (what >> 48) as u32;
     header.comm = kernel::comm(task);
+    context::put(&mut header.place, task);
     let map: *mut c_void = if ring == Ring::CRITICAL {
         addr_of!(CRITICAL).cast_mut().cast()
     } else {

@@ -2,11 +2,12 @@
 
 use recorder_common::{
     ARGV_CORE, ARGV_PART, ARGV_PARTS, ArgvPart, Class, CredEvent, ExecEvent, ExitEvent, ForkEvent, Hook,
-    Kind, MarkFlag, Ring,
+    Kind, MarkFlag, PassedEvent, Ring,
 };
 
 use crate::{
     deleg,
+    context,
     emit::Event,
     gate,
     kernel::{self, Place, TaskPtr, off},
@@ -25,6 +26,7 @@ pub fn exec(bprm: u64) {
     sync_creds();
     let task = kernel::current();
     deleg::job_starts(task, session);
+    context::tell_cgroup(task, session);
     let mm: *const u8 = kernel::load(task, off!(task_mm));
     let mm = mm as u64;
     let start: u64 = kernel::read(mm, off!(mm_arg_start));
@@ -52,9 +54,29 @@ pub fn exec(bprm: u64) {
     if sent && total > ARGV_CORE as u64 {
         rest_of_argv(session, exec_ns, start + ARGV_CORE as u64, total - ARGV_CORE as u64);
     }
+    passed(session, bprm, inode, exec_ns);
     gate::tell_if_killed(task, session, file);
     // Behind the exec: the program that opens a session is known by the event that follows the session's mark.
     tty::adopt_controlling(session);
+}
+
+/// Set-user-id, set-group-id (with the group's execute bit: without it the bit means locking).
+const SETUID: u32 = 0o4000;
+const SETGID: u32 = 0o2010;
+
+/// Tells that the program is one that gives rights: by its mode, or because the kernel gave some (file capabilities).
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn passed(session: u64, bprm: u64, inode: u64, exec_ns: u64) -> u32 {
+    let id = kernel::inode_id(inode);
+    // The third of the bit fields at this byte (include/linux/binfmts.h, 5.8 to 6.18).
+    let gained = u32::from(kernel::read::<u8>(bprm, off!(bprm_secureexec)) >> 2 & 1);
+    if gained == 0 && id.mode & SETUID == 0 && id.mode & SETGID != SETGID {
+        return 0;
+    }
+    let Some(event) = Event::new::<PassedEvent>(Class::EXEC) else { return 0 };
+    let payload = PassedEvent { exec_ns, ino: id.ino, dev: id.dev, mode: id.mode, gained, reserved: 0 };
+    u32::from(event.send(Kind::PASSED, Ring::CRITICAL, session, payload, 0))
 }
 
 /// One part of the arguments. A global function, as the loop below would otherwise be verified turn by turn.
@@ -94,6 +116,8 @@ pub extern "C" fn rest_of_argv(session: u64, exec_ns: u64, from: u64, left: u64)
 #[inline(always)]
 pub fn fork(parent: TaskPtr, child: TaskPtr) {
     let Some(session) = scope::fork(parent, child) else { return };
+    // The child may be born in another cgroup than its parent's.
+    context::tell_cgroup(child, session);
     let Some(event) = Event::new::<ForkEvent>(Class::FORK) else { return };
     let payload = ForkEvent {
         child_start_ns: kernel::load(child, off!(task_start)),

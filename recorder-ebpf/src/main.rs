@@ -5,6 +5,8 @@
 
 mod atomic;
 mod deleg;
+mod cap;
+mod context;
 mod emit;
 mod exec;
 mod file;
@@ -156,6 +158,21 @@ fn gate_exec(ctx: LsmContext) -> i32 {
 #[fexit(function = "commit_creds")]
 fn commit_creds(_ctx: FExitContext) -> i32 {
     exec::creds_may_have_changed();
+    0
+}
+
+#[fexit(function = "security_capable")]
+fn security_capable(ctx: FExitContext) -> i32 {
+    let [_, ns, number, opts, ret] = args(&ctx);
+    cap::security_capable(ns, number, opts, ret as i32);
+    0
+}
+
+/// `cap_capable(cred, target_ns, capable_ns, cap, ret)`, since 6.13.
+#[btf_tracepoint(function = "cap_capable")]
+fn on_capable(ctx: BtfTracePointContext) -> i32 {
+    let [_, ns, _, number, ret] = args(&ctx);
+    cap::tracepoint(ctx.as_ptr(), ns, number, ret as i32);
     0
 }
 

@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use recorder_common::{
-    Allow, Armed, CpuCounters, Gate, Offsets, PlantKey, SCRATCH, SCRATCH_SLOTS, Settings, SocketName, State, TaskMark, TtyState,
+    SCRATCH, SCRATCH_SLOTS, Allow, Armed, CapKey, CapUse, CpuCounters, Gate, Offsets, PlantKey, Settings, SocketName, State, TaskMark, TtyState,
 };
 
 /// Filled by the loader from BTF; frozen, so the verifier sees constants.
@@ -16,6 +16,11 @@ pub static OFFSETS: Offsets = Offsets::UNKNOWN;
 /// Filled by the loader from the configuration; frozen.
 #[unsafe(no_mangle)]
 pub static SETTINGS: Settings = Settings { all_logins: 0, tty_input: 0 };
+
+/// Code in which a check of a capability is no act: begin and end of up to four functions. Filled by the loader where the
+/// hook does not tell; frozen.
+#[unsafe(no_mangle)]
+pub static PROBES: [u64; 8] = [0; 8];
 
 /// aya-ebpf 0.2 has no task storage: a BTF map definition by hand (type 29, no preallocation).
 #[repr(C)]
@@ -72,6 +77,14 @@ pub static GATES: HashMap<u64, Gate> = HashMap::with_max_entries(16384, 0);
 /// What may be run by whom is not allowed everything.
 #[map]
 pub static ALLOWED: HashMap<Allow, u64> = HashMap::with_max_entries(65536, 0);
+
+/// How often which program of which session used which capability, or was refused it.
+#[map]
+pub static CAPS: HashMap<CapKey, CapUse> = HashMap::with_max_entries(16384, 0);
+
+/// Cgroups whose path was told.
+#[map]
+pub static CGROUPS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
 
 /// Recorded terminals by the address of the slave's tty_struct.
 #[map]

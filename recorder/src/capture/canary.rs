@@ -108,7 +108,7 @@ pub(super) fn silent_hooks(loaded: &mut Loaded, patience: Duration) -> io::Resul
     set_canary(loaded, 0)?;
     outcome.transpose()?;
     loaded.canary = Some(canary);
-    Ok(Hook::NAMES.iter().zip(seen).filter(|(_, s)| !s).map(|(n, _)| *n).collect())
+    Ok(loaded.hooks().iter().zip(seen).filter(|(_, s)| !s).map(|(n, _)| *n).collect())
 }
 
 pub(super) fn set_canary(loaded: &mut Loaded, tid: u32) -> io::Result<()> {
@@ -192,7 +192,7 @@ fn empty(end: impl AsFd) {
 }
 
 fn credentials() -> io::Result<()> {
-    // The raw call changes this thread only, and to what it already is.
+    // The raw call changes this thread only, and to what it already is. It asks for CAP_SETUID first.
     Ok(rustix::thread::set_thread_uid(rustix::process::getuid())?)
 }
 

@@ -7,14 +7,15 @@ use std::{
 };
 
 use recorder_common::{
-    ArgvPart, BranchEvent, CredEvent, Creds, EventHeader, ExecEvent, ExitEvent, FileEvent, Flag, ForkEvent,
-    Kind, MarkEvent, REQUEST_PART, REQUEST_PARTS, RefusedEvent, RequestEvent, StdinEvent, TtyEvent,
+    ArgvPart, CapEvent, CapUse, CgroupEvent, CredEvent, Creds, EventHeader, ExecEvent, ExitEvent, FileEvent,
+    Flag, ForkEvent, Kind, MarkEvent, PassedEvent, RefusedEvent, TtyEvent,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::handed;
 use crate::model::{
-    Act, BootNanos, Branch, BranchCause, Bytes, Caps, Cut, CutField, Elevated, EnforcementAct, Exec, Exit,
-    File, FileOp, Flags, Ids, KernelEvent, Mark, Request, RequestWhat, Task, TaskId, TtyAct, TtyOp,
+    Act, BootNanos, Bytes, Caps, Cut, CutField, Elevated, EnforcementAct, Exec, Exit, File, FileOp, Flags,
+    Ids, KernelEvent, Mark, Passed, Place, Task, TaskId, TtyAct, TtyOp,
 };
 
 /// Bytes that are no event.
@@ -53,16 +54,16 @@ pub(super) struct Decoder {
 /// The header's bytes that describe the task: `start_ns` to `ppid`, and `comm`.
 const TASK_BYTES: usize = 48;
 
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn get<T: FromBytes + KnownLayout + Immutable>(&mut self) -> Result<T, DecodeError> {
+    pub(super) fn get<T: FromBytes + KnownLayout + Immutable>(&mut self) -> Result<T, DecodeError> {
         let (value, rest) = T::read_from_prefix(self.0).map_err(|_| DecodeError::Cut)?;
         self.0 = rest;
         Ok(value)
     }
 
-    fn take(&mut self, len: u32) -> Result<&'a [u8], DecodeError> {
+    pub(super) fn take(&mut self, len: u32) -> Result<&'a [u8], DecodeError> {
         let len = usize::try_from(len).map_err(|_| DecodeError::Cut)?;
         let (head, rest) = self.0.split_at_checked(len).ok_or(DecodeError::Cut)?;
         self.0 = rest;
@@ -102,12 +103,24 @@ impl Decoder {
                 };
                 Act::Refused { act, path: joined(r.take(e.path_len)?) }
             }
-            Kind::BRANCH => branch(&mut r)?,
-            Kind::REQUEST => request(&mut r)?,
-            Kind::STDIN => {
-                let e: StdinEvent = r.get()?;
-                Act::Stdin { dev: dev(e.dev), ino: e.ino, path: joined(r.take(e.path_len)?) }
+            Kind::BRANCH => handed::branch(&mut r)?,
+            Kind::REQUEST => handed::request(&mut r)?,
+            Kind::STDIN => handed::stdin(&mut r)?,
+            Kind::CAPABILITY => {
+                let e: CapEvent = r.get()?;
+                let (pid, start_ns, at) = (head.pid, head.start_ns, head.boot_ns);
+                let once = CapUse { count: 1, first_ns: at, last_ns: at, start_ns, pid, ..CapUse::default() };
+                let mut used = super::caps::capability(&e.key, &once);
+                if e.path_len > 0 {
+                    used.program = joined(r.take(e.path_len)?);
+                }
+                Act::Capability(Box::new(used))
             }
+            Kind::CGROUP => {
+                let e: CgroupEvent = r.get()?;
+                Act::Cgroup { id: e.id, path: joined(r.take(e.path_len)?) }
+            }
+            Kind::PASSED => passed(&r.get()?),
             Kind::EXIT => exit(r.get::<ExitEvent>()?.code),
             Kind::CRED => {
                 let e: CredEvent = r.get()?;
@@ -131,6 +144,7 @@ impl Decoder {
             mark: Mark::new(head.mark),
             flags,
             task: self.task(head),
+            place: place(head),
             act,
         }
     }
@@ -250,7 +264,7 @@ fn flags(kernel: u16) -> Flags {
 }
 
 /// Leaf-first names, each ended by a zero, into a path.
-fn joined(walked: &[u8]) -> Bytes {
+pub(super) fn joined(walked: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(walked.len() + 1);
     for name in walked.strip_suffix(&[0]).unwrap_or(walked).rsplit(|b| *b == 0).filter(|n| !n.is_empty()) {
         out.push(b'/');
@@ -275,7 +289,7 @@ fn below(directory: &[u8], name: &[u8]) -> Bytes {
     Bytes::new(out)
 }
 
-fn dev(kernel: u32) -> (u32, u32) {
+pub(super) fn dev(kernel: u32) -> (u32, u32) {
     (kernel >> 20, kernel & 0xf_ffff)
 }
 
@@ -293,55 +307,25 @@ fn mark(e: &MarkEvent) -> Act {
     Act::Elevated(Elevated { old: ids(&e.old), new, caps, audit_session: e.audit_session, via })
 }
 
-fn branch(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
-    let e: BranchEvent = r.get()?;
-    let cause = match e.cause {
-        BranchEvent::UNIT => BranchCause::Unit,
-        BranchEvent::JOB => BranchCause::Job,
-        BranchEvent::PLANT => BranchCause::Plant,
-        _ => return Err(DecodeError::Cut),
-    };
-    let parent = (e.parent != 0).then(|| Mark::new(e.parent));
-    Ok(Act::Branch(Branch {
-        cause,
-        parent,
-        object: e.object,
-        dev: e.dev,
-        generation: e.generation,
-        path: Bytes::from(r.take(e.path_len)?),
-    }))
-}
-
-fn request(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
-    let e: RequestEvent = r.get()?;
-    let what = match e.what {
-        RequestEvent::CONNECT => RequestWhat::Connect,
-        RequestEvent::SEND => RequestWhat::Send,
-        RequestEvent::OPAQUE => RequestWhat::Opaque,
-        _ => return Err(DecodeError::Cut),
-    };
-    let name = r.take(e.path_len)?;
-    // A path ends at its first zero; an abstract name begins with one and has its full length.
-    let end = name.iter().skip(1).position(|b| *b == 0).map_or(name.len(), |at| at + 1);
-    let to = if name.first() == Some(&0) { name } else { name.get(..end).unwrap_or_default() };
-    let bytes = r.take(e.len)?;
-    // What lies behind the last part of a message was not taken along.
-    let end = e.offset.saturating_add(e.len);
-    let is_last = e.len < REQUEST_PART || end >= REQUEST_PART * REQUEST_PARTS;
-    let missing = if is_last && what == RequestWhat::Send { e.total.saturating_sub(end) } else { 0 };
-    Ok(Act::Request(Request {
-        what,
-        connection: e.connection,
-        peer: e.peer,
-        to: Bytes::from(to),
-        bytes: Bytes::from(bytes),
-        missing,
-    }))
-}
-
 fn exit(code: u32) -> Act {
     let [low, high, ..] = code.to_le_bytes();
     Act::Exit(Exit { code: high, signal: low & 0x7f, core: low >> 7 })
+}
+
+fn place(head: &EventHeader) -> Place {
+    let recorder_common::Place { cgroup, mnt_ns, pid_ns, user_ns, cgroup_ns } = head.place;
+    Place { cgroup, mnt_ns, pid_ns, user_ns, cgroup_ns }
+}
+
+/// Capabilities of the file are what gives rights where its mode gives none.
+fn passed(e: &PassedEvent) -> Act {
+    let how = match (e.mode & 0o4000, e.mode & 0o2010) {
+        (0, 0o2010) => Passed::SETGID,
+        (0, _) => Passed::FILE_CAPS,
+        (_, 0o2010) => Passed::SETUID | Passed::SETGID,
+        (_, _) => Passed::SETUID,
+    };
+    Act::Passed { dev: dev(e.dev), ino: e.ino, how, gained: e.gained != 0 }
 }
 
 fn file(kind: u16, kernel_flags: u16, r: &mut Reader<'_>) -> Result<(Act, Flags), DecodeError> {
@@ -471,5 +455,38 @@ mod tests {
         assert_eq!(exit(3 << 8), Act::Exit(Exit { code: 3, signal: 0, core: 0 }));
         assert_eq!(exit(9), Act::Exit(Exit { code: 0, signal: 9, core: 0 }));
         assert_eq!(exit(0x8b), Act::Exit(Exit { code: 0, signal: 11, core: 1 }));
+    }
+
+    #[test]
+    fn rights_and_places_come_as_they_were_sent() {
+        use recorder_common::{CapKey, Place as Raw};
+        let mut d = Decoder::default();
+        let key = CapKey { mark: 1, ino: 9, dev: 254 << 20 | 1, number: 13, granted: 0, inner: 1 };
+        let e = CapEvent { key, path_len: 9, reserved: 0 };
+        let got = d.decode(&event(Kind::CAPABILITY, e.as_bytes(), b"ping\0bin\0")).unwrap().unwrap();
+        let Act::Capability(used) = got.act else { panic!("{got:?}") };
+        assert_eq!((used.program.escaped(), used.dev, used.ino), ("/bin/ping".to_owned(), (254, 1), 9));
+        assert_eq!((used.number, used.granted, used.inner, used.count), (13, 0, 1, 1));
+        assert_eq!((used.by.pid, used.first), (7, BootNanos::new(5)));
+        for (mode, how) in [
+            (0o104_755, Passed::SETUID),
+            (0o102_755, Passed::SETGID),
+            (0o106_755, Passed::SETUID | Passed::SETGID),
+            // Without the group's execute bit it is a lock.
+            (0o102_745, Passed::FILE_CAPS),
+            (0o100_755, Passed::FILE_CAPS),
+        ] {
+            let e = PassedEvent { mode, gained: 1, ..PassedEvent::default() };
+            let got = d.decode(&event(Kind::PASSED, e.as_bytes(), b"")).unwrap().unwrap();
+            assert_eq!(got.act, Act::Passed { dev: (0, 0), ino: 0, how, gained: true }, "{mode:o}");
+        }
+        let e = CgroupEvent { id: 77, path_len: 4, reserved: 0 };
+        let mut raw = event(Kind::CGROUP, e.as_bytes(), b"b\0a\0");
+        let place = Raw { cgroup: 77, mnt_ns: 1, pid_ns: 2, user_ns: 3, cgroup_ns: 4 };
+        let at = size_of::<EventHeader>() - size_of::<Raw>();
+        raw[at..at + size_of::<Raw>()].copy_from_slice(place.as_bytes());
+        let got = d.decode(&raw).unwrap().unwrap();
+        assert_eq!(got.act, Act::Cgroup { id: 77, path: Bytes::from("/a/b") });
+        assert_eq!(got.place, Place { cgroup: 77, mnt_ns: 1, pid_ns: 2, user_ns: 3, cgroup_ns: 4 });
     }
 }

@@ -57,7 +57,7 @@ fn extensible<'a>(
     more: &TtyAct,
 ) -> Option<&'a mut crate::model::Bytes> {
     let near = next.boot_ns.get().saturating_sub(first.boot_ns.get()) <= MOMENT_NS;
-    if !near || first.task != next.task || first.flags != next.flags {
+    if !near || first.task != next.task || first.place != next.place || first.flags != next.flags {
         return None;
     }
     let Act::Tty(TtyOp::Output, act) = &mut first.act else { return None };
@@ -87,7 +87,8 @@ mod tests {
         let id = TaskId { pid, start: BootNanos::new(1) };
         let task = Arc::new(Task { id, ..Task::default() });
         let boot_ns = BootNanos::new(ms * 1_000_000);
-        KernelEvent { boot_ns, cpu: 0, mark: Mark::new(1), flags: Flags::default(), task, act }
+        let (mark, flags, place) = (Mark::new(1), Flags::default(), crate::model::Place::default());
+        KernelEvent { boot_ns, cpu: 0, mark, flags, task, place, act }
     }
 
     fn joined(events: Vec<KernelEvent>) -> Vec<String> {

@@ -11,9 +11,11 @@ use aya::{
 use super::{
     btf,
     canary::{self, Canary},
+    caps,
     kernel_log::{self, KernelLog},
     links::Hold,
     offsets,
+    programs::{CGROUPS, REQUESTS, REQUESTS_BEFORE, SCHED, SYSCALLS, TRAMPOLINES, Typed},
 };
 use crate::{
     model::BootNanos,
@@ -140,6 +142,12 @@ pub enum LoadError {
         /// The kernel's words.
         reason: String,
     },
+    /// The kernel has no such function or tracepoint.
+    #[error("{what}: not in this kernel")]
+    Unknown {
+        /// Program and what it hooks.
+        what: String,
+    },
     /// Attached, but blind.
     #[error("the {backend} backend attached but does not see: no answer from {hooks}")]
     Blind {
@@ -153,6 +161,9 @@ pub enum LoadError {
 fn refused(what: impl Into<String>) -> impl FnOnce(aya::programs::ProgramError) -> LoadError {
     let what = what.into();
     move |e| {
+        if let aya::programs::ProgramError::Btf(_) = &e {
+            return LoadError::Unknown { what };
+        }
         let mut reason = e.to_string();
         if let aya::programs::ProgramError::LoadError { io_error, verifier_log } = &e {
             let log = verifier_log.to_string();
@@ -163,81 +174,6 @@ fn refused(what: impl Into<String>) -> impl FnOnce(aya::programs::ProgramError) 
         LoadError::Refused { what, reason }
     }
 }
-
-/// A BTF-typed program: name in the object and what it hooks.
-struct Typed {
-    program: &'static str,
-    target: &'static str,
-}
-
-/// A system call tracepoint program and its events.
-struct Syscalls {
-    program: &'static str,
-    events: &'static [&'static str],
-}
-
-const SCHED: [Typed; 3] = [
-    Typed { program: "on_fork", target: "sched_process_fork" },
-    Typed { program: "on_exec", target: "sched_process_exec" },
-    Typed { program: "on_exit", target: "sched_process_exit" },
-];
-
-/// What managers start, seen on every kernel that has control groups.
-const CGROUPS: [Typed; 2] = [
-    Typed { program: "on_cgroup", target: "cgroup_mkdir" },
-    Typed { program: "on_attach", target: "cgroup_attach_task" },
-];
-
-/// What is sent to sockets: the tracepoint (6.3) or the function that it stands in.
-const REQUESTS: Typed = Typed { program: "on_data_ready", target: "sk_data_ready" };
-const REQUESTS_BEFORE: Typed = Typed { program: "def_readable", target: "sock_def_readable" };
-
-const TRAMPOLINES: [Typed; 10] = [
-    Typed { program: "do_filp_open", target: "do_filp_open" },
-    Typed { program: "commit_creds", target: "commit_creds" },
-    Typed { program: "path_unlink", target: "security_path_unlink" },
-    Typed { program: "path_rmdir", target: "security_path_rmdir" },
-    Typed { program: "vfs_unlink", target: "vfs_unlink" },
-    Typed { program: "vfs_rmdir", target: "vfs_rmdir" },
-    Typed { program: "path_rename", target: "security_path_rename" },
-    Typed { program: "vfs_rename", target: "vfs_rename" },
-    Typed { program: "pty_write_enter", target: "pty_write" },
-    Typed { program: "pty_write", target: "pty_write" },
-];
-
-const SYSCALLS: [Syscalls; 9] = [
-    Syscalls {
-        program: "sys_exit_open",
-        events: &["sys_exit_open", "sys_exit_openat", "sys_exit_openat2", "sys_exit_creat"],
-    },
-    Syscalls {
-        program: "sys_exit_unlink",
-        events: &["sys_exit_unlink", "sys_exit_unlinkat", "sys_exit_rmdir"],
-    },
-    Syscalls {
-        program: "sys_exit_rename",
-        events: &["sys_exit_rename", "sys_exit_renameat", "sys_exit_renameat2"],
-    },
-    Syscalls {
-        program: "sys_exit_cred",
-        events: &[
-            "sys_exit_setuid",
-            "sys_exit_setreuid",
-            "sys_exit_setresuid",
-            "sys_exit_setfsuid",
-            "sys_exit_setgid",
-            "sys_exit_setregid",
-            "sys_exit_setresgid",
-            "sys_exit_setfsgid",
-            "sys_exit_capset",
-        ],
-    },
-    Syscalls { program: "sys_exit_read", events: &["sys_exit_read"] },
-    Syscalls { program: "sys_exit_readv", events: &["sys_exit_readv"] },
-    Syscalls { program: "sys_enter_write", events: &["sys_enter_write", "sys_enter_writev"] },
-    Syscalls { program: "sys_exit_write", events: &["sys_exit_write"] },
-    Syscalls { program: "sys_exit_writev", events: &["sys_exit_writev"] },
-];
 
 /// Loaded, attached and seen to work.
 pub(super) struct Loaded {
@@ -258,8 +194,10 @@ pub(super) struct Loaded {
     pub(super) kernel_log: Option<KernelLog>,
     /// Why elevation can't be refused with an error and is ended by a signal instead, if it is to be refused at all.
     pub(super) no_lsm: Option<String>,
-    /// Why requests to managers are not seen, if that is so.
-    pub(super) no_requests: Option<String>,
+    /// Checks of capabilities are seen.
+    pub(super) caps: bool,
+    /// What this kernel does not show, beyond what the backend can't see.
+    pub(super) blind: Vec<&'static str>,
 }
 
 /// Loads the best backend that the choice allows and whose canaries come back.
@@ -275,7 +213,7 @@ pub(super) fn load(config: &CaptureConfig, object: &[u8]) -> Result<Loaded, Load
         BackendChoice::Only(backend) => attempt(backend, config, object, &table, &btf),
         BackendChoice::Auto => match attempt(Backend::Trampoline, config, object, &table, &btf) {
             Ok(loaded) => Ok(loaded),
-            Err(why @ (LoadError::Refused { .. } | LoadError::Blind { .. })) => {
+            Err(why @ (LoadError::Refused { .. } | LoadError::Unknown { .. } | LoadError::Blind { .. })) => {
                 let mut loaded = attempt(Backend::Tracepoint, config, object, &table, &btf)?;
                 loaded.refused = Some(why.to_string());
                 Ok(loaded)
@@ -310,6 +248,7 @@ fn attempt(
         .allow_unsupported_maps()
         .override_global("OFFSETS", table, true)
         .override_global("SETTINGS", settings.as_slice(), true)
+        .override_global("PROBES", caps::probes().as_slice(), true)
         .override_global(aya_log::LEVEL, &kernel_log::level(config.kernel_log), true)
         .map_max_entries("CRITICAL", config.critical_ring)
         .map_max_entries("BULK", config.bulk_ring)
@@ -335,7 +274,8 @@ fn attempt(
         refused: None,
         kernel_log,
         no_lsm: None,
-        no_requests: None,
+        caps: false,
+        blind: Vec::new(),
     };
     loaded.attach(btf)?;
     let silent = canary::silent_hooks(&mut loaded, Duration::from_secs(5))
@@ -402,6 +342,7 @@ impl Loaded {
         for t in SCHED.iter().chain(&CGROUPS) {
             self.attach_typed(t, btf)?;
         }
+        self.attach_caps(btf)?;
         self.attach_requests(btf)
     }
 
@@ -409,8 +350,8 @@ impl Loaded {
     fn attach_requests(&mut self, btf: &Btf) -> Result<(), LoadError> {
         match self.attach_typed(&REQUESTS, btf) {
             Err(_) if self.backend == Backend::Trampoline => self.attach_typed(&REQUESTS_BEFORE, btf),
-            Err(error) => {
-                self.no_requests = Some(error.to_string());
+            Err(_) => {
+                self.blind.push("what sessions ask service managers for (needs fentry, or Linux 6.3)");
                 Ok(())
             }
             Ok(()) => Ok(()),
@@ -424,7 +365,7 @@ impl Loaded {
         })
     }
 
-    fn attach_typed(&mut self, t: &Typed, btf: &Btf) -> Result<(), LoadError> {
+    pub(super) fn attach_typed(&mut self, t: &Typed, btf: &Btf) -> Result<(), LoadError> {
         let fail = || refused(format!("{} on {}", t.program, t.target));
         match self.program(t.program)? {
             Program::BtfTracePoint(p) => {

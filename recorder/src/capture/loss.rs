@@ -190,6 +190,7 @@ fn unnumbered(cpu: u16, new: &CpuCounters, old: &mut CpuCounters, out: &mut Vec<
     }
     push("session", new.mark_failed, &mut old.mark_failed, LossReason::MarkFailed);
     push("tty", new.map_full, &mut old.map_full, LossReason::MapFull);
+    push("capability", new.caps_full, &mut old.caps_full, LossReason::MapFull);
     push("tty_bytes", new.unread_tty_bytes, &mut old.unread_tty_bytes, LossReason::ReadFault);
 }
 
@@ -240,5 +241,14 @@ mod tests {
         c[0].seq[1] = 4;
         let out = l.declare(&c, t0, true);
         assert_eq!((out[0].from, out[0].to, out[0].count, out.len()), (1, 3, 3, 1));
+    }
+
+    #[test]
+    fn checks_that_found_no_room_in_the_map_are_counted() {
+        let mut c = counters(0, 0);
+        c[0].caps_full = 5;
+        let out = LossTracker::default().declare(&c, Instant::now(), false);
+        let told: Vec<_> = out.iter().map(|x| (x.class.escaped(), x.count, x.reason)).collect();
+        assert_eq!(told, [("capability".to_owned(), 5, LossReason::MapFull)]);
     }
 }

@@ -4,8 +4,10 @@
 
 mod btf;
 mod canary;
+mod caps;
 mod decode;
 mod gate;
+mod handed;
 mod join;
 mod kernel_log;
 mod links;
@@ -15,6 +17,7 @@ mod managers;
 mod marks;
 mod offsets;
 mod order;
+mod programs;
 mod ring;
 mod rounds;
 mod seed;

@@ -7,10 +7,11 @@ use std::{
 };
 
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray};
-use recorder_common::{CLASSES, CpuCounters, Hook, RINGS, State};
+use recorder_common::{CLASSES, CpuCounters, RINGS, State};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
+    caps::Uses,
     decode::{self, Decoder},
     gate::{GateKey, GateWindow, Gates},
     join::Joiner,
@@ -24,7 +25,7 @@ use super::{
     seed,
 };
 use crate::{
-    model::{BootNanos, Captured, Dropped, Mark},
+    model::{BootNanos, Capability, Captured, Dropped, Mark},
     sys::clock,
 };
 
@@ -47,6 +48,7 @@ pub struct Capture {
     loaded: Loaded,
     counters: PerCpuArray<MapData, [u64; COUNTER_WORDS]>,
     ttys: BpfHashMap<MapData, u64, [u8; 32]>,
+    uses: Uses,
     decoder: Decoder,
     losses: LossTracker,
     order: Reorder,
@@ -68,9 +70,11 @@ impl Capture {
         let gates = loaded.ebpf.take_map("GATES").and_then(|m| BpfHashMap::try_from(m).ok());
         let allowed = loaded.ebpf.take_map("ALLOWED").and_then(|m| BpfHashMap::try_from(m).ok());
         let ttys = loaded.ebpf.take_map("TTYS").and_then(|m| BpfHashMap::try_from(m).ok());
+        let uses = loaded.ebpf.take_map("CAPS").and_then(|m| BpfHashMap::try_from(m).ok());
         let mut capture = Self {
             counters: counters.ok_or_else(|| missing("map COUNTERS"))?,
             ttys: ttys.ok_or_else(|| missing("map TTYS"))?,
+            uses: Uses::new(uses.ok_or_else(|| missing("map CAPS"))?),
             decoder: Decoder::default(),
             losses: LossTracker::default(),
             order: Reorder::default(),
@@ -102,7 +106,17 @@ impl Capture {
 
     /// Hooks whose canary came back: all of them, or `start` would have failed.
     pub fn hooks(&self) -> &'static [&'static str] {
-        &Hook::NAMES
+        self.loaded.hooks()
+    }
+
+    /// What is not seen: by this backend, and on this kernel.
+    pub fn blind(&self) -> Vec<&'static str> {
+        [self.loaded.backend.blind(), &self.loaded.blind].concat()
+    }
+
+    /// Capabilities that these sessions exercised so far, with exact counts and without paths.
+    pub fn capabilities(&self, sessions: &[Mark]) -> Vec<(Mark, Capability)> {
+        self.uses.of(sessions)
     }
 
     /// Totals.
@@ -245,8 +259,10 @@ impl Capture {
         self.loaded.state.set(State::IDLE, idle, 0)
     }
 
-    /// Forgets the terminals of a session that ended, so that nobody who gets one of their addresses is recorded.
+    /// Forgets the counts of a session that ended, and its terminals, so that nobody who gets one of their addresses is
+    /// recorded.
     pub fn forget(&mut self, mark: Mark) {
+        self.uses.forget(mark);
         let wanted = mark.get().to_le_bytes();
         let stale: Vec<u64> = self
             .ttys
@@ -329,5 +345,6 @@ fn counters_of(words: &[u64; COUNTER_WORDS]) -> CpuCounters {
         map_full: next(),
         unread_tty_bytes: next(),
         scratch_mask: next(),
+        caps_full: next(),
     }
 }

@@ -196,6 +196,7 @@ fn member(p: &Process, mark: u64) -> Captured {
         mark: Mark::new(mark),
         flags: Flags::SEEDED,
         task: Arc::new(task),
+        place: crate::model::Place::default(),
         act,
     }))
 }

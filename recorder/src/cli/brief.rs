@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    Body, Bytes, ClockChange, ClockEvent, CoverageChange, Cred, Delegation, DelegationRole, Digest,
-    Enforcement, EnforcementAct, Exec, Exit, File, FileOp, Grant, HookChange, HookState, Jump, Login, Loss,
-    Overdue, Record, SessionId, Token, Tty, TtyOp,
+    ActedAs, Body, Bytes, Capability, ClockChange, ClockEvent, CoverageChange, Cred, Delegation,
+    DelegationRole, Digest, Enforcement, EnforcementAct, Exec, Exit, File, FileOp, Grant, HookChange,
+    HookState, Jump, Login, Loss, Overdue, Passed, Permissions, Record, SessionId, TaskContext, Token, Tty,
+    TtyOp,
 };
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.
@@ -50,6 +51,9 @@ pub(crate) fn body(record: &Record) -> String {
         Body::Delegation(d) => delegation(d),
         Body::Overdue(o) => overdue(o),
         Body::Enforcement(e) => enforcement(e),
+        Body::Capability(c) => capability(c),
+        Body::Context(c) => context(c),
+        Body::Permissions(p) => permissions(p),
         Body::Grant(g) => grant(g),
         Body::Login(l) => login(l),
         Body::Token(t) => token(t),
@@ -83,6 +87,77 @@ pub(crate) fn coverage(change: &CoverageChange) -> String {
         }
     }
     text
+}
+
+/// How often a program used a capability.
+pub(crate) fn capability(used: &Capability) -> String {
+    format!("{} {}", shown(&used.program), capability_use(used))
+}
+
+/// What one program used.
+pub(crate) fn uses(uses: &[Capability]) -> String {
+    let program = uses.first().map(|used| shown(&used.program)).unwrap_or_default();
+    format!("{program}: {}", uses.iter().map(capability_use).collect::<Vec<_>>().join(", "))
+}
+
+/// `net_raw x3`, `refused sys_admin`.
+fn capability_use(used: &Capability) -> String {
+    let refused = if used.granted == 0 { "refused " } else { "" };
+    let inner = if used.inner == 0 { "" } else { " (in its own user namespace)" };
+    format!("{refused}{}{}{inner}", used.name(), times(used.count))
+}
+
+/// Where a process lives from here on.
+pub(crate) fn context(context: &TaskContext) -> String {
+    if context.is_host() {
+        return "back in the host's namespaces".to_owned();
+    }
+    let own: Vec<&str> = context.own_names().collect();
+    let namespaces = if own.is_empty() {
+        "the host's namespaces".to_owned()
+    } else {
+        format!("{} namespace of its own", own.join(", "))
+    };
+    let path =
+        if context.path.is_empty() { String::new() } else { format!(", cgroup {}", context.path.escaped()) };
+    format!("in {}: {namespaces}{path}", place(context))
+}
+
+/// The same in a word or two.
+pub(crate) fn place(context: &TaskContext) -> String {
+    let Some(engine) = context.engine.name() else { return "other namespaces".to_owned() };
+    let id: String = context.container.escaped().chars().take(12).collect();
+    format!("{engine} {id}")
+}
+
+/// As whom a session acted, and which programs gave it rights.
+pub(crate) fn permissions(permissions: &Permissions) -> String {
+    let user = |u: &ActedAs| {
+        let uid = if u.uid == u32::MAX { "others".to_owned() } else { u.uid.to_string() };
+        format!("{uid} by {}{}", shown(&u.program), times(u.count))
+    };
+    let program = |p: &Passed| {
+        let how = p.names().collect::<Vec<_>>().join(", ").replace('_', " ");
+        let gained = match p.gained {
+            0 => ", gave nothing new".to_owned(),
+            n if n == p.count => String::new(),
+            n => format!(", gave rights {n} times"),
+        };
+        format!("{} ({how}){}{gained}", shown(&p.path), times(p.count))
+    };
+    let users: Vec<String> = permissions.users.iter().map(user).collect();
+    let programs: Vec<String> = permissions.programs.iter().map(program).collect();
+    let through =
+        if programs.is_empty() { String::new() } else { format!("; through {}", programs.join("; ")) };
+    format!("acted as uid {}{through}", users.join(", "))
+}
+
+fn shown(path: &Bytes) -> String {
+    if path.is_empty() { "an unknown program".to_owned() } else { path.escaped() }
+}
+
+fn times(count: u64) -> String {
+    if count > 1 { format!(" x{count}") } else { String::new() }
 }
 
 /// A process that outlives its grant.

@@ -33,8 +33,8 @@ pub(crate) fn run(args: &Args, io: &mut Io<'_>) -> Result<u8, Failure> {
     let support = capture::probe();
     let started = Capture::start(&service::capture_config(&config.clone().unwrap_or_else(Config::least)));
     let (backend, hooks, blind, problem) = match &started {
-        Ok(c) => (Some(c.backend().name()), c.hooks(), c.backend().blind(), c.refused().map(str::to_owned)),
-        Err(e) => (None, [].as_slice(), [].as_slice(), Some(e.to_string())),
+        Ok(c) => (Some(c.backend().name()), c.hooks(), c.blind(), c.refused().map(str::to_owned)),
+        Err(e) => (None, [].as_slice(), Vec::new(), Some(e.to_string())),
     };
     let free = config
         .as_ref()

@@ -141,7 +141,12 @@ fn print(
     let json = || {
         event(
             entry,
-            Context { host: known.host(entry), user: known.user(entry), coverage: known.coverage(entry) },
+            Context {
+                host: known.host(entry),
+                user: known.user(entry),
+                coverage: known.coverage(entry),
+                place: known.place(entry),
+            },
         )
     };
     match format {

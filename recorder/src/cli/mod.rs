@@ -167,6 +167,8 @@ fn refuse(error: &clap::Error, program: &str, io: &mut Io<'_>) -> u8 {
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod permissions;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod tests;

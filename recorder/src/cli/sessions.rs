@@ -1,7 +1,11 @@
 //! `recorder sessions`: who was recorded, how he became privileged, how much there is.
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use super::args::{Format, FormatArgs, JournalArgs};
 use super::journal::{self, Source};
@@ -10,7 +14,7 @@ use crate::export::ElevationJson;
 use crate::export::json::{Shown, auid, put_opt, rfc3339};
 use crate::export::{write_line, write_pretty};
 use crate::index::{SessionInfo, Sessions};
-use crate::model::{Bytes, Coverage, Uncovered};
+use crate::model::{Bytes, Capability, Coverage, Engine, Uncovered};
 use crate::verify::{Entry, Verified, VerifyError};
 
 /// Arguments of `recorder sessions`.
@@ -58,6 +62,9 @@ fn print_table(sessions: &[SessionInfo], io: &mut Io<'_>) -> Result<(), Failure>
         "USER",
         "COVERAGE",
         "ELEVATION",
+        "ACTED AS",
+        "INSIDE",
+        "REFUSED",
         "FROM",
         "TTY",
         "START (UTC)",
@@ -89,6 +96,9 @@ fn row(s: &SessionInfo) -> Vec<String> {
         s.coverage.map_or("-", |c| c.reason().map_or(c.name(), Uncovered::name)).to_owned(),
         elevation
             .map_or_else(|| "-".to_owned(), |e| format!("{}>{} {}", e.from.euid, e.to.euid, e.via.name())),
+        listed(s.users.iter().map(u32::to_string)),
+        inside(s),
+        listed(names(&s.refused).into_iter()),
         shown(login.map(|l| &l.remote)),
         shown(login.map(|l| &l.tty)),
         s.start.map_or_else(|| "-".to_owned(), table::time),
@@ -99,6 +109,34 @@ fn row(s: &SessionInfo) -> Vec<String> {
         s.loss.to_string(),
         s.completeness.to_owned(),
     ]
+}
+
+fn names(numbers: &BTreeSet<u32>) -> Vec<String> {
+    numbers.iter().map(|number| Capability { number: *number, ..Capability::default() }.name()).collect()
+}
+
+/// Containers, or that there were namespaces without one.
+fn inside(info: &SessionInfo) -> String {
+    if info.containers.is_empty() {
+        return if info.namespaces { "namespaces" } else { "-" }.to_owned();
+    }
+    let name = |(engine, id): &(Engine, Bytes)| {
+        let id: String = id.escaped().chars().take(12).collect();
+        format!("{}:{id}", engine.name().unwrap_or_default())
+    };
+    listed(info.containers.iter().map(name))
+}
+
+/// A short list for a table; the JSON has all.
+fn listed(items: impl Iterator<Item = String>) -> String {
+    const SHOWN: usize = 4;
+    let items: Vec<String> = items.collect();
+    let more = items.len().saturating_sub(SHOWN);
+    let mut text = items.into_iter().take(SHOWN).collect::<Vec<_>>().join(",");
+    if more > 0 {
+        let _ = write!(text, ",+{more}");
+    }
+    if text.is_empty() { "-".to_owned() } else { text }
 }
 
 /// The shape of docs/cli.md.
@@ -127,6 +165,15 @@ impl Serialize for Json<'_> {
         )?;
         put_opt(&mut map, "tty", "tty_b64", text(login.map(|l| &l.tty)).as_ref())?;
         put_opt(&mut map, "remote", "remote_b64", text(login.map(|l| &l.remote)).as_ref())?;
+        map.serialize_entry("users", &info.users)?;
+        let containers = info
+            .containers
+            .iter()
+            .map(|(engine, id)| json!({ "engine": engine.name(), "container": id.escaped() }));
+        map.serialize_entry("containers", &containers.collect::<Vec<_>>())?;
+        map.serialize_entry("other_namespaces", &info.namespaces)?;
+        map.serialize_entry("capabilities_used", &names(&info.used))?;
+        map.serialize_entry("capabilities_refused", &names(&info.refused))?;
         map.serialize_entry("execs", &info.execs)?;
         map.serialize_entry("files", &info.files)?;
         map.serialize_entry("tty_bytes", &info.tty_bytes)?;

@@ -1,5 +1,7 @@
 //! `recorder timeline`: one session as a story that a person reads from top to bottom.
 
+use std::fmt::Write as _;
+
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -7,7 +9,7 @@ use super::args::{Format, FormatArgs, JournalArgs, SessionName};
 use super::journal::{self, Source};
 use super::{Failure, Io, brief, table};
 use crate::export::json::{Shown, put_bytes, rfc3339};
-use crate::export::{Obj, write_line, write_pretty};
+use crate::export::{Obj, Objs, write_line, write_pretty};
 use crate::model::{Kind, SessionId};
 use crate::replay::timeline::{Builder, Hidden, Item, Story, What};
 use crate::verify::{Entry, Verified, VerifyError};
@@ -74,10 +76,13 @@ fn print(id: SessionId, story: &Story, io: &mut Io<'_>) -> Result<(), Failure> {
         }
         let clock: String = clock.chars().take(12).collect();
         let indent = "  ".repeat(usize::from(item.depth.min(20)));
-        let (kind, text) = words(&item.what);
+        let (kind, mut text) = words(&item.what);
+        if let (Some(place), false) = (&item.place, matches!(item.what, What::Context(_))) {
+            let _ = write!(text, "  {{{}}}", brief::place(place));
+        }
         writeln!(io.out, "{clock}  {kind:<10}  {indent}{text}")?;
     }
-    let Hidden { reads, lookups, devices, processes, terminal, lines } = story.hidden;
+    let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities } = story.hidden;
     let counts = [
         (reads, "opens for reading"),
         (lookups, "lookups of missing files"),
@@ -85,6 +90,7 @@ fn print(id: SessionId, story: &Story, io: &mut Io<'_>) -> Result<(), Failure> {
         (processes, "forks and exits"),
         (terminal, "terminal sizes and typing"),
         (lines, "screen lines"),
+        (capabilities, "first uses of capabilities"),
     ];
     let left: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     if !left.is_empty() {
@@ -120,6 +126,12 @@ fn words(what: &What) -> (String, String) {
             own(if done.act.is_force() { "ENFORCED" } else { "notice" }, brief::enforcement(done))
         }
         What::Coverage(coverage) => own("coverage", brief::coverage(coverage)),
+        What::Context(context) => own("context", brief::context(context)),
+        What::Capability(used) => {
+            own(if used.granted == 0 { "REFUSED" } else { "capability" }, brief::capability(used))
+        }
+        What::Used(uses) => own("used", brief::uses(uses)),
+        What::Permissions(permissions) => own("users", brief::permissions(permissions)),
         What::End(end) => own("end", end.reason.name().replace('_', " ")),
         What::Exec { exec, euid, ended } => {
             let end = ended.map_or_else(String::new, |ended| {
@@ -192,7 +204,7 @@ struct HiddenJson(Hidden);
 
 impl Serialize for HiddenJson {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let Hidden { reads, lookups, devices, processes, terminal, lines } = self.0;
+        let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities } = self.0;
         let mut map = s.serialize_map(None)?;
         for (key, value) in [
             ("reads", reads),
@@ -201,6 +213,7 @@ impl Serialize for HiddenJson {
             ("processes", processes),
             ("terminal", terminal),
             ("lines", lines),
+            ("capabilities", capabilities),
         ] {
             map.serialize_entry(key, &value)?;
         }
@@ -215,7 +228,7 @@ struct ItemJson<'a> {
 
 impl Serialize for ItemJson<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let Item { time, pid, depth, what } = self.item;
+        let Item { time, pid, depth, place, what } = self.item;
         let mut map = s.serialize_map(None)?;
         map.serialize_entry("v", &1)?;
         map.serialize_entry("session", &Shown(self.id))?;
@@ -223,6 +236,7 @@ impl Serialize for ItemJson<'_> {
         map.serialize_entry("type", kind(what))?;
         map.serialize_entry("pid", pid)?;
         map.serialize_entry("depth", depth)?;
+        map.serialize_entry("context", &place.as_deref().map(Obj))?;
         put(&mut map, what)?;
         map.end()
     }
@@ -235,6 +249,10 @@ fn kind(what: &What) -> &'static str {
         What::Delegation(_) => Kind::DELEGATION.name(),
         What::Overdue(_) => Kind::OVERDUE.name(),
         What::Enforcement(_) => Kind::ENFORCEMENT.name(),
+        What::Context(_) => Kind::CONTEXT.name(),
+        What::Capability(_) => Kind::CAPABILITY.name(),
+        What::Used(_) => "used",
+        What::Permissions(_) => Kind::PERMISSIONS.name(),
         What::Coverage(_) => Kind::COVERAGE.name(),
         What::Exec { .. } => Kind::EXEC.name(),
         What::Exit(_) => Kind::EXIT.name(),
@@ -261,6 +279,10 @@ fn put<M: SerializeMap>(map: &mut M, what: &What) -> Result<(), M::Error> {
         What::Overdue(b) => map.serialize_entry("overdue", &Obj(b)),
         What::Enforcement(b) => map.serialize_entry("enforcement", &Obj(&**b)),
         What::Coverage(b) => map.serialize_entry("coverage_change", &Obj(&**b)),
+        What::Context(b) => map.serialize_entry("context_change", &Obj(&**b)),
+        What::Capability(b) => map.serialize_entry("capability", &Obj(&**b)),
+        What::Used(uses) => map.serialize_entry("capabilities", &Objs(uses)),
+        What::Permissions(b) => map.serialize_entry("permissions", &Obj(&**b)),
         What::End(b) => map.serialize_entry("session_end", &Obj(b)),
         What::Exec { exec, euid, ended } => {
             map.serialize_entry("exec", &Obj(exec))?;

@@ -46,6 +46,10 @@ pub(super) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Er
         Body::Delegation(b) => map.serialize_entry("delegation", &Obj(&**b)),
         Body::Overdue(b) => map.serialize_entry("overdue", &Obj(b)),
         Body::Enforcement(b) => map.serialize_entry("enforcement", &Obj(&**b)),
+        // The key `context` of every event says where its process lives; this is the change itself.
+        Body::Context(b) => map.serialize_entry("context_change", &Obj(&**b)),
+        Body::Capability(b) => map.serialize_entry("capability", &Obj(&**b)),
+        Body::Permissions(b) => map.serialize_entry("permissions", &Obj(&**b)),
         Body::Grant(b) => map.serialize_entry("grant_change", &Obj(&**b)),
         Body::Login(b) => map.serialize_entry("login", &Obj(&**b)),
         Body::Token(b) => map.serialize_entry("token_use", &Obj(&**b)),

@@ -6,7 +6,7 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::bodies;
-use crate::model::{Bytes, CoverageChange, Cut, RealNanos, Task};
+use crate::model::{Bytes, CoverageChange, Cut, RealNanos, Task, TaskContext};
 use crate::verify::{Entry, Verified};
 
 /// What a record alone doesn't say.
@@ -18,6 +18,8 @@ pub struct Context<'a> {
     pub user: Option<&'a Bytes>,
     /// The last word of its session about its coverage.
     pub coverage: Option<&'a CoverageChange>,
+    /// Where its process lives, if not with the host's.
+    pub place: Option<&'a TaskContext>,
 }
 
 /// One record as an object; serialize it with [`super::write_line`].
@@ -50,6 +52,7 @@ impl Serialize for Event<'_> {
         let coverage = self.context.coverage;
         map.serialize_entry("grant", &coverage.and_then(|c| c.coverage.grant()).map(Shown))?;
         map.serialize_entry("coverage", &coverage.map(|c| c.coverage.name()))?;
+        map.serialize_entry("context", &self.context.place.map(bodies::Obj))?;
         map.serialize_entry("flags", &record.flags.names().collect::<Vec<_>>())?;
         map.serialize_entry("cut", &bodies::cut(&record.body).map(CutJson))?;
         map.serialize_entry("boot_id", &Shown(boot))?;

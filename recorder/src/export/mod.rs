@@ -3,8 +3,10 @@
 mod bodies;
 pub mod json;
 mod liveness;
+mod permissions;
 mod safe;
 
 pub use bodies::ElevationJson;
 pub(crate) use bodies::Obj;
+pub(crate) use permissions::Objs;
 pub use safe::{to_string, write_line, write_pretty};

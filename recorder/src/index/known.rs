@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::model::{Body, Bytes, CoverageChange, LogId, LoginWitness, SessionId};
+use crate::model::{Body, Bytes, CoverageChange, LogId, LoginWitness, Places, SessionId, TaskContext};
 use crate::verify::Entry;
 
 /// Grows with the entries that went by. One login witness is kept for each session, one name for each log.
@@ -11,6 +11,7 @@ pub struct Known {
     hosts: HashMap<LogId, Bytes>,
     logins: HashMap<SessionId, LoginWitness>,
     coverage: HashMap<SessionId, CoverageChange>,
+    places: HashMap<SessionId, Places>,
 }
 
 impl Known {
@@ -26,8 +27,19 @@ impl Known {
             (Body::Coverage(coverage), Some(session)) => {
                 self.coverage.insert(session, CoverageChange::clone(coverage));
             }
+            (Body::Context(_), Some(session)) => self.places.entry(session).or_default().see(&entry.record),
+            (Body::Fork(_), Some(session)) => {
+                if let Some(places) = self.places.get_mut(&session) {
+                    places.see(&entry.record);
+                }
+            }
             _ => {}
         }
+    }
+
+    /// Where the process that made the record lives; `None` with the host's.
+    pub fn place(&self, entry: &Entry) -> Option<&TaskContext> {
+        self.places.get(&entry.session?)?.of(&entry.record).map(|context| &**context)
     }
 
     /// What the last word of the entry's session says about its coverage.

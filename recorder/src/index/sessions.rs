@@ -1,12 +1,15 @@
 //! The list of sessions.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Known;
 use crate::model::{
-    Body, Bytes, Coverage, Digest, Elevation, LogId, LoginWitness, RealNanos, SessionId, TtyOp,
+    Body, Bytes, Coverage, Digest, Elevation, Engine, LogId, LoginWitness, RealNanos, SessionId, TtyOp,
 };
 use crate::verify::{Entry, Report, Verified};
+
+/// Containers listed of one session.
+const CONTAINERS: usize = 256;
 
 /// What is known about one session. Counts are counted from verified records, not taken from its end record.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +41,16 @@ pub struct SessionInfo {
     pub files: u64,
     /// Terminal bytes shown, all terminals.
     pub tty_bytes: u64,
+    /// Users as whom it acted, in the order of the first time; known at its end.
+    pub users: Vec<u32>,
+    /// Containers that its tasks were in, as engine and id, in the order of the first time; at most [`CONTAINERS`].
+    pub containers: Vec<(Engine, Bytes)>,
+    /// Its tasks were in other namespaces than the host's.
+    pub namespaces: bool,
+    /// Capabilities that it used, by number.
+    pub used: BTreeSet<u32>,
+    /// Capabilities that were refused to it.
+    pub refused: BTreeSet<u32>,
     /// Losses declared while it was open.
     pub loss: u64,
     /// `complete`, `complete_with_loss`, `open`, `incomplete`; `unknown` if the report doesn't list it.
@@ -104,6 +117,25 @@ impl Sessions {
                     info.coverage = Some(change.coverage);
                 }
             }
+            Body::Context(context) if !context.is_host() => {
+                info.namespaces |= context.own != 0;
+                let named = (context.engine, context.container.clone());
+                let room = info.containers.len() < CONTAINERS;
+                if context.engine != Engine::None && room && !info.containers.contains(&named) {
+                    info.containers.push(named);
+                }
+            }
+            Body::Capability(used) if used.inner == 0 => {
+                let set = if used.granted == 0 { &mut info.refused } else { &mut info.used };
+                set.insert(used.number);
+            }
+            Body::Permissions(folded) => {
+                for user in folded.users.iter().filter(|user| user.uid != u32::MAX) {
+                    if !info.users.contains(&user.uid) {
+                        info.users.push(user.uid);
+                    }
+                }
+            }
             Body::Exec(_) => info.execs += 1,
             Body::File(..) => info.files += 1,
             Body::Tty(TtyOp::Output, tty) => {
@@ -148,6 +180,11 @@ fn empty(id: SessionId) -> SessionInfo {
         execs: 0,
         files: 0,
         tty_bytes: 0,
+        users: Vec::new(),
+        containers: Vec::new(),
+        namespaces: false,
+        used: BTreeSet::new(),
+        refused: BTreeSet::new(),
         loss: 0,
         completeness: "unknown",
     }

@@ -201,6 +201,9 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
         Body::Overdue(x) => put_serde(out, x),
         Body::Delegation(x) => put_serde(out, x),
         Body::Enforcement(x) => put_serde(out, x),
+        Body::Capability(x) => put_serde(out, x),
+        Body::Context(x) => put_serde(out, &**x),
+        Body::Permissions(x) => put_serde(out, x),
         Body::Grant(x) => put_serde(out, x),
         Body::Login(x) => put_serde(out, x),
         Body::Token(x) => put_serde(out, x),
@@ -246,6 +249,9 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::DELEGATION => Body::Delegation(get_serde(raw)?),
         Kind::OVERDUE => Body::Overdue(get_serde(raw)?),
         Kind::ENFORCEMENT => Body::Enforcement(get_serde(raw)?),
+        Kind::CAPABILITY => Body::Capability(get_serde(raw)?),
+        Kind::CONTEXT => Body::Context(std::sync::Arc::new(get_serde(raw)?)),
+        Kind::PERMISSIONS => Body::Permissions(get_serde(raw)?),
         Kind::COVERAGE => Body::Coverage(get_serde(raw)?),
         Kind::GRANT => Body::Grant(get_serde(raw)?),
         Kind::LOGIN => Body::Login(get_serde(raw)?),
@@ -316,6 +322,12 @@ pub(super) fn interned_len(body: &Body) -> usize {
         Body::Storage(x) => x.operation.len(),
         Body::Checkpoint(x) => x.note.len(),
         Body::Hook(x) => x.name.len(),
+        Body::Capability(x) => x.program.len(),
+        Body::Context(x) => x.path.len() + x.container.len(),
+        Body::Permissions(x) => {
+            let users = x.users.iter().map(|user| user.program.len() + 40);
+            users.chain(x.programs.iter().map(|program| program.path.len() + 60)).sum()
+        }
         Body::Coverage(x) => x.person.len() + x.incident.len(),
         Body::Grant(x) => [&x.kind, &x.signer, &x.person, &x.key, &x.text, &x.bytes, &x.signature]
             .map(Bytes::len)

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    BootNanos, Bytes, Caps, Confidence, Delegation, EnforcementAct, Exec, Exit, File, FileOp, Flags, Ids,
-    Loss, Mark, Task, TaskId, Trigger, TtyOp,
+    BootNanos, Bytes, Capability, Caps, Confidence, Delegation, EnforcementAct, Exec, Exit, File, FileOp,
+    Flags, Ids, Loss, Mark, Task, TaskId, Trigger, TtyOp,
 };
 
 /// One item from the kernel, in order.
@@ -29,13 +29,37 @@ pub struct KernelEvent {
     pub flags: Flags,
     /// Who.
     pub task: Arc<Task>,
+    /// Where he lives.
+    pub place: Place,
     /// What.
     pub act: Act,
+}
+
+/// Inode numbers of a task's namespaces and the id of its cgroup in the default hierarchy; 0 where they are not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Cgroup.
+    pub cgroup: u64,
+    /// Mount namespace.
+    pub mnt_ns: u32,
+    /// Process namespace.
+    pub pid_ns: u32,
+    /// User namespace.
+    pub user_ns: u32,
+    /// Cgroup namespace.
+    pub cgroup_ns: u32,
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
+    /// A cgroup of a task of a session was seen for the first time: no act of anybody's.
+    Cgroup {
+        /// Its id.
+        id: u64,
+        /// Its path below the hierarchy's root.
+        path: Bytes,
+    },
     /// A session begins with this task.
     Elevated(Elevated),
     /// A program was not to run.
@@ -66,6 +90,19 @@ pub enum Act {
     Asked(Box<Delegation>),
     /// A program was started.
     Exec(Exec),
+    /// The program that was just started gives rights.
+    Passed {
+        /// Its device.
+        dev: (u32, u32),
+        /// Its inode number.
+        ino: u64,
+        /// Bits of `Passed::how`.
+        how: u16,
+        /// It gave some that the task did not have.
+        gained: bool,
+    },
+    /// A capability was used by a program for the first time, or refused to it.
+    Capability(Box<Capability>),
     /// A process was made.
     Fork(TaskId),
     /// A process ended.

@@ -6,6 +6,7 @@
 mod bytes;
 mod captured;
 mod checkpoint;
+mod context;
 mod control;
 mod coverage;
 mod delegation;
@@ -15,6 +16,7 @@ mod grant;
 mod id;
 mod liveness;
 mod login;
+mod permissions;
 mod record;
 mod retention;
 mod text;
@@ -22,9 +24,11 @@ mod token;
 
 pub use bytes::Bytes;
 pub use captured::{
-    Act, Branch, BranchCause, Captured, Dropped, Elevated, Handed, KernelEvent, Request, RequestWhat, TtyAct,
+    Act, Branch, BranchCause, Captured, Dropped, Elevated, Handed, KernelEvent, Place, Request, RequestWhat,
+    TtyAct,
 };
 pub use checkpoint::Cosigned;
+pub use context::{Engine, Places, TaskContext};
 pub use control::{
     Boot, ClockPair, EndReason, Heartbeat, Jump, Loss, LossReason, PreviousEnd, SessionClosed, SessionOpened,
     Stop, StorageFault,
@@ -37,6 +41,7 @@ pub use grant::{Grant, GrantAct};
 pub use id::{BootId, BootNanos, Digest, LogId, Mark, RealNanos, SessionId, StreamNo, TaskId};
 pub use liveness::{ClockChange, ClockEvent, HookChange, HookState};
 pub use login::Login;
+pub use permissions::{ActedAs, Capability, Passed, Permissions};
 pub use record::{Body, Flags, Kind, Record};
 pub use retention::Tombstone;
 pub use text::quoted;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Boot, BootNanos, ClockChange, Cosigned, CoverageChange, Cred, Delegation, Enforcement, Exec, Exit, File,
-    FileOp, Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue, SessionClosed, SessionEnd,
-    SessionOpened, SessionStart, Stop, StorageFault, Task, Token, Tombstone, Tty, TtyOp,
+    Boot, BootNanos, Capability, ClockChange, Cosigned, CoverageChange, Cred, Delegation, Enforcement, Exec,
+    Exit, File, FileOp, Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue, Permissions,
+    SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task, TaskContext, Token,
+    Tombstone, Tty, TtyOp,
 };
 
 macro_rules! kinds {
@@ -72,6 +73,12 @@ kinds! {
     ENFORCEMENT = 52, "enforcement";
     /// Work was handed to somebody else's process, or came from another session.
     DELEGATION = 53, "delegation";
+    /// A capability was exercised, or refused: how often so far.
+    CAPABILITY = 54, "capability";
+    /// A process lives in other namespaces than the host's, or in a container.
+    CONTEXT = 55, "context";
+    /// As which users a session acted, and which programs gave it rights.
+    PERMISSIONS = 56, "permissions";
     /// The recorder started.
     BOOT = 256, "boot";
     /// The recorder lives.
@@ -249,6 +256,9 @@ pub enum Body {
     Overdue(Overdue),
     Delegation(Box<Delegation>),
     Enforcement(Box<Enforcement>),
+    Capability(Box<Capability>),
+    Context(Arc<TaskContext>),
+    Permissions(Box<Permissions>),
     Grant(Box<Grant>),
     Login(Box<Login>),
     Token(Box<Token>),
@@ -292,6 +302,9 @@ impl Body {
             Self::Overdue(_) => Kind::OVERDUE,
             Self::Delegation(_) => Kind::DELEGATION,
             Self::Enforcement(_) => Kind::ENFORCEMENT,
+            Self::Capability(_) => Kind::CAPABILITY,
+            Self::Context(_) => Kind::CONTEXT,
+            Self::Permissions(_) => Kind::PERMISSIONS,
             Self::Grant(_) => Kind::GRANT,
             Self::Login(_) => Kind::LOGIN,
             Self::Token(_) => Kind::TOKEN,

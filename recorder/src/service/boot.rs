@@ -50,7 +50,7 @@ pub(super) fn record(
             version: Bytes::from(env!("CARGO_PKG_VERSION")),
             backend: Bytes::from(capture.backend().name()),
             hooks: list(capture.hooks()),
-            blind: list(capture.backend().blind()),
+            blind: list(&capture.blind()),
             lsm: support.lsm.iter().map(|s| Bytes::from(s.as_str())).collect(),
             lockdown: Bytes::from(support.lockdown.as_str()),
             previous_end,

@@ -37,7 +37,7 @@ struct Watched {
 
 /// All hooks.
 pub(super) struct Canaries {
-    hooks: [Watched; Hook::NAMES.len()],
+    hooks: Vec<Watched>,
     vitals: Vitals,
     /// When the last round began.
     sent: u64,
@@ -56,11 +56,11 @@ pub(super) struct Step {
 }
 
 impl Canaries {
-    /// All hooks answered just now.
-    pub(super) fn new(now: Reading) -> Self {
+    /// So many hooks, the first of [`Hook::NAMES`], answered just now.
+    pub(super) fn new(now: Reading, hooks: usize) -> Self {
         Self {
-            hooks: [Watched { alive: now.pair.boot, ..Watched::default() }; Hook::NAMES.len()],
-            vitals: Vitals { live: (1 << Hook::NAMES.len()) - 1, ..Vitals::default() },
+            hooks: vec![Watched { alive: now.pair.boot, ..Watched::default() }; hooks],
+            vitals: Vitals { live: (1 << hooks) - 1, ..Vitals::default() },
             sent: now.mono,
             due: None,
             missing: Vec::new(),
@@ -73,7 +73,7 @@ impl Canaries {
 
     /// Hooks that do not see now, and links that are gone.
     pub(super) fn silent(&self) -> Vec<String> {
-        let dead = Hook::NAMES.iter().zip(self.hooks).filter(|(_, hook)| hook.dead);
+        let dead = Hook::NAMES.iter().zip(&self.hooks).filter(|(_, hook)| hook.dead);
         dead.map(|(name, _)| (*name).to_owned()).chain(self.missing.iter().cloned()).collect()
     }
 
@@ -159,7 +159,7 @@ mod tests {
 
     const MS: u64 = 1_000_000;
     const ALL: u64 = (1 << Hook::NAMES.len()) - 1;
-    const EACH: u64 = 9;
+    const EACH: u64 = 10;
 
     fn at(ms: u64) -> Reading {
         let (boot, real) = (BootNanos::new(5_000 * MS + ms * MS), RealNanos::new(9_000_000 * MS + ms * MS));
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn rounds_go_out_each_second_while_somebody_is_recorded_else_each_ten() {
         for (busy, rounds) in [(true, 60), (false, 6)] {
-            let mut watch = Canaries::new(at(0));
+            let mut watch = Canaries::new(at(0), Hook::NAMES.len());
             assert_eq!(run(&mut watch, 0..60_500, busy, |_| done(ALL)), []);
             let sent = watch.vitals().sent;
             let expected = rounds * EACH;
@@ -217,7 +217,7 @@ mod tests {
     fn e5_a_hook_that_falls_silent_in_a_session_is_dead_within_four_seconds_and_comes_back() {
         // Whenever it falls silent between two rounds.
         for silent in (3_000..4_200).step_by(70) {
-            let mut watch = Canaries::new(at(0));
+            let mut watch = Canaries::new(at(0), Hook::NAMES.len());
             let back = silent + 20_000;
             let told = run(&mut watch, 0..40_000, true, |since| {
                 done(if (silent..back).contains(&since) { ALL & !(1 << 4) } else { ALL })
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn idle_a_miss_quickens_the_rounds() {
-        let mut watch = Canaries::new(at(0));
+        let mut watch = Canaries::new(at(0), Hook::NAMES.len());
         let told = run(&mut watch, 0..30_000, false, |since| done(if since > 15_000 { 0 } else { ALL }));
         assert_eq!(told.len(), Hook::NAMES.len());
         assert!(told.iter().all(|(when, _, state)| *when <= 23_000 && *state == "dead"), "{told:?}");
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn acts_that_never_end_are_misses_by_the_monotonic_clock() {
-        let mut watch = Canaries::new(at(0));
+        let mut watch = Canaries::new(at(0), Hook::NAMES.len());
         let hung = CanaryRound { answered: 1, done: false, lost: false };
         let told = run(&mut watch, 0..10_000, true, |_| hung);
         assert_eq!(told.len(), Hook::NAMES.len() - 1, "the first act was done: {told:?}");
@@ -253,7 +253,7 @@ mod tests {
         let back = run(&mut watch, 10_000..10_010, true, |_| hung);
         assert_eq!(back, []);
         let step = watch.step(at(10_020), true, done(ALL));
-        assert_eq!(told_states(&step.records), ["back"; 8]);
+        assert_eq!(told_states(&step.records), ["back"; 9]);
     }
 
     fn told_states(records: &[Record]) -> Vec<&'static str> {
@@ -262,11 +262,11 @@ mod tests {
 
     #[test]
     fn declared_loss_is_no_miss_and_no_sign_of_life() {
-        let mut watch = Canaries::new(at(0));
+        let mut watch = Canaries::new(at(0), Hook::NAMES.len());
         let told = run(&mut watch, 0..30_000, true, |_| CanaryRound { answered: 0, done: true, lost: true });
         assert_eq!((told, watch.vitals().missed), (vec![], 0));
         // Two misses, then loss, then the third.
-        let mut watch = Canaries::new(at(0));
+        let mut watch = Canaries::new(at(0), Hook::NAMES.len());
         let told = run(&mut watch, 0..20_000, true, |since| match since {
             3_000..9_000 => CanaryRound { answered: 0, done: true, lost: true },
             _ => done(0),
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn two_misses_are_no_death() {
-        let mut watch = Canaries::new(at(0));
+        let mut watch = Canaries::new(at(0), Hook::NAMES.len());
         let told =
             run(&mut watch, 0..60_000, true, |since| done(if since / 1_000 % 3 == 0 { ALL } else { 0 }));
         assert_eq!(told, []);
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_missing_link_is_told_at_once() {
-        let mut watch = Canaries::new(at(0));
+        let mut watch = Canaries::new(at(0), Hook::NAMES.len());
         let records = watch.links(at(2_000), at(1_000).pair.boot, vec!["a at b".to_owned()]);
         assert_eq!(told(&records), [("a at b".to_owned(), "link_missing", 0, 1_000)]);
         assert_eq!(watch.links(at(3_000), at(2_000).pair.boot, Vec::new()), []);

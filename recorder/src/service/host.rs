@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::{
-    model::{Bytes, LoginWitness, SessionId, Task, TaskId},
+    model::{Bytes, LoginWitness, Place, SessionId, Task, TaskId},
     session::Host,
     sys::process,
 };
@@ -36,6 +36,20 @@ impl Host for RunningHost {
         use std::os::unix::ffi::OsStrExt;
         let link = fs::read_link(format!("/proc/{}/exe", task.pid));
         link.map(|p| Bytes::from(p.as_os_str().as_bytes())).unwrap_or_default()
+    }
+
+    fn namespaces(&mut self) -> Place {
+        // Of the first process or the kernel's own, because the recorder's unit may give it a mount namespace; the
+        // recorder's where neither is told.
+        let number = |name: &str| {
+            [1, 2, std::process::id()].into_iter().find_map(|pid| process::namespace(pid, name)).unwrap_or(0)
+        };
+        let [mnt_ns, pid_ns, user_ns, cgroup_ns] = ["mnt", "pid", "user", "cgroup"].map(number);
+        Place { cgroup: 0, mnt_ns, pid_ns, user_ns, cgroup_ns }
+    }
+
+    fn cgroup(&mut self, task: TaskId) -> Bytes {
+        Bytes::new(process::cgroup(task.pid).unwrap_or_default())
     }
 }
 

@@ -25,8 +25,12 @@ pub(super) struct Pulse {
 
 impl Pulse {
     /// Every hook has just answered.
-    pub(super) fn new(now: Reading) -> Self {
-        Self { beats: Beats { last: now.pair.boot }, clocks: Clocks::new(now), canaries: Canaries::new(now) }
+    pub(super) fn new(now: Reading, hooks: usize) -> Self {
+        Self {
+            beats: Beats { last: now.pair.boot },
+            clocks: Clocks::new(now),
+            canaries: Canaries::new(now, hooks),
+        }
     }
 
     /// Records that are due now; lets canaries out when it is time.

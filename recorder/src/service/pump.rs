@@ -58,6 +58,8 @@ const SLEEP_BUSY: Duration = Duration::from_millis(10);
 const SLEEP_IDLE: Duration = Duration::from_millis(100);
 /// Between looks at the live processes of open sessions.
 const RECONCILE: Duration = Duration::from_secs(5);
+/// Between looks at the kernel's counts of capabilities; at the end of a session they are read in any case.
+const COUNT: Duration = Duration::from_secs(30);
 
 /// Runs until the flag is raised; then takes everything that is still in the kernel and closes all sessions.
 pub(super) fn run(
@@ -74,13 +76,14 @@ pub(super) fn run(
     let mut herald = settings.tell.then(Herald::default);
     let mut tracker = Tracker::default();
     let mut host = RunningHost;
-    let mut pulse = Pulse::new(clock::reading());
+    let mut pulse = Pulse::new(clock::reading(), capture.hooks().len());
     let mut captured = seeded.members;
     let mut handing = Handing::start(&mut capture, settings.records_jobs);
     if seeded.failed > 0 {
         tracing::error!(failed = seeded.failed, "running processes could not be marked");
     }
     let mut reconciled = Instant::now();
+    let mut counted = Instant::now();
     let mut first = std::mem::take(&mut settings.first);
     loop {
         let last = stop.is_raised();
@@ -103,6 +106,17 @@ pub(super) fn run(
                     tracker.gone(mark, task, now.boot);
                 }
             }
+        }
+        let ending = if last { tracker.open() } else { tracker.over(now.boot) };
+        let due = counted.elapsed() >= COUNT;
+        let asked_of = if due { tracker.open() } else { ending.clone() };
+        if !asked_of.is_empty() {
+            for (mark, used) in capture.capabilities(&asked_of) {
+                tracker.counted(mark, used, ending.contains(&mark), now.boot, &mut batch.tracked);
+            }
+        }
+        if due {
+            counted = Instant::now();
         }
         tracker.tick(now.boot, &mut batch.tracked);
         if last {

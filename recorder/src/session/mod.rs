@@ -3,12 +3,17 @@
 //! `step(now, captured) -> outputs`; whatever it wants to know of the host comes through [`Host`]. docs/sessions.md is
 //! the law.
 
+mod container;
 mod delegation;
 mod lineage;
+mod permissions;
+mod places;
 mod tracker;
 
 pub use delegation::{Files, Handover};
 pub use tracker::{Host, Tracked, Tracker};
 
+#[cfg(test)]
+mod living;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::{Host, Tracked, Tracker};
 use crate::model::*;
 
-struct Fixed(u8);
+/// Where the host's processes live.
+pub(super) const HOME: Place = Place { cgroup: 1, mnt_ns: 11, pid_ns: 12, user_ns: 13, cgroup_ns: 14 };
+
+pub(super) struct Fixed(pub(super) u8);
 
 impl Host for Fixed {
     fn session_id(&mut self) -> SessionId {
@@ -18,6 +21,12 @@ impl Host for Fixed {
     fn program(&mut self, _: TaskId) -> Bytes {
         Bytes::from("/seen/in/proc")
     }
+    fn namespaces(&mut self) -> Place {
+        HOME
+    }
+    fn cgroup(&mut self, _: TaskId) -> Bytes {
+        Bytes::default()
+    }
 }
 
 fn task(pid: u32) -> Arc<Task> {
@@ -29,18 +38,19 @@ fn task(pid: u32) -> Arc<Task> {
     })
 }
 
-fn event(at: u64, mark: u64, pid: u32, act: Act) -> Captured {
+pub(super) fn event(at: u64, mark: u64, pid: u32, act: Act) -> Captured {
     Captured::Event(Box::new(KernelEvent {
         boot_ns: BootNanos::new(at),
         cpu: 0,
         mark: Mark::new(mark),
         flags: Flags::default(),
         task: task(pid),
+        place: HOME,
         act,
     }))
 }
 
-fn elevated() -> Act {
+pub(super) fn elevated() -> Act {
     let ids = Ids { uid: 1001, euid: 1001, ..Ids::default() };
     Act::Elevated(Elevated {
         old: ids,
@@ -51,19 +61,19 @@ fn elevated() -> Act {
     })
 }
 
-fn exec(path: &str) -> Act {
+pub(super) fn exec(path: &str) -> Act {
     Act::Exec(Exec { path: Bytes::from(path), ..Exec::default() })
 }
 
-fn exit(code: u8) -> Act {
+pub(super) fn exit(code: u8) -> Act {
     Act::Exit(Exit { code, signal: 0, core: 0 })
 }
 
-fn fork(pid: u32) -> Act {
+pub(super) fn fork(pid: u32) -> Act {
     Act::Fork(TaskId { pid, start: BootNanos::new(u64::from(pid)) })
 }
 
-fn run(events: Vec<Captured>, end: u64) -> Vec<Tracked> {
+pub(super) fn run(events: Vec<Captured>, end: u64) -> Vec<Tracked> {
     let (mut tracker, mut host, mut out) = (Tracker::default(), Fixed(0), Vec::new());
     for e in events {
         tracker.step(BootNanos::new(end), e, &mut host, &mut out);
@@ -83,7 +93,7 @@ fn kinds(out: &[Tracked]) -> Vec<&'static str> {
         .collect()
 }
 
-const LATER: u64 = 1_000_000_000;
+pub(super) const LATER: u64 = 1_000_000_000;
 
 #[test]
 fn a_session_begins_with_its_elevation_and_ends_with_its_last_task() {
@@ -99,14 +109,14 @@ fn a_session_begins_with_its_elevation_and_ends_with_its_last_task() {
     );
     assert_eq!(
         kinds(&out),
-        ["opened", "session_start", "exec", "fork", "exit", "exit", "session_end", "closed"]
+        ["opened", "session_start", "exec", "fork", "exit", "exit", "permissions", "session_end", "closed"]
     );
     let Tracked::Event { record: Record { body: Body::SessionStart(start), .. }, .. } = &out[1] else {
         panic!()
     };
     assert_eq!(start.elevation.path, Bytes::from("/usr/bin/sudo"));
     assert_eq!(start.elevation.via, Via::Setuid);
-    let Tracked::Event { record: Record { body: Body::SessionEnd(end), .. }, .. } = &out[6] else { panic!() };
+    let Tracked::Event { record: Record { body: Body::SessionEnd(end), .. }, .. } = &out[7] else { panic!() };
     assert_eq!((end.reason, end.code, end.execs), (EndReason::LastTask, Some(0), 1));
 }
 

@@ -6,10 +6,11 @@ use std::{
 };
 
 use super::lineage::{self, Coming, Lineage, Origin};
+use super::{permissions::Rights, places::Atlas};
 use crate::model::{
-    Act, Body, BootNanos, Bytes, Captured, Coverage, Cred, Elevated, Elevation, EndReason, Enforcement, Exit,
-    FileOp, Flags, Fork, KernelEvent, LoginWitness, Loss, Mark, Record, SessionEnd, SessionId, SessionStart,
-    Task, TaskId, Tty, TtyAct, TtyOp, Uncovered, Via,
+    Act, Body, BootNanos, Bytes, Capability, Captured, Coverage, Cred, Elevated, Elevation, EndReason,
+    Enforcement, Exit, FileOp, Flags, Fork, KernelEvent, LoginWitness, Loss, Mark, Passed, Place, Places,
+    Record, SessionEnd, SessionId, SessionStart, Task, TaskId, Tty, TtyAct, TtyOp, Uncovered, Via,
 };
 
 /// After the last task is gone, its last output may still be on the way through the terminal's reader.
@@ -23,6 +24,10 @@ pub trait Host {
     fn login(&mut self, task: &Task, audit_session: u32) -> LoginWitness;
     /// The program that a task runs, for tasks whose start was not seen.
     fn program(&mut self, task: TaskId) -> Bytes;
+    /// The namespaces of the host's own processes.
+    fn namespaces(&mut self) -> Place;
+    /// The path of a task's cgroup in the default hierarchy; empty if it is gone.
+    fn cgroup(&mut self, task: TaskId) -> Bytes;
 }
 
 /// What tracking gives out, in order.
@@ -90,6 +95,9 @@ struct Session {
     reconciled: bool,
     /// Who logged in, once that is known.
     login: Option<LoginWitness>,
+    rights: Rights,
+    /// As the records say so far.
+    places: Places,
 }
 
 /// The state machine.
@@ -97,6 +105,7 @@ struct Session {
 pub struct Tracker {
     sessions: BTreeMap<Mark, Session>,
     lineage: Lineage,
+    atlas: Atlas,
 }
 
 impl Tracker {
@@ -124,6 +133,9 @@ impl Tracker {
     }
 
     fn event(&mut self, event: KernelEvent, host: &mut impl Host, out: &mut Vec<Tracked>) {
+        if let Act::Cgroup { id, path } = event.act {
+            return self.atlas.learn(id, path);
+        }
         let mark = event.mark;
         let event = match self.lineage.take(&event) {
             Ok(Some(coming)) => {
@@ -145,7 +157,7 @@ impl Tracker {
             out.push(Tracked::Opened { mark, id: session.id, at: event.boot_ns });
             session
         });
-        let KernelEvent { boot_ns, cpu, flags, task, act, .. } = event;
+        let KernelEvent { boot_ns, cpu, flags, task, place, act, .. } = event;
         if let Some((elevated, who)) = session.opening.take() {
             let path = match &act {
                 Act::Exec(exec) => exec.path.clone(),
@@ -156,6 +168,7 @@ impl Tracker {
                 }
                 _ => host.program(who.id),
             };
+            session.rights.began(&elevated.old, &elevated.new, &path, who.id, boot_ns);
             let body = start(session.id, &who, &elevated, path, flags, host);
             if let Body::SessionStart(start) = &body {
                 session.login = Some(start.login.clone());
@@ -163,8 +176,18 @@ impl Tracker {
             let record = Record { boot_ns, cpu, flags, task: Some(who), body };
             out.push(Tracked::Event { mark, record });
         }
+        if let Some(context) = self.atlas.of(&task, place, host)
+            && !session.places.is_told(task.id.pid, &context)
+        {
+            let (task, body) = (Some(Arc::clone(&task)), Body::Context(context));
+            let record = Record { boot_ns, cpu, flags: Flags::default(), task, body };
+            session.places.see(&record);
+            out.push(Tracked::Event { mark, record });
+        }
         if let Some(body) = session.apply(&task, boot_ns, act) {
-            out.push(Tracked::Event { mark, record: Record { boot_ns, cpu, flags, task: Some(task), body } });
+            let record = Record { boot_ns, cpu, flags, task: Some(task), body };
+            session.places.see(&record);
+            out.push(Tracked::Event { mark, record });
         }
     }
 
@@ -207,14 +230,35 @@ impl Tracker {
 
     /// Closes sessions whose last task has been gone for long enough. Call now and then.
     pub fn tick(&mut self, now: BootNanos, out: &mut Vec<Tracked>) {
-        let over: Vec<Mark> = self
-            .sessions
-            .iter()
-            .filter(|(_, s)| s.empty_since.is_some_and(|t| now.since(t) >= LINGER_NS))
-            .map(|(mark, _)| *mark)
-            .collect();
-        for mark in over {
+        for mark in self.over(now) {
             self.close(mark, now, None, out);
+        }
+    }
+
+    /// Sessions that the next tick closes.
+    pub fn over(&self, now: BootNanos) -> Vec<Mark> {
+        let over = |s: &Session| s.empty_since.is_some_and(|t| now.since(t) >= LINGER_NS);
+        self.sessions.iter().filter(|(_, s)| over(s)).map(|(mark, _)| *mark).collect()
+    }
+
+    /// All open sessions.
+    pub fn open(&self) -> Vec<Mark> {
+        self.sessions.keys().copied().collect()
+    }
+
+    /// Takes the kernel's count of a capability; with `all` it is written also if it was before.
+    pub fn counted(
+        &mut self,
+        mark: Mark,
+        used: Capability,
+        all: bool,
+        now: BootNanos,
+        out: &mut Vec<Tracked>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&mark) else { return };
+        let used = session.rights.used(used);
+        if session.rights.is_news(&used, all) {
+            out.push(Tracked::Event { mark, record: of_session(now, Body::Capability(Box::new(used))) });
         }
     }
 
@@ -240,13 +284,14 @@ impl Tracker {
             && session.alive.get(&task.pid) == Some(&task.start)
         {
             session.alive.remove(&task.pid);
+            session.rights.ended(task);
             session.reconciled = true;
             session.note_empty(now);
         }
     }
 
     fn close(&mut self, mark: Mark, now: BootNanos, forced: Option<EndReason>, out: &mut Vec<Tracked>) {
-        let Some(session) = self.sessions.remove(&mark) else { return };
+        let Some(mut session) = self.sessions.remove(&mark) else { return };
         if let Some(origin) = session.origin() {
             self.lineage.ended(mark, origin);
         }
@@ -263,16 +308,16 @@ impl Tracker {
             files: session.files,
             tty_bytes: session.tty_bytes,
         };
-        let record = Record {
-            boot_ns: now,
-            cpu: u16::MAX,
-            flags: Flags::default(),
-            task: None,
-            body: Body::SessionEnd(end),
-        };
-        out.push(Tracked::Event { mark, record });
+        let folded = Body::Permissions(Box::new(session.rights.finish()));
+        out.push(Tracked::Event { mark, record: of_session(now, folded) });
+        out.push(Tracked::Event { mark, record: of_session(now, Body::SessionEnd(end)) });
         out.push(Tracked::Closed { mark, reason, losses: session.losses, at: now });
     }
+}
+
+/// A record that no task of the session made.
+fn of_session(at: BootNanos, body: Body) -> Record {
+    Record { boot_ns: at, cpu: u16::MAX, flags: Flags::default(), task: None, body }
 }
 
 /// A session from its first event. If that is no elevation, its event was lost: the task stands in for the root.
@@ -326,6 +371,8 @@ impl Session {
             empty_since: None,
             reconciled: false,
             login: None,
+            rights: Rights::default(),
+            places: Places::default(),
         }
     }
 
@@ -336,7 +383,7 @@ impl Session {
     fn apply(&mut self, task: &Task, at: BootNanos, act: Act) -> Option<Body> {
         match act {
             // The session's start record says it; members found at start are told by their later acts.
-            Act::Elevated(_) => None,
+            Act::Elevated(_) | Act::Cgroup { .. } => None,
             Act::Seeded(_) => {
                 self.alive.insert(task.id.pid, task.id.start);
                 None
@@ -352,18 +399,30 @@ impl Session {
                 count: 1,
                 text: path,
             }))),
+            Act::Passed { dev, ino, how, gained } => {
+                let what = Passed { dev, ino, how, gained: u64::from(gained), ..Passed::default() };
+                self.rights.passed(task, at, &what);
+                None
+            }
+            Act::Capability(used) => {
+                let used = self.rights.used(*used);
+                self.rights.is_news(&used, true).then(|| Body::Capability(Box::new(used)))
+            }
             Act::Exec(exec) => {
+                self.rights.started(task, &exec);
                 self.execs += 1;
                 self.alive.insert(task.id.pid, task.id.start);
                 self.empty_since = None;
                 Some(Body::Exec(exec))
             }
             Act::Fork(child) => {
+                self.rights.forked(task, child);
                 self.alive.insert(child.pid, child.start);
                 self.empty_since = None;
                 Some(Body::Fork(Fork { child }))
             }
             Act::Exit(exit) => {
+                self.rights.ended(task.id);
                 self.alive.remove(&task.id.pid);
                 if task.id == self.root {
                     self.root_exit = Some(exit);
@@ -372,6 +431,7 @@ impl Session {
                 Some(Body::Exit(exit))
             }
             Act::Cred { old, new } => {
+                self.rights.changed(task, &old.0, &new.0, at);
                 Some(Body::Cred(Box::new(Cred { old: old.0, new: new.0, old_caps: old.1, new_caps: new.1 })))
             }
             Act::File(op, file) => {

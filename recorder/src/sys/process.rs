@@ -111,6 +111,18 @@ fn parse_stat(stat: &[u8]) -> Option<Stat> {
     Some(Stat { comm, start, tty: tty.cast_unsigned(), sid })
 }
 
+/// Inode number of a process's namespace (`mnt`, `pid`, `user`, …).
+pub fn namespace(pid: u32, name: &str) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    u32::try_from(fs::metadata(format!("/proc/{pid}/ns/{name}")).ok()?.ino()).ok()
+}
+
+/// The path of a process's cgroup in the default hierarchy.
+pub fn cgroup(pid: u32) -> Option<Vec<u8>> {
+    let text = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
+    text.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"0::")).map(<[u8]>::to_vec)
+}
+
 /// True if the process with that identity still runs (zombies do not); start times compare at tick precision.
 pub fn is_alive(id: TaskId) -> bool {
     let Ok(stat) = fs::read(format!("/proc/{}/stat", id.pid)) else { return false };

@@ -81,6 +81,7 @@ fn body() -> impl Strategy<Value = Body> {
             }
         ),
         liveness(),
+        permissions(),
         (1000u16.., bytes())
             .prop_map(|(kind, b)| Body::Unknown { kind: Kind::new(kind), bytes: b.as_slice().to_vec() }),
     ]
@@ -99,6 +100,53 @@ fn liveness() -> impl Strategy<Value = Body> {
             let event = ClockEvent::from_code(event);
             Body::Clock(ClockChange { event, before: pair([a, b]), after: pair([c, d]), nanos })
         }),
+    ]
+}
+
+/// With which permissions, and where; what a newer recorder says is kept.
+fn permissions() -> impl Strategy<Value = Body> {
+    let by = |pid| TaskId { pid, start: BootNanos::new(3) };
+    let first = BootNanos::new(4);
+    prop_oneof![
+        (bytes(), any::<[u32; 4]>(), any::<[u64; 4]>(), any::<[u8; 2]>()).prop_map(
+            move |(program, [major, minor, pid, number], [ino, count, a, b], [granted, inner])| {
+                let (first, last) = (BootNanos::new(a), BootNanos::new(b));
+                let (by, dev) = (by(pid), (major, minor));
+                let used = Capability { program, dev, ino, by, number, granted, inner, count, first, last };
+                Body::Capability(Box::new(used))
+            }
+        ),
+        proptest::collection::vec((bytes(), any::<[u32; 2]>(), any::<[u64; 3]>(), any::<u16>()), 0..5)
+            .prop_map(move |all| {
+                let users = all.iter().cloned().map(|(program, [uid, pid], [count, ..], _)| ActedAs {
+                    uid,
+                    program,
+                    by: by(pid),
+                    first,
+                    count,
+                });
+                let programs = all.iter().cloned().map(|(path, [major, pid], [ino, count, gained], how)| {
+                    Passed { path, dev: (major, 1), ino, how, by: by(pid), first, count, gained }
+                });
+                let folded = Permissions { users: users.collect(), programs: programs.collect() };
+                Body::Permissions(Box::new(folded))
+            }),
+        (bytes(), bytes(), any::<[u32; 4]>(), any::<u64>(), any::<[u16; 2]>()).prop_map(
+            |(path, container, [mnt_ns, pid_ns, user_ns, cgroup_ns], cgroup, [own, engine])| {
+                let engine = Engine::from_code(engine);
+                Body::Context(Arc::new(TaskContext {
+                    own,
+                    mnt_ns,
+                    pid_ns,
+                    user_ns,
+                    cgroup_ns,
+                    cgroup,
+                    path,
+                    engine,
+                    container,
+                }))
+            }
+        ),
     ]
 }
 

@@ -1,10 +1,12 @@
 //! From entries to the story.
 
+use super::rights::Uses;
 use super::screens::{Moment, Screens};
 use super::tree::Tree;
 use super::{Ended, Hidden, Item, Story, What, choice};
 use crate::model::{
-    Body, ClockEvent, Exit, File, FileOp, HookState, LogId, Record, SessionId, Task, TaskId, Tty, TtyOp,
+    Body, Capability, ClockEvent, Exit, File, FileOp, HookState, LogId, Places, Record, SessionId, Task,
+    TaskId, Tty, TtyOp,
 };
 use crate::verify::{Entry, Verified};
 
@@ -19,6 +21,8 @@ pub struct Builder {
     screens: Screens,
     items: Vec<Item>,
     hidden: Hidden,
+    uses: Uses,
+    places: Places,
 }
 
 impl Builder {
@@ -34,6 +38,8 @@ impl Builder {
             screens: Screens::new(all),
             items: Vec::new(),
             hidden: Hidden::default(),
+            uses: Uses::default(),
+            places: Places::default(),
         }
     }
 
@@ -52,6 +58,14 @@ impl Builder {
         self.screens.settle(&mut self.hidden, &mut self.items);
         if let (Some(now), false) = (self.now, self.ended) {
             self.screens.finish(now, &mut self.items);
+            let counted = self.uses.take().into_iter();
+            self.items.extend(counted.map(|what| Item {
+                time: now.time,
+                pid: None,
+                depth: 0,
+                place: None,
+                what,
+            }));
         }
         Story { items: self.items, hidden: self.hidden }
     }
@@ -61,10 +75,20 @@ impl Builder {
         let now = Moment { time: entry.time, boot: record.boot_ns.get() };
         self.now = Some(now);
         let task = record.task.as_deref();
+        self.places.see(record);
         match &record.body {
             Body::Tty(op, tty) => self.terminal(*op, tty, now),
             Body::SessionStart(start) => self.push(entry, 0, What::Start(start.clone())),
+            Body::Context(context) => {
+                let depth = task.map_or(0, |task| self.tree.depth(task));
+                self.push(entry, depth, What::Context(context.clone()));
+            }
+            Body::Capability(used) => self.capability(entry, used),
+            Body::Permissions(p) => self.push(entry, 0, What::Permissions(p.clone())),
             Body::SessionEnd(end) => {
+                for what in self.uses.take() {
+                    self.push(entry, 0, what);
+                }
                 self.screens.settle(&mut self.hidden, &mut self.items);
                 self.screens.finish(now, &mut self.items);
                 self.ended = true;
@@ -124,7 +148,20 @@ impl Builder {
         self.screens.settle(&mut self.hidden, &mut self.items);
         let Record { task, .. } = &entry.record;
         let pid = task.as_ref().map(|task| task.id.pid);
-        self.items.push(Item { time: entry.time, pid, depth, what });
+        let place = self.places.of(&entry.record).cloned();
+        self.items.push(Item { time: entry.time, pid, depth, place, what });
+    }
+
+    /// The first use is a line where it was refused; counts stand at the end.
+    fn capability(&mut self, entry: &Entry, used: &Capability) {
+        self.uses.see(used);
+        let Some(task) = entry.record.task.as_deref() else { return };
+        if self.all || used.granted == 0 {
+            let depth = self.tree.depth(task);
+            self.push(entry, depth, What::Capability(Box::new(used.clone())));
+        } else {
+            self.hidden.capabilities = self.hidden.capabilities.saturating_add(1);
+        }
     }
 
     fn fork(&mut self, entry: &Entry, task: Option<&Task>, child: TaskId) {
@@ -171,7 +208,7 @@ impl Builder {
     }
 
     fn terminal(&mut self, op: TtyOp, tty: &Tty, now: Moment) {
-        let item = |what| Item { time: now.time, pid: None, depth: 0, what };
+        let item = |what| Item { time: now.time, pid: None, depth: 0, place: None, what };
         match op {
             TtyOp::Resize => {
                 let new = self.screens.resize(tty.no, (tty.cols, tty.rows));

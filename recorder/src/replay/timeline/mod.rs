@@ -5,14 +5,17 @@
 
 mod builder;
 mod choice;
+mod rights;
 mod screens;
 mod tree;
 
 pub use builder::Builder;
 
+use std::sync::Arc;
+
 use crate::model::{
-    CoverageChange, Cred, Delegation, Enforcement, Exec, Exit, File, FileOp, Jump, Loss, Overdue, RealNanos,
-    SessionEnd, SessionStart,
+    Capability, CoverageChange, Cred, Delegation, Enforcement, Exec, Exit, File, FileOp, Jump, Loss, Overdue,
+    Permissions, RealNanos, SessionEnd, SessionStart, TaskContext,
 };
 
 /// One line of the story.
@@ -24,6 +27,8 @@ pub struct Item {
     pub pid: Option<u32>,
     /// How deep it stands in the process tree, 0 for the root of the session.
     pub depth: u16,
+    /// Where its process lives, if not with the host's.
+    pub place: Option<Arc<TaskContext>>,
     /// What.
     pub what: What,
 }
@@ -50,6 +55,14 @@ pub enum What {
     Overdue(Overdue),
     /// What was done because no grant allowed it.
     Enforcement(Box<Enforcement>),
+    /// A process moved into other namespaces, or back.
+    Context(Arc<TaskContext>),
+    /// A capability was refused to a program, or used (with `all`), for the first time.
+    Capability(Box<Capability>),
+    /// Capabilities that one program used or was refused, counted.
+    Used(Vec<Capability>),
+    /// As whom the session acted.
+    Permissions(Box<Permissions>),
     /// The session ended.
     End(SessionEnd),
     /// A program ran.
@@ -144,6 +157,8 @@ pub struct Hidden {
     pub terminal: u64,
     /// Lines of the screen.
     pub lines: u64,
+    /// Capabilities that were granted, at their first use.
+    pub capabilities: u64,
 }
 
 /// The whole story.

@@ -77,6 +77,7 @@ impl Screens {
                     time: first.time,
                     pid: None,
                     depth: 0,
+                    place: None,
                     what: What::Folded { tty: *tty, lines },
                 });
             }
@@ -98,7 +99,7 @@ fn is_blank(item: &Item) -> bool {
 }
 
 fn item(tty: u32, shown: Shown, now: Moment, full_since: &mut Option<(RealNanos, u64)>) -> Option<Item> {
-    let at = |time, what| Some(Item { time, pid: None, depth: 0, what });
+    let at = |time, what| Some(Item { time, pid: None, depth: 0, place: None, what });
     match shown {
         Shown::Line(text) => at(now.time, What::Line { tty, text }),
         Shown::FullScreen => {

@@ -17,6 +17,7 @@ mod links;
 mod liveness;
 mod loads;
 mod logins;
+mod perms;
 mod retention;
 mod sealed;
 mod secrets;
@@ -149,6 +150,8 @@ const SCENARIOS: &[Scenario] = &[
     e2e("status-and-add", Place::Sshd, status::status_and_add),
     e2e("shared-account-by-key", Place::Sshd, status::shared_account_by_key),
     e2e("expired-by-permit", Place::Sshd, retention::expired_by_permit),
+    e2e("permissions-used", Place::Any, perms::permissions_used),
+    e2e("namespaces-entered", Place::Any, perms::namespaces_entered),
     e2e("resize-is-recorded", Place::Any, loads::resize_is_recorded),
     e2e("b1-asked-for-a-unit", Place::Any, handed::asked_for_a_unit),
     e2e("b2-planted-jobs", Place::Any, handed::planted_jobs),

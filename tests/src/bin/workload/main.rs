@@ -6,6 +6,7 @@ mod daemon;
 mod execs;
 mod files;
 mod odd;
+mod rights;
 mod say;
 mod show;
 mod storm;
@@ -65,6 +66,8 @@ enum Command {
     Files(files::Args),
     /// Terminal output with a known hash
     Show(show::Args),
+    /// Rights used and refused, users changed to, a set-user-id program passed through
+    Rights(rights::Args),
     /// Odd bytes: names, arguments, sizes
     Odd(odd::Args),
     /// One measured load for the benchmarks
@@ -98,6 +101,7 @@ fn run(command: Command) -> Result<()> {
         Command::Files(args) => files::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Odd(args) => odd::run(&args),
+        Command::Rights(args) => rights::run(&args),
         Command::Storm(args) => storm::run(&args),
     }
 }

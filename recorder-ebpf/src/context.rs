@@ -1,0 +1,127 @@
+//! Where tasks live: namespaces and cgroup, read for every event, and the path of each cgroup at its first sight.
+//!
+//! The path is read from the kernel's own names before the event that it belongs to: a container that lives for a few
+//! milliseconds is gone from cgroupfs before anybody could look.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use core::ffi::c_void;
+use recorder_common::{CgroupEvent, Class, Flag, Kind, PATH_ROOM, Place, Ring};
+
+use crate::{
+    emit::Event,
+    kernel::{self, AT_MASK, TaskPtr, off, opaque},
+    maps::{CGROUPS, SCRATCHES},
+};
+
+/// `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
+const INIT_PID_NS: u32 = 0xefff_fffc;
+/// Deeper cgroups are cut, and say so.
+const DEPTH: usize = 32;
+
+#[inline(always)]
+fn cgroup_node(task: TaskPtr) -> u64 {
+    let set: *const u8 = kernel::load(task, off!(task_cgroups));
+    let cgroup: u64 = kernel::read(set as u64, off!(css_set_cgroup));
+    if cgroup == 0 { 0 } else { kernel::read(cgroup, off!(cgroup_node)) }
+}
+
+/// Of the process namespace that the task is in, which is not always the one that its children get.
+#[inline(always)]
+fn pid_ns(task: TaskPtr) -> u32 {
+    let pid: *const u8 = kernel::load(task, off!(task_thread_pid));
+    let pid = pid as u64;
+    if pid == 0 {
+        return 0;
+    }
+    let level: u32 = kernel::read(pid, off!(pid_level));
+    if level == 0 {
+        return INIT_PID_NS;
+    }
+    // `struct upid` has 16 bytes, the namespace at 8.
+    let ns: u64 = kernel::read(pid, off!(pid_numbers) + (level as usize & 0x1f) * 16 + 8);
+    kernel::read(ns, off!(pid_ns_inum))
+}
+
+/// Writes where the task is into an event's header.
+#[inline(always)]
+pub fn put(place: &mut Place, task: TaskPtr) {
+    let node = cgroup_node(task);
+    place.cgroup = if node == 0 { 0 } else { kernel::read(node, off!(kernfs_id)) };
+    // An exiting task has lost its namespaces.
+    let proxy: *const u8 = kernel::load(task, off!(task_nsproxy));
+    if proxy.is_null() {
+        place.mnt_ns = 0;
+        place.cgroup_ns = 0;
+    } else {
+        place.mnt_ns = kernel::read(kernel::read(proxy as u64, off!(nsproxy_mnt)), off!(mnt_ns_inum));
+        place.cgroup_ns = kernel::read(kernel::read(proxy as u64, off!(nsproxy_cgroup)), off!(cgroup_ns_inum));
+    }
+    place.pid_ns = pid_ns(task);
+    let cred: *const u8 = kernel::load(task, off!(task_cred));
+    let user: *const u8 = kernel::load(cred, off!(cred_user_ns));
+    place.user_ns = kernel::read(user as u64, off!(user_ns_inum));
+}
+
+/// Tells the path of the task's cgroup if it was not told yet.
+#[inline(always)]
+pub fn tell_cgroup(task: TaskPtr, session: u64) {
+    let node = cgroup_node(task);
+    if node != 0 {
+        tell_path(session, node);
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tell_path(session: u64, node: u64) -> u32 {
+    let id: u64 = kernel::read(node, off!(kernfs_id));
+    if CGROUPS.get_ptr(&id).is_some() {
+        return 0;
+    }
+    let Some(mut event) = Event::new::<CgroupEvent>(Class::SESSION) else { return 0 };
+    let path_len = event.names(node);
+    let sent = event.send(Kind::CGROUP, Ring::CRITICAL, session, CgroupEvent { id, path_len, reserved: 0 }, 0);
+    if sent {
+        // A full map forgets the oldest: it is told again. One that found no room in the ring is told with the next event.
+        let _ = CGROUPS.insert(&id, &session, 0);
+    }
+    u32::from(sent)
+}
+
+/// Writes the names of a cgroup and those above it into a scratch buffer from `start`, leaf first, each ended by a zero
+/// byte. Returns the position behind the last name, and flags in the upper half.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn walk_cgroup(slot: u32, start: u32, node: u64) -> u64 {
+    let Some(buf) = SCRATCHES.get_ptr_mut(slot) else { return u64::from(start) };
+    let buf: *mut u8 = buf.cast();
+    let start = start as usize & AT_MASK;
+    let mut at = start;
+    let mut flags = Flag::TRUNCATED;
+    let mut node = node;
+    let mut steps = 0;
+    while steps < DEPTH {
+        steps += 1;
+        let parent: u64 = kernel::read(node, off!(kernfs_parent));
+        if parent == 0 {
+            flags = 0;
+            break;
+        }
+        let name: u64 = kernel::read(node, off!(kernfs_name));
+        let o = opaque(at) & AT_MASK;
+        // SAFETY: `o` is at most AT_MASK.
+        let to = unsafe { buf.add(o) };
+        // SAFETY: 256 bytes behind AT_MASK lie in the buffer.
+        let n = unsafe { bpf_probe_read_kernel_str(to.cast::<c_void>(), 256, name as *const c_void) };
+        if n <= 0 {
+            flags = Flag::UNREADABLE;
+            break;
+        }
+        at = o + (n as usize & 0x1ff);
+        if at - start > PATH_ROOM {
+            break;
+        }
+        node = parent;
+    }
+    at as u64 | u64::from(flags) << 32
+}
