@@ -180,7 +180,7 @@ pub(crate) fn enforcement(enforcement: &Enforcement) -> String {
 /// Work that was handed over, or came from somewhere.
 pub(crate) fn delegation(d: &Delegation) -> String {
     let (what, to) = (d.what.escaped(), d.to.escaped());
-    let nobody = d.session == SessionId::new([0; 16]);
+    let nobody = d.session == SessionId::NOBODY;
     let mut text = match d.role {
         DelegationRole::Asked => format!("asked {to}: {what}"),
         DelegationRole::To if nobody => format!("{what} was started in {to}, not followed"),

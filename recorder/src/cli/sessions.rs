@@ -14,7 +14,7 @@ use crate::export::ElevationJson;
 use crate::export::json::{Shown, auid, put_opt, rfc3339};
 use crate::export::{write_line, write_pretty};
 use crate::index::{SessionInfo, Sessions};
-use crate::model::{Bytes, Capability, Coverage, Engine, Uncovered};
+use crate::model::{Bytes, Capability, Coverage, Engine, SessionId, Trigger, Uncovered};
 use crate::verify::{Entry, Verified, VerifyError};
 
 /// Arguments of `recorder sessions`.
@@ -62,6 +62,7 @@ fn print_table(sessions: &[SessionInfo], io: &mut Io<'_>) -> Result<(), Failure>
         "USER",
         "COVERAGE",
         "ELEVATION",
+        "CAME OF",
         "ACTED AS",
         "INSIDE",
         "REFUSED",
@@ -96,6 +97,7 @@ fn row(s: &SessionInfo) -> Vec<String> {
         s.coverage.map_or("-", |c| c.reason().map_or(c.name(), Uncovered::name)).to_owned(),
         elevation
             .map_or_else(|| "-".to_owned(), |e| format!("{}>{} {}", e.from.euid, e.to.euid, e.via.name())),
+        s.came_of.map_or_else(|| "-".to_owned(), |(from, trigger)| came_of(from, trigger)),
         listed(s.users.iter().map(u32::to_string)),
         inside(s),
         listed(names(&s.refused).into_iter()),
@@ -113,6 +115,14 @@ fn row(s: &SessionInfo) -> Vec<String> {
 
 fn names(numbers: &BTreeSet<u32>) -> Vec<String> {
     numbers.iter().map(|number| Capability { number: *number, ..Capability::default() }.name()).collect()
+}
+
+/// The session that it came of, and by which means.
+fn came_of(from: SessionId, trigger: Trigger) -> String {
+    if from == SessionId::NOBODY {
+        return trigger.name().to_owned();
+    }
+    format!("{from} {}", trigger.name())
 }
 
 /// Containers, or that there were namespaces without one.
@@ -174,6 +184,12 @@ impl Serialize for Json<'_> {
         map.serialize_entry("other_namespaces", &info.namespaces)?;
         map.serialize_entry("capabilities_used", &names(&info.used))?;
         map.serialize_entry("capabilities_refused", &names(&info.refused))?;
+        let came_of = info.came_of.map(|(from, trigger)| {
+            let session = (from != SessionId::NOBODY).then(|| from.to_string());
+            json!({ "session": session, "trigger": trigger.name() })
+        });
+        map.serialize_entry("came_of", &came_of)?;
+        map.serialize_entry("handed_over", &info.handed_over)?;
         map.serialize_entry("execs", &info.execs)?;
         map.serialize_entry("files", &info.files)?;
         map.serialize_entry("tty_bytes", &info.tty_bytes)?;

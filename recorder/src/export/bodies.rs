@@ -130,7 +130,7 @@ impl Fields for Delegation {
         map.serialize_entry("role", self.role.name())?;
         map.serialize_entry("trigger", self.trigger.name())?;
         map.serialize_entry("confidence", self.confidence.name())?;
-        let session = (self.session != SessionId::new([0; 16])).then_some(Shown(self.session));
+        let session = (self.session != SessionId::NOBODY).then_some(Shown(self.session));
         map.serialize_entry("session", &session)?;
         map.serialize_entry("peer", &self.peer)?;
         put_bytes(map, "to", "to_b64", &self.to)?;

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Known;
 use crate::model::{
-    Body, Bytes, Coverage, Digest, Elevation, Engine, LogId, LoginWitness, RealNanos, SessionId, TtyOp,
+    Body, Bytes, Coverage, DelegationRole, Digest, Elevation, Engine, LogId, LoginWitness, RealNanos,
+    SessionId, Trigger, TtyOp,
 };
 use crate::verify::{Entry, Report, Verified};
 
@@ -51,6 +52,10 @@ pub struct SessionInfo {
     pub used: BTreeSet<u32>,
     /// Capabilities that were refused to it.
     pub refused: BTreeSet<u32>,
+    /// The session that it came of, if it was handed over, and by which means.
+    pub came_of: Option<(SessionId, Trigger)>,
+    /// Sessions that came of it.
+    pub handed_over: u64,
     /// Losses declared while it was open.
     pub loss: u64,
     /// `complete`, `complete_with_loss`, `open`, `incomplete`; `unknown` if the report doesn't list it.
@@ -136,6 +141,13 @@ impl Sessions {
                     }
                 }
             }
+            Body::Delegation(end) => match end.role {
+                DelegationRole::By => {
+                    info.came_of.get_or_insert((end.session, end.trigger));
+                }
+                DelegationRole::To if end.session != SessionId::NOBODY => info.handed_over += 1,
+                _ => {}
+            },
             Body::Exec(_) => info.execs += 1,
             Body::File(..) => info.files += 1,
             Body::Tty(TtyOp::Output, tty) => {
@@ -185,6 +197,8 @@ fn empty(id: SessionId) -> SessionInfo {
         namespaces: false,
         used: BTreeSet::new(),
         refused: BTreeSet::new(),
+        came_of: None,
+        handed_over: 0,
         loss: 0,
         completeness: "unknown",
     }

@@ -137,6 +137,11 @@ octets! {
 }
 dashed_hex!(SessionId);
 
+impl SessionId {
+    /// No session.
+    pub const NOBODY: Self = Self([0; Self::LEN]);
+}
+
 impl StreamNo {
     /// The log's own stream: control frames.
     pub const LOG: Self = Self(0);

@@ -102,7 +102,7 @@ pub(super) fn ends(handed: &Handed, child: SessionId, parent: Option<SessionId>)
         role,
         trigger: handed.trigger,
         confidence: handed.confidence,
-        session: session.unwrap_or(SessionId::new([0; 16])),
+        session: session.unwrap_or(SessionId::NOBODY),
         peer: 0,
         to: handed.to.clone(),
         what: handed.what.clone(),
