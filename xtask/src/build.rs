@@ -21,6 +21,9 @@ const LIBRARIES: &[(&str, &str, &str)] = &[
     ("libpam_recorder.so", "pam_recorder.so", "among the PAM modules"),
     ("librecorder_approval.so", "recorder_approval.so", "among sudo's plugins"),
 ];
+/// All but the reader alone, which nothing here runs: each is linked as a whole, which takes a minute.
+const PROGRAMS: &[&str] =
+    &["recorder", "recorder-e2e", "recorder-pen", "recorder-powercut", "recorder-walk", "recorder-workload"];
 /// Programs bring their C library along and are one file, for any machine of this architecture; they stay position independent,
 /// with relocations packed, because an emulated start spends most of its time on them.
 const STATIC: &str = "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs";
@@ -104,7 +107,11 @@ pub(crate) fn static_build() -> (Command, PathBuf) {
 /// other choice of packages.
 pub(crate) fn programs() -> Result<Binaries> {
     let (mut cargo, dir) = static_build();
-    sh::run(cargo.args(["-p", "recorder", "-p", "recorder-tests", "-p", "recorder-pen", "--bins"]))?;
+    cargo.args(["-p", "recorder", "-p", "recorder-tests", "-p", "recorder-pen"]);
+    for program in PROGRAMS {
+        cargo.args(["--bin", program]);
+    }
+    sh::run(&mut cargo)?;
     Ok(Binaries::in_dir(&dir))
 }
 

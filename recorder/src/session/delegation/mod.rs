@@ -108,6 +108,11 @@ impl Handover {
             return;
         };
         let mark = event.mark;
+        if self.dropped.contains(&mark) {
+            let tasks = vec![event.task.id];
+            let_go.push(Dropped { mark, tasks, ..Dropped::default() });
+            return;
+        }
         match &event.act {
             Act::Branch(branch) => {
                 let branch = branch.clone();
@@ -121,11 +126,6 @@ impl Handover {
             }
             Act::Request(_) => return,
             _ => {}
-        }
-        if self.dropped.contains(&mark) {
-            let tasks = vec![event.task.id];
-            let_go.push(Dropped { mark, tasks, ..Dropped::default() });
-            return;
         }
         if self.waiting.contains_key(&mark) {
             self.wait(*event, files, out, let_go);
