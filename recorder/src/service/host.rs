@@ -32,6 +32,10 @@ impl Host for RunningHost {
         }
     }
 
+    fn user(&mut self, uid: u32) -> Bytes {
+        Bytes::new(process::user_name(uid).unwrap_or_default())
+    }
+
     fn program(&mut self, task: TaskId) -> Bytes {
         use std::os::unix::ffi::OsStrExt;
         let link = fs::read_link(format!("/proc/{}/exe", task.pid));

@@ -73,17 +73,19 @@ impl Lineage {
     }
 }
 
-/// The first record of a session that came of another, or of a job: the witness of the login is the other's, whoever it runs as.
+/// The first record of a session that came of another, or of a job. The witness of the login is the other's, whoever it runs as; a
+/// job that is nobody's has its owner's, by the name that `owner` finds.
 pub(super) fn start(
     id: SessionId,
     who: &Task,
     handed: &Handed,
     path: Bytes,
     origin: Option<&Origin>,
+    owner: impl FnOnce() -> Bytes,
 ) -> SessionStart {
     let ids = Ids { uid: who.uid, euid: who.euid, suid: who.euid, fsuid: who.euid, ..Ids::default() };
     let login = origin.map_or_else(
-        || LoginWitness { auid: who.auid, audit_session: u32::MAX, ..LoginWitness::default() },
+        || LoginWitness { auid: who.auid, audit_session: u32::MAX, user: owner(), ..LoginWitness::default() },
         |origin| origin.login.clone(),
     );
     let via = if handed.from.is_some() { Via::Delegated } else { Via::Scheduled };

@@ -14,6 +14,8 @@ pub use delegation::{Files, Handover};
 pub use tracker::{Host, Tracked, Tracker};
 
 #[cfg(test)]
+mod handed;
+#[cfg(test)]
 mod living;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,10 @@ impl Host for Fixed {
     fn login(&mut self, task: &Task, audit_session: u32) -> LoginWitness {
         LoginWitness { auid: task.auid, audit_session, ..LoginWitness::default() }
     }
+    fn user(&mut self, uid: u32) -> Bytes {
+        Bytes::from(format!("user{uid}").as_str())
+    }
+
     fn program(&mut self, _: TaskId) -> Bytes {
         Bytes::from("/seen/in/proc")
     }

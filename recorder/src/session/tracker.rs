@@ -22,6 +22,8 @@ pub trait Host {
     fn session_id(&mut self) -> SessionId;
     /// Who logged in, as far as this task shows.
     fn login(&mut self, task: &Task, audit_session: u32) -> LoginWitness;
+    /// The name of a user; empty if it has none.
+    fn user(&mut self, uid: u32) -> Bytes;
     /// The program that a task runs, for tasks whose start was not seen.
     fn program(&mut self, task: TaskId) -> Bytes;
     /// The namespaces of the host's own processes.
@@ -206,7 +208,8 @@ impl Tracker {
             _ => Bytes::default(),
         };
         let id = host.session_id();
-        let start = lineage::start(id, &event.task, &coming.handed, path, origin.as_ref());
+        let owner = || host.user(event.task.euid);
+        let start = lineage::start(id, &event.task, &coming.handed, path, origin.as_ref(), owner);
         let mut session = Session::new(id, event.task.id);
         session.alive.extend(&coming.alive);
         session.login = Some(start.login.clone());

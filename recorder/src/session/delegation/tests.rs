@@ -2,7 +2,7 @@ use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use super::dbus::tests::{message, strings};
 use super::*;
-use crate::model::{File, FileOp, Flags, Task};
+use crate::model::{File, FileOp, Flags, Place, Task};
 
 #[derive(Default)]
 struct Host(RefCell<HashMap<Vec<u8>, Vec<u8>>>);
@@ -36,8 +36,15 @@ impl Bench {
         let at = BootNanos::new(self.now);
         let id = TaskId { pid, start: BootNanos::new(7) };
         let task = Arc::new(Task { id, tid: pid, comm: comm.into(), ..Task::default() });
-        let event =
-            KernelEvent { boot_ns: at, cpu: 0, mark: Mark::new(mark), flags: Flags::default(), task, act };
+        let event = KernelEvent {
+            boot_ns: at,
+            cpu: 0,
+            mark: Mark::new(mark),
+            flags: Flags::default(),
+            task,
+            place: Place::default(),
+            act,
+        };
         let mut out = Vec::new();
         self.rules.step(Captured::Event(Box::new(event)), &self.host, &mut out, &mut self.let_go);
         out.into_iter()

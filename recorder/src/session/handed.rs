@@ -1,0 +1,118 @@
+//! Laws of sessions that came of others.
+
+use super::tests::*;
+use super::{Tracked, Tracker};
+use crate::model::*;
+
+fn handed(from: Option<u64>) -> Act {
+    Act::Handed(Box::new(Handed {
+        from: from.map(Mark::new),
+        trigger: Trigger::Unit,
+        confidence: Confidence::Certain,
+        to: "systemd".into(),
+        what: "StartTransientUnit a.service".into(),
+        evidence: "/system.slice/a.service".into(),
+    }))
+}
+
+fn records(out: &[Tracked], of: u64) -> Vec<&Body> {
+    out.iter()
+        .filter_map(|item| match item {
+            Tracked::Event { mark, record } if *mark == Mark::new(of) => Some(&record.body),
+            _ => None,
+        })
+        .collect()
+}
+
+fn parent() -> Vec<Captured> {
+    vec![event(1, 7, 10, elevated()), event(2, 7, 10, exec("/usr/bin/sudo"))]
+}
+
+#[test]
+fn it_begins_with_its_first_program_under_the_askers_login() {
+    let mut events = parent();
+    // What the daemon's child does before it runs the program is the daemon's.
+    let before = File { path: "/etc/passwd".into(), ..File::default() };
+    events.extend([
+        event(3, 8, 1, handed(Some(7))),
+        event(4, 8, 1, fork(20)),
+        event(5, 8, 20, Act::File(FileOp::Open, before)),
+        event(6, 8, 20, exec("/bin/work")),
+        event(7, 8, 20, exit(0)),
+    ]);
+    let out = run(events, 8);
+    let child = records(&out, 8);
+    let [Body::SessionStart(start), Body::Delegation(by), Body::Exec(_), Body::Exit(_)] = child.as_slice()
+    else {
+        panic!("{child:?}")
+    };
+    assert_eq!((start.login.auid, start.elevation.via, start.root.pid), (1001, Via::Delegated, 20));
+    assert_eq!(start.elevation.path.as_slice(), b"/bin/work");
+    let asker = records(&out, 7);
+    let Some(Body::Delegation(to)) = asker.last() else { panic!("{asker:?}") };
+    assert_eq!((by.role, to.role), (DelegationRole::By, DelegationRole::To));
+    let id = |mark| {
+        out.iter().find_map(|item| match item {
+            Tracked::Opened { mark: m, id, .. } if *m == Mark::new(mark) => Some(*id),
+            _ => None,
+        })
+    };
+    assert_eq!((Some(by.session), Some(to.session)), (id(7), id(8)));
+}
+
+#[test]
+fn it_is_his_although_his_session_is_over() {
+    let mut events = parent();
+    events.push(event(3, 7, 10, exit(0)));
+    let (mut tracker, mut host, mut out) = (Tracker::default(), Fixed(0), Vec::new());
+    for item in events {
+        tracker.step(BootNanos::new(3), item, &mut host, &mut out);
+    }
+    tracker.tick(BootNanos::new(LATER), &mut out);
+    assert!(!tracker.is_open(Mark::new(7)));
+    for item in [event(LATER, 8, 1, handed(Some(7))), event(LATER + 1, 8, 20, exec("/bin/work"))] {
+        tracker.step(BootNanos::new(LATER), item, &mut host, &mut out);
+    }
+    let child = records(&out, 8);
+    let Some(Body::SessionStart(start)) = child.first() else { panic!("{child:?}") };
+    assert_eq!(start.login.auid, 1001);
+    let by = child.iter().find_map(|body| match body {
+        Body::Delegation(by) => Some(by.session),
+        _ => None,
+    });
+    assert_eq!(by, Some(SessionId::new([1; 16])));
+    assert!(
+        !records(&out, 7).iter().any(|body| matches!(body, Body::Delegation(_))),
+        "nobody's stream is left"
+    );
+}
+
+#[test]
+fn a_job_of_nobodys_has_its_owner() {
+    let out = run(vec![event(3, 8, 1, handed(None)), event(6, 8, 20, exec("/bin/work"))], 8);
+    let child = records(&out, 8);
+    let Some(Body::SessionStart(start)) = child.first() else { panic!("{child:?}") };
+    assert_eq!((start.login.user.as_slice(), start.elevation.via), (&b"user0"[..], Via::Scheduled));
+}
+
+#[test]
+fn what_never_runs_a_program_is_no_session() {
+    let out =
+        run(vec![event(3, 8, 1, handed(Some(7))), event(4, 8, 1, fork(20)), event(5, 8, 20, exit(1))], LATER);
+    assert_eq!(out, []);
+}
+
+#[test]
+fn what_became_of_a_request_opens_no_session_again() {
+    let told = Delegation {
+        role: DelegationRole::To,
+        trigger: Trigger::Unit,
+        confidence: Confidence::Certain,
+        session: SessionId::NOBODY,
+        peer: 1,
+        to: "systemd".into(),
+        what: "RestartUnit".into(),
+        evidence: Bytes::default(),
+    };
+    assert_eq!(run(vec![event(3, 7, 1, Act::Asked(Box::new(told)))], 8), []);
+}
