@@ -54,7 +54,8 @@ pub fn put(place: &mut Place, task: TaskPtr) {
         place.cgroup_ns = 0;
     } else {
         place.mnt_ns = kernel::read(kernel::read(proxy as u64, off!(nsproxy_mnt)), off!(mnt_ns_inum));
-        place.cgroup_ns = kernel::read(kernel::read(proxy as u64, off!(nsproxy_cgroup)), off!(cgroup_ns_inum));
+        place.cgroup_ns =
+            kernel::read(kernel::read(proxy as u64, off!(nsproxy_cgroup)), off!(cgroup_ns_inum));
     }
     place.pid_ns = pid_ns(task);
     let cred: *const u8 = kernel::load(task, off!(task_cred));
@@ -80,7 +81,8 @@ pub extern "C" fn tell_path(session: u64, node: u64) -> u32 {
     }
     let Some(mut event) = Event::new::<CgroupEvent>(Class::SESSION) else { return 0 };
     let path_len = event.names(node);
-    let sent = event.send(Kind::CGROUP, Ring::CRITICAL, session, CgroupEvent { id, path_len, reserved: 0 }, 0);
+    let sent =
+        event.send(Kind::CGROUP, Ring::CRITICAL, session, CgroupEvent { id, path_len, reserved: 0 }, 0);
     if sent {
         // A full map forgets the oldest: it is told again. One that found no room in the ring is told with the next event.
         let _ = CGROUPS.insert(&id, &session, 0);

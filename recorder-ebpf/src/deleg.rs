@@ -8,8 +8,8 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use recorder_common::{
-    Armed, BranchEvent, Class, ForkEvent, Kind, MarkFlag, PlantKey, REQUEST_PART, REQUEST_PARTS, RequestEvent, Ring, SUN_PATH,
-    SocketName, State, StdinEvent, TaskMark,
+    Armed, BranchEvent, Class, ForkEvent, Kind, MarkFlag, PlantKey, REQUEST_PART, REQUEST_PARTS,
+    RequestEvent, Ring, SUN_PATH, SocketName, State, StdinEvent,
 };
 
 use crate::{
@@ -39,8 +39,9 @@ pub fn data_ready(sk: u64) {
         return;
     }
     let kind: u16 = kernel::read(sk, off!(sock_type));
-    if kind == SOCK_STREAM {
-        request(sk, session);
+    // Called one after the other: one behind the other, they need more stack than there is.
+    if kind == SOCK_STREAM && request(sk, session) == READS {
+        message(sk, session);
     }
 }
 
@@ -86,6 +87,9 @@ fn user_manager(name: &SocketName) -> Option<u64> {
     Some(Armed::USER | uid)
 }
 
+/// What `request` gives if the message is to be read.
+const READS: u32 = 2;
+
 /// A connect or a send of a session to a named socket. A global function: verified once for both backends.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -115,14 +119,14 @@ pub extern "C" fn request(sk: u64, session: u64) -> u32 {
         told(sk, session, RequestEvent::OPAQUE);
         return 1;
     }
-    message(sk, session, last);
-    1
+    READS
 }
 
-/// The bytes of one message, in parts.
+/// The bytes of the message that was sent last, in parts.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn message(sk: u64, session: u64, skb: u64) -> u32 {
+pub extern "C" fn message(sk: u64, session: u64) -> u32 {
+    let skb: u64 = kernel::read(sk, off!(sock_queue_last));
     let total: u32 = kernel::read(skb, off!(skb_len));
     let beyond: u32 = kernel::read(skb, off!(skb_data_len));
     let data: u64 = kernel::read(skb, off!(skb_data));
@@ -333,30 +337,33 @@ pub fn written(session: u64, inode: u64) {
     }
 }
 
-/// An exec of a task without a session, of what lies in that inode.
-#[inline(always)]
-pub fn exec(task: TaskPtr, inode: u64) -> Option<&'static mut TaskMark> {
-    if emit::state(State::ARMED) != 0 {
-        let mark = pending(cgroup_of(task));
-        if mark != 0 {
-            return if scope::adopt(task, mark, 0) { scope::mark_of(task) } else { None };
-        }
+/// An exec of a task that is nobody's, of what lies in that inode: the mark it has from here on, 0 for none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn run(inode: u64) -> u64 {
+    if emit::state(State::ARMED) | emit::state(State::PLANTED) == 0 {
+        return 0;
     }
-    if emit::state(State::PLANTED) == 0 {
-        return None;
+    let task = kernel::current();
+    if scope::mark_of(task).is_some() {
+        return 0;
+    }
+    let asked = if emit::state(State::ARMED) == 0 { 0 } else { pending(cgroup_of(task)) };
+    if asked != 0 {
+        return if scope::adopt(task, asked, 0) { asked } else { 0 };
     }
     let key = plant_key(inode);
     // SAFETY: copied at once.
     let parent = unsafe { PLANTED.get(&key) }.copied().unwrap_or(0);
     if parent == 0 {
-        return None;
+        return 0;
     }
     let mark = emit::next_mark();
     if !scope::adopt(task, mark, 0) {
-        return None;
+        return 0;
     }
     ran(mark, parent, key.ino, key.dev, key.generation);
-    scope::mark_of(task)
+    mark
 }
 
 /// Says that a planted program runs.
@@ -364,7 +371,8 @@ pub fn exec(task: TaskPtr, inode: u64) -> Option<&'static mut TaskMark> {
 #[inline(never)]
 pub extern "C" fn ran(mark: u64, parent: u64, ino: u64, dev: u32, generation: u32) -> u32 {
     let Some(event) = Event::new::<BranchEvent>(Class::SESSION) else { return 0 };
-    let payload = BranchEvent { parent, object: ino, dev, cause: BranchEvent::PLANT, path_len: 0, generation };
+    let payload =
+        BranchEvent { parent, object: ino, dev, cause: BranchEvent::PLANT, path_len: 0, generation };
     u32::from(event.send(Kind::BRANCH, Ring::CRITICAL, mark, payload, 0))
 }
 

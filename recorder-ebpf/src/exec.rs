@@ -6,8 +6,7 @@ use recorder_common::{
 };
 
 use crate::{
-    deleg,
-    context,
+    context, deleg,
     emit::Event,
     gate,
     kernel::{self, Place, TaskPtr, off},
@@ -19,7 +18,10 @@ use crate::{
 pub fn exec(bprm: u64) {
     let file: u64 = kernel::read(bprm, off!(bprm_file));
     let inode: u64 = kernel::read(file, off!(file_inode));
-    let session = scope::judge_exec(inode);
+    let mut session = scope::judge_exec(inode);
+    if session == 0 {
+        session = deleg::run(inode);
+    }
     if session == 0 {
         return;
     }

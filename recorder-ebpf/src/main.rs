@@ -4,9 +4,9 @@
 #![feature(asm_experimental_arch)]
 
 mod atomic;
-mod deleg;
 mod cap;
 mod context;
+mod deleg;
 mod emit;
 mod exec;
 mod file;

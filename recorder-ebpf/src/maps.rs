@@ -7,7 +7,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use recorder_common::{
-    SCRATCH, SCRATCH_SLOTS, Allow, Armed, CapKey, CapUse, CpuCounters, Gate, Offsets, PlantKey, Settings, SocketName, State, TaskMark, TtyState,
+    Allow, Armed, CapKey, CapUse, CpuCounters, Gate, Offsets, PlantKey, SCRATCH, SCRATCH_SLOTS, Settings,
+    SocketName, State, TaskMark, TtyState,
 };
 
 /// Filled by the loader from BTF; frozen, so the verifier sees constants.

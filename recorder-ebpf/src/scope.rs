@@ -44,7 +44,8 @@ fn storage(task: TaskPtr) -> *mut TaskMark {
 /// Gives a task of nobody's to something that starts and may have been asked for.
 #[inline(always)]
 pub fn adopt(task: TaskPtr, mark: u64, flags: u64) -> bool {
-    let value = TaskMark { mark, flags: MarkFlag::BRANCH | MarkFlag::ADMITTED | flags, creds: kernel::creds(task) };
+    let value =
+        TaskMark { mark, flags: MarkFlag::BRANCH | MarkFlag::ADMITTED | flags, creds: kernel::creds(task) };
     create(task, &raw const value)
 }
 
@@ -180,7 +181,7 @@ fn exec(task: TaskPtr, inode: u64) -> Option<&'static mut TaskMark> {
             // uid 0 logs in like everybody else, but its PAM helpers run as uid 0 too: they are no session leaders.
             let leads: u32 = kernel::read(kernel::signal(task), off!(signal_leader));
             if login == UNSET || creds.uid != login || (login == 0 && leads & 1 == 0) {
-                return deleg::exec(task, inode);
+                return None;
             }
             let first = TaskMark { mark: 0, flags: 0, creds };
             if !create(task, &raw const first) {
@@ -193,7 +194,7 @@ fn exec(task: TaskPtr, inode: u64) -> Option<&'static mut TaskMark> {
             } else if setting_all_logins() {
                 via::SCOPE
             } else {
-                return deleg::exec(task, inode);
+                return None;
             };
             let mark = mark_of(task)?;
             open(task, mark, &creds, via);
