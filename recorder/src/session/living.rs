@@ -29,7 +29,12 @@ fn bodies(out: &[Tracked]) -> Vec<&Body> {
     records.collect()
 }
 
-fn permissions(out: &[Tracked]) -> (Vec<(u32, String, u64)>, Vec<(String, u64, u64)>) {
+/// User, program, count.
+type User = (u32, String, u64);
+/// Program, count, gained.
+type Program = (String, u64, u64);
+
+fn permissions(out: &[Tracked]) -> (Vec<User>, Vec<Program>) {
     let folded = bodies(out).into_iter().find_map(|body| match body {
         Body::Permissions(folded) => Some(folded.clone()),
         _ => None,

@@ -78,20 +78,21 @@ pub(crate) fn permissions_used(stage: &mut Stage) -> Result<()> {
             users.filter(|u| number(u, &["uid"]) == Some(uid) && text(u, &["program"]).ends_with(program));
         of.next().and_then(|u| number(u, &["count"])).unwrap_or(0)
     };
+    // The session itself may have begun with it.
+    let own = u64::from(stage.as_root().first() == Some(&setuid));
     let stranger: u64 = STRANGER.parse()?;
     for (uid, program, key) in [
         (stranger, "/bin/workload", "to_user"),
         (0, "/bin/workload", "back"),
         (0, "/bin/become-root", "passes"),
     ] {
-        let (seen, truth) = (user(uid, program), counted(key));
+        let begun = if program == "/bin/become-root" { own } else { 0 };
+        let (seen, truth) = (user(uid, program), counted(key) + begun);
         ensure!(seen == truth, "uid {uid} by {program}: {seen} recorded, {truth} done: {folded}");
     }
     let passed = list("programs").into_iter().flatten();
     let passed = passed.filter(|p| text(p, &["path"]) == setuid).collect::<Vec<_>>();
     let [passed] = passed.as_slice() else { anyhow::bail!("{} is passed {} times", setuid, passed.len()) };
-    // The session itself may have begun with it.
-    let own = u64::from(stage.as_root().first() == Some(&setuid));
     for key in ["count", "gained"] {
         let (seen, truth) = (number(passed, &[key]).unwrap_or(0), counted("passes") + own);
         ensure!(seen == truth, "{key} of the set-user-id program: {seen} recorded, {truth} done");
