@@ -13,7 +13,7 @@ use super::{
     grants::Desk,
     herald::Herald,
     host::RunningHost,
-    outbox::{Gone, Outbox, Unkept},
+    outbox::{Gone, Load, Outbox, Unkept},
     pulse::Pulse,
     standing::{Gauge, State},
 };
@@ -46,6 +46,7 @@ pub(super) struct Batch {
     pub(super) control: Vec<Record>,
     /// What found no place on the way.
     pub(super) unkept: Unkept,
+    pub(super) load: Load,
 }
 
 /// A nap while events come: a reader that sleeps a little costs a fraction of one that polls.
