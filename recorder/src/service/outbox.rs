@@ -133,6 +133,7 @@ impl Outbox {
         Ok(())
     }
 
+    #[expect(clippy::result_large_err, reason = "the batch itself comes back, as from the channel")]
     fn hand(&self, weight: usize, mut batch: Batch) -> Result<(), TrySendError<Batch>> {
         if self.underway.load(Ordering::Relaxed) >= UNDERWAY {
             return Err(TrySendError::Full(batch));
@@ -245,7 +246,7 @@ impl Outbox {
         match self.waiting.back_mut() {
             // Counts alone take no more room however often they grow. Earlier than it happened, and so before its session's end.
             Some((_, last)) if kept.tracked.is_empty() && kept.control.is_empty() => {
-                last.unkept.add(kept.unkept)
+                last.unkept.add(kept.unkept);
             }
             _ if !kept.is_empty() => self.push(kept),
             _ => {}
