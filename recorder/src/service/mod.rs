@@ -209,10 +209,8 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     if let Some(gates) = &first.gates {
         capture.set_gates(gates).map_err(|e| ServiceError::Gates(e.to_string()))?;
     }
-    let ending = match capture.marks() {
-        Ok(marks) => Ending::new(config, marks),
-        Err(source) => return Err(host_error("cannot read the marks of processes")(source)),
-    };
+    let marks = capture.marks().map_err(host_error("cannot read the marks of processes"))?;
+    let ending = Ending::new(config, marks);
     let (to_writer, from_pump) = mpsc::sync_channel(QUEUE);
     let (to_bury, burials) = mpsc::sync_channel(1);
     control.retain(Retention::new(config, opened.log, to_bury));
@@ -220,24 +218,12 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let (rekey, recipients) = mpsc::channel();
     let kept = encryption.is_on().then(|| kept::Kept::at(&config.grants.memory));
     let books = books::Books::new(journal, kept, std::time::Instant::now());
-    let inlets = writer::Inlets {
-        batches: from_pump,
-        recipients,
-        burials,
-        anchors: anchors.clone(),
-        gauge: gauge.clone(),
-    };
+    let (handed, turns) = (anchors.clone(), gauge.clone());
+    let inlets = writer::Inlets { batches: from_pump, recipients, burials, anchors: handed, gauge: turns };
     let writer =
         writer::start(books, inlets, stop.clone(), faults).map_err(host_error("cannot start the writer"))?;
     let pump_stop = stop.clone();
-    let settings = pump::Settings {
-        journal_dir: config.journal_dir.clone(),
-        tell: config.notices.at_elevation,
-        records_jobs: true,
-        first: first.control,
-        ending,
-        gauge,
-    };
+    let settings = pump_settings(config, first.control, ending, gauge);
     let pump = std::thread::Builder::new()
         .name("pump".into())
         .spawn(move || pump::run(capture, seeded, desk, &pump_end, to_writer, &pump_stop, settings))
@@ -266,6 +252,16 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     written?;
     handed.map_err(|_| ServiceError::Thread("anchor"))?;
     pumped.map_err(|_| ServiceError::Thread("pump"))
+}
+
+fn pump_settings(
+    config: &Config,
+    first: Vec<crate::model::Record>,
+    ending: Option<Ending>,
+    gauge: Gauge,
+) -> pump::Settings {
+    let (journal_dir, tell) = (config.journal_dir.clone(), config.notices.at_elevation);
+    pump::Settings { journal_dir, tell, records_jobs: true, first, ending, gauge }
 }
 
 /// Begins to hand checkpoints out. A log whose admission key is gone is recorded all the same.

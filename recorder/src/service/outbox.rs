@@ -4,7 +4,11 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::mpsc::{SyncSender, TrySendError},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{SyncSender, TrySendError},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,12 +21,24 @@ use crate::{
 
 /// While the writer comes round this much may wait before the pump does: what waits in the rings has more room.
 const ENOUGH: usize = 1 << 20;
+/// Bytes on their way: a channel counts batches, and one of them may be all that a ring held.
+const UNDERWAY: usize = 4 << 20;
 /// A writer that has taken nothing for so long is not waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The writer has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gone;
+
+/// A batch's share of what is on its way; given back when the writer has taken it.
+#[derive(Debug, Default)]
+pub(super) struct Load(Arc<AtomicUsize>, usize);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
+}
 
 /// What found no place before it came to the writer.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -75,6 +91,7 @@ fn merge<K: Ord>(into: &mut BTreeMap<K, u64>, more: impl IntoIterator<Item = (K,
 #[derive(Debug)]
 pub(super) struct Outbox {
     writer: SyncSender<Batch>,
+    underway: Arc<AtomicUsize>,
     /// With roughly the bytes of each.
     waiting: VecDeque<(usize, Batch)>,
     bytes: usize,
@@ -85,8 +102,15 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) const fn new(writer: SyncSender<Batch>) -> Self {
-        Self { writer, waiting: VecDeque::new(), bytes: 0, full: None, unsaid: BTreeMap::new() }
+    pub(super) fn new(writer: SyncSender<Batch>) -> Self {
+        Self {
+            writer,
+            underway: Arc::default(),
+            waiting: VecDeque::new(),
+            bytes: 0,
+            full: None,
+            unsaid: BTreeMap::new(),
+        }
     }
 
     /// Hands a batch on behind what waits, never waiting itself.
@@ -98,7 +122,7 @@ impl Outbox {
             self.keep(batch, now);
             return self.flush(now);
         }
-        match self.writer.try_send(batch) {
+        match self.hand(weight(&batch), batch) {
             Ok(()) => self.full = None,
             Err(TrySendError::Full(batch)) => {
                 self.full.get_or_insert(now);
@@ -109,6 +133,19 @@ impl Outbox {
         Ok(())
     }
 
+    #[expect(clippy::result_large_err, reason = "the batch itself comes back, as from the channel")]
+    fn hand(&self, weight: usize, mut batch: Batch) -> Result<(), TrySendError<Batch>> {
+        if self.underway.load(Ordering::Relaxed) >= UNDERWAY {
+            return Err(TrySendError::Full(batch));
+        }
+        self.underway.fetch_add(weight, Ordering::Relaxed);
+        batch.load = Load(Arc::clone(&self.underway), weight);
+        self.writer.try_send(batch).map_err(|refused| match refused {
+            TrySendError::Full(batch) => TrySendError::Full(Batch { load: Load::default(), ..batch }),
+            gone @ TrySendError::Disconnected(_) => gone,
+        })
+    }
+
     /// True if whoever fills this has to wait: the writer is busy, and comes round.
     pub(super) fn is_crowded(&self, now: Instant) -> bool {
         self.bytes >= ENOUGH && !self.hangs(now)
@@ -117,7 +154,7 @@ impl Outbox {
     /// Hands on what the writer takes.
     pub(super) fn flush(&mut self, now: Instant) -> Result<(), Gone> {
         while let Some((weight, batch)) = self.waiting.pop_front() {
-            match self.writer.try_send(batch) {
+            match self.hand(weight, batch) {
                 Ok(()) => {
                     self.bytes = self.bytes.saturating_sub(weight);
                     self.full = None;
@@ -209,7 +246,7 @@ impl Outbox {
         match self.waiting.back_mut() {
             // Counts alone take no more room however often they grow. Earlier than it happened, and so before its session's end.
             Some((_, last)) if kept.tracked.is_empty() && kept.control.is_empty() => {
-                last.unkept.add(kept.unkept)
+                last.unkept.add(kept.unkept);
             }
             _ if !kept.is_empty() => self.push(kept),
             _ => {}

@@ -14,7 +14,7 @@ use super::{
     handover::Handing,
     herald::Herald,
     host::RunningHost,
-    outbox::{Gone, Outbox, Unkept},
+    outbox::{Gone, Load, Outbox, Unkept},
     pulse::Pulse,
     standing::{Gauge, State},
 };
@@ -49,6 +49,7 @@ pub(super) struct Batch {
     pub(super) control: Vec<Record>,
     /// What found no place on the way.
     pub(super) unkept: Unkept,
+    pub(super) load: Load,
 }
 
 /// A nap while events come: a reader that sleeps a little costs a fraction of one that polls.

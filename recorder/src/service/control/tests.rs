@@ -154,7 +154,7 @@ fn status_is_the_callers_own_and_root_sees_all() {
     assert_eq!(reply(&desk, ROOT, &all)["hooks_silent"], json!(["open"]));
     assert!(reply(&desk, USER, &status).get("hooks_silent").is_none(), "not for who may have done it");
     assert_eq!(reply(&desk, ROOT, &all)["storage"], json!({"state": "sound", "since": null}));
-    let since = Instant::now() - Duration::from_secs(90);
+    let since = Instant::now().checked_sub(Duration::from_secs(90)).unwrap();
     let failing =
         crate::service::standing::Standing { state: crate::service::standing::State::Failing, since };
     desk.clerk.gauge.turned(failing, Instant::now());

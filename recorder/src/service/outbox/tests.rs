@@ -49,7 +49,7 @@ fn hanging() -> (Outbox, Receiver<Batch>, Instant) {
 fn taken(outbox: &mut Outbox, writer: &Receiver<Batch>, now: Instant) -> Vec<Batch> {
     let mut got = Vec::new();
     while let Ok(batch) = writer.try_recv() {
-        got.push(batch);
+        got.push(Batch { load: Load::default(), ..batch });
         outbox.flush(now).unwrap();
     }
     got
@@ -147,4 +147,22 @@ fn a_writer_that_comes_round_is_waited_for_and_nothing_is_lost() {
     assert_eq!(sum(&taken(&mut outbox, &from_pump, soon), Kind::OPEN), (999, 0));
     drop(from_pump);
     assert_eq!(outbox.send(batch([open(1, 1)]), soon), Err(Gone));
+}
+
+#[test]
+fn f3_what_is_on_its_way_is_bounded_by_bytes_too() {
+    let (to_writer, from_pump) = sync_channel(64);
+    let mut outbox = Outbox::new(to_writer);
+    let now = Instant::now();
+    for _ in 0..64 {
+        outbox.send(batch((0..16).map(|_| open(1, PAGE))), now).unwrap();
+    }
+    let got: Vec<Batch> = from_pump.try_iter().collect();
+    assert_eq!(got.len(), 4, "a megabyte each");
+    // It is the writer's when it has taken what is in them, not when it has them.
+    outbox.flush(now).unwrap();
+    assert!(from_pump.try_recv().is_err());
+    drop(got);
+    outbox.flush(now).unwrap();
+    assert_eq!(from_pump.try_iter().count(), 4);
 }

@@ -177,7 +177,8 @@ pub(crate) fn run(args: &Args, scratch: &Path) -> Result<()> {
     let unused = journal(&unused)?;
     let cut = ["ENCRYPTION_OFF", "END_UNPROVEN", "ORIGIN_UNCHECKED", "UNCLEAN_END"];
     judged(args, &unused, &[], 1, &cut).context("the snapshot, alone")?;
-    let rolled = ["ENCRYPTION_OFF", "END_UNPROVEN", "ORIGIN_UNCHECKED", "ROLLED_BACK", "UNCLEAN_END"];
+    // Its end is proven by the checkpoint before it; that it is not the log's, by those behind.
+    let rolled = ["ENCRYPTION_OFF", "ORIGIN_UNCHECKED", "ROLLED_BACK", "UNCLEAN_END"];
     judged(args, &unused, &[&first_notes], 3, &rolled).context("the snapshot, not gone on")?;
     let mut host = Host::start(args, restored, Some(&memory))?;
     host.write(args, "restored", 20)?;
