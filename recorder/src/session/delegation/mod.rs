@@ -109,7 +109,10 @@ impl Handover {
         };
         let mark = event.mark;
         if self.dropped.contains(&mark) {
-            let tasks = vec![event.task.id];
+            let mut tasks = vec![event.task.id];
+            if let Act::Fork(child) = &event.act {
+                tasks.push(*child);
+            }
             let_go.push(Dropped { mark, tasks, ..Dropped::default() });
             return;
         }

@@ -52,7 +52,9 @@ pub(crate) fn handed_over(walk: &Walk) -> Result<()> {
     // The host's own, meanwhile.
     machine.ok("root", &format!("systemctl start --no-block systemd-tmpfiles-clean; rm -f {path}"))?;
     let seen = FIRED.map(|(tag, _)| format!("[ -e /run/{} ]", walk.tag(tag))).join(" && ");
-    machine.until("all of it ran", &format!("{seen} && echo all"), |out| {
+    // What did not run is named where the time is over.
+    let look = FIRED.map(|(tag, _)| format!("ls /run/{}", walk.tag(tag))).join("; ");
+    machine.until("all of it ran", &format!("{look}; {seen} && echo all"), |out| {
         String::from_utf8_lossy(&out.stdout).contains("all").then_some(())
     })?;
     machine.ok("root", &format!("rm -f /etc/cron.d/{unit} /etc/systemd/system/{unit}.service"))?;
