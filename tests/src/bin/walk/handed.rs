@@ -52,11 +52,14 @@ pub(crate) fn handed_over(walk: &Walk) -> Result<()> {
     // The host's own, meanwhile.
     machine.ok("root", &format!("systemctl start --no-block systemd-tmpfiles-clean; rm -f {path}"))?;
     let seen = FIRED.map(|(tag, _)| format!("[ -e /run/{} ]", walk.tag(tag))).join(" && ");
-    // What did not run is named where the time is over.
-    let look = FIRED.map(|(tag, _)| format!("ls /run/{}", walk.tag(tag))).join("; ");
-    machine.until("all of it ran", &format!("{look}; {seen} && echo all"), |out| {
+    let all = machine.until("all of it ran", &format!("{seen} && echo all"), |out| {
         String::from_utf8_lossy(&out.stdout).contains("all").then_some(())
-    })?;
+    });
+    if let Err(error) = all {
+        let ran = machine
+            .ok("root", &format!("ls /run | grep {}; atq; systemctl --failed --no-legend", walk.tag("")))?;
+        return Err(error.context(format!("of it ran: {ran}")));
+    }
     machine.ok("root", &format!("rm -f /etc/cron.d/{unit} /etc/systemd/system/{unit}.service"))?;
     walk.step("all of it ran");
     service.systemctl("stop")?;
