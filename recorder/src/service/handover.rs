@@ -10,7 +10,7 @@ use std::{
 use crate::{
     capture::Capture,
     model::{BootNanos, Captured, Dropped},
-    session::{Files, Handover},
+    session::{Files, Handover, Tracked},
 };
 
 /// Longest table of cron that is read.
@@ -81,13 +81,15 @@ impl Handing {
         out
     }
 
-    /// A session is over.
-    pub(super) fn closed(&mut self, mark: crate::model::Mark) {
-        self.rules.closed(mark);
-    }
-
-    /// What is due now: the kernel side forgets what was nobody's, and goes on looking where something may start by itself.
-    pub(super) fn tend(&mut self, now: BootNanos, capture: &mut Capture) {
+    /// What is due now: terminals and connections of sessions that are over are forgotten, the kernel side forgets what was nobody's,
+    /// and goes on looking where something may start by itself.
+    pub(super) fn tend(&mut self, now: BootNanos, tracked: &[Tracked], capture: &mut Capture) {
+        for item in tracked {
+            if let Tracked::Closed { mark, .. } = item {
+                capture.forget(*mark);
+                self.rules.closed(*mark);
+            }
+        }
         self.rules.tick(now, &mut self.let_go);
         for dropped in self.let_go.drain(..) {
             capture.let_go(&dropped);

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     capture::{Capture, Seeded},
-    model::Record,
+    model::{BootNanos, Record},
     session::{Tracked, Tracker},
     sys::{clock, process},
 };
@@ -102,11 +102,7 @@ pub(super) fn run(
         }
         if reconciled.elapsed() >= RECONCILE && tracker.open_sessions() > 0 {
             reconciled = Instant::now();
-            for (mark, task) in tracker.believed_alive() {
-                if !process::is_alive(task) {
-                    tracker.gone(mark, task, now.boot);
-                }
-            }
+            reconcile(&mut tracker, now.boot);
         }
         let ending = if last { tracker.open() } else { tracker.over(now.boot) };
         let due = counted.elapsed() >= COUNT;
@@ -123,13 +119,7 @@ pub(super) fn run(
         if last {
             tracker.stop(now.boot, &mut batch.tracked);
         }
-        for closed in &batch.tracked {
-            if let Tracked::Closed { mark, .. } = closed {
-                capture.forget(*mark);
-                handing.closed(*mark);
-            }
-        }
-        handing.tend(now.boot, &mut capture);
+        handing.tend(now.boot, &batch.tracked, &mut capture);
         if let Some(desk) = &mut desk {
             let round = desk.round(now, std::mem::take(&mut batch.tracked));
             batch.tracked = round.tracked;
@@ -179,6 +169,15 @@ pub(super) fn run(
             std::thread::sleep(NAP);
         } else {
             capture.sleep(if tracker.open_sessions() > 0 { SLEEP_BUSY } else { SLEEP_IDLE });
+        }
+    }
+}
+
+/// Ends what is gone although its end was not seen.
+fn reconcile(tracker: &mut Tracker, now: BootNanos) {
+    for (mark, task) in tracker.believed_alive() {
+        if !process::is_alive(task) {
+            tracker.gone(mark, task, now);
         }
     }
 }

@@ -385,15 +385,19 @@ impl Session {
 
     fn apply(&mut self, task: &Task, at: BootNanos, act: Act) -> Option<Body> {
         match act {
-            // The session's start record says it; members found at start are told by their later acts.
-            Act::Elevated(_) | Act::Cgroup { .. } => None,
+            // The session's start record says it, and whoever ties what was handed over to sessions has had its events before.
+            Act::Elevated(_)
+            | Act::Cgroup { .. }
+            | Act::Branch(_)
+            | Act::Request(_)
+            | Act::Stdin { .. }
+            | Act::Handed(_) => None,
+            // Members found at start are told by their later acts.
             Act::Seeded(_) => {
                 self.alive.insert(task.id.pid, task.id.start);
                 None
             }
             Act::Asked(asked) => Some(Body::Delegation(asked)),
-            // For whoever ties these to sessions, before they come here.
-            Act::Branch(_) | Act::Request(_) | Act::Stdin { .. } | Act::Handed(_) => None,
             Act::Refused { act, path } => Some(Body::Enforcement(Box::new(Enforcement {
                 act,
                 // What was missing is told by who knows the grants.

@@ -191,13 +191,11 @@ fn call(bytes: &[u8], frame: &Frame, is_cut: bool) -> Option<Call> {
     let mut c = Reader { bytes, at: frame.body, big: frame.big };
     let mut types = signature.as_bytes();
     while !types.is_empty() {
-        match c.value(types, 0, &mut call.strings) {
-            Some(rest) => types = rest,
-            None => {
-                call.is_cut = true;
-                break;
-            }
-        }
+        let Some(rest) = c.value(types, 0, &mut call.strings) else {
+            call.is_cut = true;
+            break;
+        };
+        types = rest;
     }
     Some(call)
 }

@@ -7,6 +7,7 @@ mod asked;
 mod dbus;
 mod jobs;
 mod plants;
+mod words;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -18,6 +19,7 @@ use asked::Asked;
 use dbus::{Call, Stream};
 use jobs::Jobs;
 use plants::{Plants, Run};
+use words::{is_everyday, is_manager, is_question, is_unit, starts};
 
 /// A unit that nobody asked for by name may still belong to a request that could not be read; for so long after it.
 const WINDOW_NS: u64 = 5_000_000_000;
@@ -119,7 +121,7 @@ impl Handover {
         match &event.act {
             Act::Branch(branch) => {
                 let branch = branch.clone();
-                self.branch(*event, branch, out, let_go);
+                self.branch(&event, branch, out, let_go);
                 return;
             }
             Act::Request(request) if !self.waiting.contains_key(&mark) => {
@@ -170,7 +172,7 @@ impl Handover {
 
     fn branch(
         &mut self,
-        event: KernelEvent,
+        event: &KernelEvent,
         branch: Branch,
         out: &mut Vec<Captured>,
         let_go: &mut Vec<Dropped>,
@@ -194,9 +196,9 @@ impl Handover {
         self.waiting.insert(mark, waiting);
         match cause {
             BranchCause::Unit => match self.unit(mark, now) {
-                Some((handed, true)) => self.settle(mark, &event, handed, out),
+                Some((handed, true)) => self.settle(mark, event, handed, out),
                 Some((handed, false)) => {
-                    tell(&event, &handed, out);
+                    tell(event, &handed, out);
                     self.drop_branch(mark, let_go);
                 }
                 None => self.drop_branch(mark, let_go),
@@ -487,63 +489,6 @@ fn plant(waiting: &Waiting, exec: &Exec) -> Handed {
         what: exec.path.clone(),
         evidence: Bytes::from(format!("inode {} on {}:{}", exec.ino, exec.dev.0, exec.dev.1).as_str()),
     }
-}
-
-/// Calls that ask and change nothing.
-fn is_question(call: &Call) -> bool {
-    const QUIET: [&str; 8] =
-        ["Get", "List", "Subscribe", "Unsubscribe", "Introspect", "LookUp", "Find", "Dump"];
-    let own = ["org.freedesktop.DBus", "org.freedesktop.DBus.Properties", "org.freedesktop.DBus.Peer"];
-    let ask = QUIET.iter().any(|word| call.member.starts_with(word)) || call.member.starts_with("Load");
-    let is_bus = call.destination == "org.freedesktop.DBus" || own.contains(&call.interface.as_str());
-    ask || (is_bus && call.member != "Set" && call.member != "StartServiceByName")
-}
-
-fn is_manager(call: &Call) -> bool {
-    call.interface.starts_with("org.freedesktop.systemd1.") || call.destination == "org.freedesktop.systemd1"
-}
-
-fn starts(member: &str) -> bool {
-    member == "StartTransientUnit"
-        || member == "EnqueueUnitJob"
-        || ((member.starts_with("Start") || member.contains("Restart")) && member.contains("Unit"))
-}
-
-/// systemd.unit(5): the types.
-fn is_unit(text: &str) -> bool {
-    const TYPES: [&str; 11] = [
-        "service",
-        "socket",
-        "device",
-        "mount",
-        "automount",
-        "swap",
-        "target",
-        "path",
-        "timer",
-        "slice",
-        "scope",
-    ];
-    let of_name = |b: u8| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b);
-    text.len() < 256
-        && text.bytes().all(of_name)
-        && text.rsplit_once('.').is_some_and(|(stem, kind)| !stem.is_empty() && TYPES.contains(&kind))
-}
-
-/// Sockets that everybody speaks to all the time and that do nothing for anybody.
-fn is_everyday(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 9] = [
-        b"/dev/log",
-        b"/run/nscd/socket",
-        b"/var/run/nscd/socket",
-        b"/run/systemd/notify",
-        b"/run/systemd/userdb/",
-        b"/run/systemd/journal/",
-        b"/run/systemd/private",
-        b"/run/dbus/system_bus_socket",
-        b"/var/run/dbus/system_bus_socket",
-    ];
-    name.first() == Some(&0) || NAMES.iter().any(|known| name.starts_with(known))
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ fn unit_of(path: &str) -> Option<&str> {
         .find_map(|dir| path.split_once(dir))?;
     let first = below.split('/').next()?;
     let unit = first.strip_suffix(".d").filter(|_| below.contains('/')).unwrap_or(first);
-    super::is_unit(unit).then_some(unit)
+    super::words::is_unit(unit).then_some(unit)
 }
 
 #[cfg(test)]
