@@ -50,11 +50,13 @@ pub(super) struct Planted {
     pub(super) is_only_his: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Table {
     commands: HashSet<Vec<u8>>,
     /// Commands that a session added.
     added: HashMap<Vec<u8>, Mark>,
+    /// The session that touched it last: what it writes may come long after the open.
+    touched: Option<Mark>,
 }
 
 /// What is known of tables and spools.
@@ -69,7 +71,7 @@ impl Jobs {
     /// A table as it stood when nobody was watching it.
     pub(super) fn known(&mut self, path: &[u8], text: &[u8]) {
         if let Some(commands) = commands(path, text) {
-            self.tables.entry(path.to_vec()).or_insert(Table { commands, added: HashMap::new() });
+            self.tables.entry(path.to_vec()).or_insert(Table { commands, ..Table::default() });
         }
     }
 
@@ -104,18 +106,14 @@ impl Jobs {
 
     /// Reads a table again: what is new in it is his who touched it last.
     fn refresh(&mut self, by: Mark, path: &[u8], read: impl Fn(&[u8]) -> Option<Vec<u8>>) {
-        let Some(now) = read(path).and_then(|text| commands(path, &text)) else { return };
         if self.tables.len() >= MOST {
             self.tables.clear();
         }
-        let table = self
-            .tables
-            .entry(path.to_vec())
-            .or_insert(Table { commands: HashSet::new(), added: HashMap::new() });
-        for command in &now {
-            if !table.commands.contains(command) {
-                table.added.insert(command.clone(), by);
-            }
+        let table = self.tables.entry(path.to_vec()).or_default();
+        table.touched = Some(by);
+        let now = read(path).and_then(|text| commands(path, &text)).unwrap_or_default();
+        for command in now.difference(&table.commands) {
+            table.added.insert(command.clone(), by);
         }
         table.added.retain(|command, _| now.contains(command));
         table.commands = now;
@@ -127,11 +125,8 @@ impl Jobs {
         command: &[u8],
         read: impl Fn(&[u8]) -> Option<Vec<u8>>,
     ) -> Option<Planted> {
-        let touched: Vec<(Vec<u8>, Mark)> = self
-            .tables
-            .iter()
-            .filter_map(|(path, table)| Some((path.clone(), *table.added.values().next()?)))
-            .collect();
+        let touched: Vec<(Vec<u8>, Mark)> =
+            self.tables.iter().filter_map(|(path, table)| Some((path.clone(), table.touched?))).collect();
         for (path, by) in touched {
             self.refresh(by, &path, &read);
         }
@@ -250,7 +245,8 @@ mod tests {
     #[test]
     fn what_was_written_after_the_open_counts() {
         let mut jobs = Jobs::default();
-        let early = |_: &[u8]| -> Option<Vec<u8>> { Some(b"* * * * * root first\n".to_vec()) };
+        // Read between the open and the write.
+        let early = |_: &[u8]| -> Option<Vec<u8>> { Some(Vec::new()) };
         jobs.touched(Mark::new(5), FileOp::Create, &file("/etc/cron.d/x", None), early);
         let late =
             |_: &[u8]| -> Option<Vec<u8>> { Some(b"* * * * * root first\n* * * * * root second\n".to_vec()) };
