@@ -4,7 +4,7 @@ use super::*;
 pub(in crate::session) fn message(destination: &str, member: &str, signature: &str, body: &[u8]) -> Vec<u8> {
     let mut fields = Vec::new();
     let mut field = |code: u8, kind: &str, text: &str| {
-        while fields.len() % 8 != 0 {
+        while !fields.len().is_multiple_of(8) {
             fields.push(0);
         }
         fields.extend([code, 1, kind.as_bytes()[0], 0]);
@@ -30,7 +30,7 @@ pub(in crate::session) fn message(destination: &str, member: &str, signature: &s
     out.extend(7u32.to_le_bytes());
     out.extend(u32::try_from(fields.len()).unwrap().to_le_bytes());
     out.extend(fields);
-    while out.len() % 8 != 0 {
+    while !out.len().is_multiple_of(8) {
         out.push(0);
     }
     out.extend(body);
@@ -41,7 +41,7 @@ pub(in crate::session) fn message(destination: &str, member: &str, signature: &s
 pub(in crate::session) fn strings(texts: &[&str]) -> Vec<u8> {
     let mut out = Vec::new();
     for text in texts {
-        while out.len() % 4 != 0 {
+        while !out.len().is_multiple_of(4) {
             out.push(0);
         }
         out.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
@@ -55,12 +55,12 @@ pub(in crate::session) fn strings(texts: &[&str]) -> Vec<u8> {
 fn transient() -> Vec<u8> {
     let mut body = strings(&["run-u5.timer", "fail"]);
     let array = |body: &mut Vec<u8>, fill: &dyn Fn(&mut Vec<u8>)| {
-        while body.len() % 4 != 0 {
+        while !body.len().is_multiple_of(4) {
             body.push(0);
         }
         let at = body.len();
         body.extend([0; 4]);
-        while body.len() % 8 != 0 {
+        while !body.len().is_multiple_of(8) {
             body.push(0);
         }
         let start = body.len();
@@ -69,7 +69,7 @@ fn transient() -> Vec<u8> {
         body[at..at + 4].copy_from_slice(&len.to_le_bytes());
     };
     let text = |body: &mut Vec<u8>, text: &str| {
-        while body.len() % 4 != 0 {
+        while !body.len().is_multiple_of(4) {
             body.push(0);
         }
         body.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
