@@ -31,6 +31,8 @@ pub struct Site {
     pub socket: PathBuf,
     /// The key that reading commands are given.
     pub identity: Option<PathBuf>,
+    /// Where it notifies systemd, or whoever listens there.
+    pub notify: Option<PathBuf>,
 }
 
 impl Site {
@@ -46,7 +48,7 @@ impl Site {
         );
         fs::create_dir_all(dir)?;
         fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
-        Ok(Self { binary: binary.to_path_buf(), config, journal, socket, identity: None })
+        Ok(Self { binary: binary.to_path_buf(), config, journal, socket, identity: None, notify: None })
     }
 
     /// Makes segments as small as they can be: each crash leaves one at its full length.
@@ -74,9 +76,13 @@ impl Site {
 
     /// Starts `recorder run` and does not wait.
     pub fn launch(&self) -> Result<Running> {
-        let mut child = Command::new(&self.binary)
-            .args(["run", "--config"])
-            .arg(&self.config)
+        let mut command = Command::new(&self.binary);
+        command.args(["run", "--config"]).arg(&self.config);
+        match &self.notify {
+            Some(socket) => command.env("NOTIFY_SOCKET", socket),
+            None => command.env_remove("NOTIFY_SOCKET"),
+        };
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

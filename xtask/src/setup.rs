@@ -51,7 +51,7 @@ const VM: &[Need] = &[
     Need::program("dpkg", &["dpkg-deb"]),
     // The systemd machine: its root, the stock kernels' modules, and who drives it.
     Need::program("mmdebstrap", &["mmdebstrap"]),
-    Need::program("e2fsprogs", &["mkfs.ext4"]),
+    Need::program("e2fsprogs", &["mkfs.ext4", "e2fsck", "debugfs"]),
     Need::program("kmod", &["depmod"]),
     Need::program("xz-utils", &["xz"]),
     Need::program("zstd", &["zstd"]),

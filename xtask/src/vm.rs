@@ -3,6 +3,7 @@
 mod host;
 mod kernels;
 mod power;
+mod snapshots;
 
 use std::{
     fs,
@@ -47,6 +48,8 @@ enum Action {
     Host(host::Args),
     /// Power cuts under write load, on a disk with a write cache
     Power(power::Args),
+    /// A snapshot of a running machine: a clone, and one that is put back, against checkpoints kept outside
+    Snapshot(snapshots::Args),
 }
 
 #[derive(clap::Args)]
@@ -97,6 +100,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         Action::Host(args) => host::run(args, &binaries),
         Action::Power(args) => power::run(args, &binaries),
+        Action::Snapshot(args) => snapshots::run(args, &binaries),
     }
 }
 
@@ -120,6 +124,8 @@ enum Work {
     Walks(Vec<String>),
     /// So many power cuts.
     Power(u32),
+    /// A snapshot, a clone, a machine that is put back.
+    Snapshots,
 }
 
 fn run_matrix(args: &Matrix, binaries: &Binaries) -> Result<Totals> {
@@ -214,6 +220,7 @@ fn jobs_for(
                 // What the disk keeps is the same on every kernel.
                 if is_first {
                     jobs.push(job("power", Work::Power(power::ROUNDS)));
+                    jobs.push(job("snapshots", Work::Snapshots));
                 }
             }
             jobs
@@ -269,6 +276,7 @@ impl Machine {
                 prefix,
             ),
             Work::Power(rounds) => follow(&mut power::cuts(&self.binaries, &kernel.version, *rounds), prefix),
+            Work::Snapshots => follow(&mut snapshots::taken(&self.binaries, &kernel.version), prefix),
             Work::Walks(walks) => {
                 // The backend that only stock kernels have; the others' walks would tell the same story.
                 follow(

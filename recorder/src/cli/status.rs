@@ -230,6 +230,16 @@ fn list(answer: &Value, io: &mut Io<'_>) -> Result<(), Failure> {
     if !silent.is_empty() {
         writeln!(io.out, "THE RECORDER DOES NOT SEE: {silent}")?;
     }
+    let storage = at(answer, "storage");
+    let how = match at(storage, "state").as_str() {
+        Some("hanging") => "HANGS: a write does not come back",
+        Some("failing") => "TAKES NO WRITES",
+        Some("reserve") => "IS FULL: only what is essential is recorded",
+        _ => "",
+    };
+    if !how.is_empty() {
+        writeln!(io.out, "THE JOURNAL {how}, since {} UTC", time(storage, "since"))?;
+    }
     let rows: Vec<Vec<String>> = list_of(answer, "sessions").iter().map(row).collect();
     table::print(io.out, &header, &rows)?;
     Ok(())
@@ -334,6 +344,23 @@ mod tests {
         );
         assert!(!said(json!(["open\u{1b}[2J"])).contains('\u{1b}'));
         assert!(!said(json!([])).contains("SEE"));
+    }
+
+    #[test]
+    fn f3_root_is_told_that_the_journal_hangs_and_since_when() {
+        let said = |storage: Value| {
+            captured(|io| list(&json!({"sessions": [], "storage": storage}), io).map(|()| 0)).out
+        };
+        let hanging = said(json!({"state": "hanging", "since": "2026-11-21T09:29:23.123456789Z"}));
+        assert!(
+            hanging.starts_with(
+                "THE JOURNAL HANGS: a write does not come back, since 2026-11-21 09:29:23 UTC\n"
+            ),
+            "{hanging}"
+        );
+        assert!(said(json!({"state": "failing", "since": "\u{1b}[2J"})).starts_with("THE JOURNAL TAKES NO"));
+        assert!(!said(json!({"state": "failing", "since": "\u{1b}[2J"})).contains('\u{1b}'));
+        assert!(!said(json!({"state": "sound", "since": null})).contains("JOURNAL"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::document::{Document, DocumentError, Incident, Nonce, Request, Statement, Window};
-use crate::model::RealNanos;
+use crate::model::{RealNanos, quoted};
 
 impl Document {
     /// Writes a new document and reads it back: what the reader would refuse is never handed out to be signed.
@@ -127,24 +127,4 @@ impl Out {
     fn list<'a>(&mut self, key: &str, values: impl Iterator<Item = &'a str>) {
         self.raw(key, &format!("[{}]", values.map(quoted).collect::<Vec<_>>().join(", ")));
     }
-}
-
-/// A TOML basic string.
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c if c.is_control() => {
-                let _ = write!(out, "\\u{:04X}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }

@@ -41,10 +41,10 @@ pub(super) const fn reserve_len(setting: u64) -> u64 {
 }
 
 impl<D: Disk, E: Entropy> Writer<D, E> {
-    /// Counts a record that found no place. It becomes a loss record with the next commit that succeeds.
-    pub fn lost(&mut self, kind: Kind) {
+    /// Counts records that found no place. They become a loss record with the next commit that succeeds.
+    pub fn lost(&mut self, kind: Kind, records: u64) {
         let count = self.toll.entry(class_of(kind)).or_default();
-        *count = count.saturating_add(1);
+        *count = count.saturating_add(records);
     }
 
     /// Counts what a loss record that found no place has counted.

@@ -16,6 +16,7 @@ mod liveness;
 mod login;
 mod record;
 mod retention;
+mod text;
 mod token;
 
 pub use bytes::Bytes;
@@ -34,6 +35,7 @@ pub use liveness::{ClockChange, ClockEvent, HookChange, HookState};
 pub use login::Login;
 pub use record::{Body, Flags, Kind, Record};
 pub use retention::Tombstone;
+pub use text::quoted;
 pub use token::{Token, TokenAct};
 
 mod session;

@@ -5,17 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    ending::{Act, Ending},
-    kept::Kept,
-    pump::Batch,
-    strain::Strain,
-};
+use super::{kept::Kept, outbox::Unkept, pump::Batch, standing::Standing, strain::Strain};
 use crate::{
     journal::{Committed, Disk, Entropy, JournalError, Pending, Recipient, Writer, checkpoint::Head},
     model::{
-        Body, BootNanos, Bytes, ClockPair, Coverage, Enforcement, EnforcementAct, Flags, Kind, Mark, Record,
-        SessionId, Stop, StreamNo, TaskId, Uncovered,
+        Body, BootNanos, Bytes, ClockPair, Flags, Kind, Loss, LossReason, Mark, Record, SessionId, Stop,
+        StorageFault, StreamNo,
     },
     session::Tracked,
     sys::clock,
@@ -23,6 +18,8 @@ use crate::{
 
 /// So many records are taken between looks at how much waits.
 const LOOK: usize = 256;
+/// What a STORAGE record says of a write that came back late: ETIMEDOUT.
+const LATE: i32 = 110;
 
 /// A session that is not over.
 struct Open {
@@ -31,9 +28,6 @@ struct Open {
     stream: Option<StreamNo>,
     /// Records that found no place.
     lost: u64,
-    root: TaskId,
-    coverage: Coverage,
-    exempt: bool,
 }
 
 /// Journal and sessions.
@@ -41,7 +35,6 @@ pub(super) struct Books<D: Disk, E: Entropy> {
     journal: Writer<D, E>,
     sessions: HashMap<Mark, Open>,
     strain: Strain,
-    ending: Option<Ending>,
     /// Where the host keeps content of the log's records for itself, if only others can read them.
     kept: Option<Kept>,
     /// Bytes that wait, as last looked at, and records taken since.
@@ -54,17 +47,12 @@ fn control(at: BootNanos, body: Body) -> Record {
 }
 
 impl<D: Disk, E: Entropy> Books<D, E> {
-    pub(super) fn new(
-        journal: Writer<D, E>,
-        ending: Option<Ending>,
-        kept: Option<Kept>,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(journal: Writer<D, E>, kept: Option<Kept>, now: Instant) -> Self {
         let mut strain = Strain::new(now);
         if journal.is_in_reserve() {
             strain.succeeded(true, now);
         }
-        Self { journal, sessions: HashMap::new(), strain, ending, kept, waiting: 0, taken: 0 }
+        Self { journal, sessions: HashMap::new(), strain, kept, waiting: 0, taken: 0 }
     }
 
     pub(super) fn pending(&self) -> Pending {
@@ -86,9 +74,26 @@ impl<D: Disk, E: Entropy> Books<D, E> {
         u32::try_from(self.sessions.len()).unwrap_or(u32::MAX)
     }
 
+    /// How storage is doing.
+    pub(super) const fn standing(&self) -> Standing {
+        self.strain.standing()
+    }
+
+    /// A write came back that long after it was begun.
+    pub(super) fn hung(&mut self, away: Duration, now: Instant) {
+        tracing::error!(seconds = away.as_secs(), "storage hung: a write came back late");
+        let operation = Bytes::from(format!("wait {} s for a write", away.as_secs()).as_str());
+        self.say(
+            control(clock::boot(), Body::Storage(StorageFault { operation, errno: LATE, repeated: 0 })),
+            now,
+        );
+    }
+
     /// Takes a batch: what can't be kept is counted.
     pub(super) fn take(&mut self, batch: Batch, now: Instant) {
         self.look();
+        // Before the sessions' ends that may follow.
+        self.unkept(batch.unkept);
         // The log's own records first: a document stands before the coverage that it brings.
         for record in batch.control {
             self.say(record, now);
@@ -98,9 +103,6 @@ impl<D: Disk, E: Entropy> Books<D, E> {
                 Tracked::Opened { mark, id, at } => self.opened(mark, id, at, now),
                 Tracked::Event { mark, record } => self.event(mark, record, now),
                 Tracked::Closed { mark, reason, losses, at } => {
-                    if let Some(ending) = &mut self.ending {
-                        ending.forget(mark);
-                    }
                     if let Some(open) = self.sessions.remove(&mark)
                         && let Some(stream) = open.stream
                     {
@@ -109,6 +111,22 @@ impl<D: Disk, E: Entropy> Books<D, E> {
                 }
                 Tracked::Lost { at, loss } => self.say(control(at, Body::Loss(loss)), now),
             }
+        }
+    }
+
+    /// What found no place before it came here.
+    fn unkept(&mut self, unkept: Unkept) {
+        for (mark, count) in unkept.sessions {
+            if let Some(open) = self.sessions.get_mut(&mark) {
+                open.lost = open.lost.saturating_add(count);
+            }
+        }
+        for (kind, count) in unkept.kinds {
+            self.journal.lost(kind, count);
+        }
+        for (class, count) in unkept.losses {
+            let (ring, reason) = (Bytes::default(), LossReason::Storage);
+            self.journal.lost_more(&Loss { class, ring, cpu: u16::MAX, from: 0, to: 0, count, reason });
         }
     }
 
@@ -132,7 +150,7 @@ impl<D: Disk, E: Entropy> Books<D, E> {
             // What is declared as lost stays declared: its count goes into ours.
             self.journal.lost_more(&loss);
         } else if kind != Kind::HEARTBEAT {
-            self.journal.lost(kind);
+            self.journal.lost(kind, 1);
         }
     }
 
@@ -166,26 +184,16 @@ impl<D: Disk, E: Entropy> Books<D, E> {
 
     fn opened(&mut self, mark: Mark, id: SessionId, at: BootNanos, now: Instant) {
         let stream = self.keeps(Kind::SESSION_OPENED, now).then(|| self.journal.open_session(id, at));
-        let coverage = Coverage::Uncovered { reason: Uncovered::Unknown(0) };
-        let open = Open { id, stream, lost: 0, root: TaskId::default(), coverage, exempt: false };
-        self.sessions.insert(mark, open);
+        self.sessions.insert(mark, Open { id, stream, lost: 0 });
     }
 
     fn event(&mut self, mark: Mark, record: Record, now: Instant) {
         let kind = record.body.kind();
         let keeps = self.keeps(kind, now);
         let Some(open) = self.sessions.get_mut(&mark) else { return };
-        match &record.body {
-            Body::SessionStart(start) => {
-                open.root = start.root;
-                open.exempt = self.ending.as_ref().is_some_and(|e| e.is_exempt(&start.login.user));
-            }
-            Body::Coverage(change) => open.coverage = change.coverage,
-            _ => {}
-        }
         if !keeps {
             open.lost = open.lost.saturating_add(1);
-            return self.journal.lost(kind);
+            return self.journal.lost(kind, 1);
         }
         let stream = *open.stream.get_or_insert_with(|| self.journal.open_session(open.id, record.boot_ns));
         self.journal.append(stream, record);
@@ -195,7 +203,7 @@ impl<D: Disk, E: Entropy> Books<D, E> {
     pub(super) fn commit(&mut self, at: ClockPair, now: Instant) -> Result<Committed, JournalError> {
         match self.journal.commit(at) {
             Ok(done) => {
-                self.succeeded(&done, at, now);
+                self.succeeded(&done, now);
                 Ok(done)
             }
             Err(error) => {
@@ -208,7 +216,7 @@ impl<D: Disk, E: Entropy> Books<D, E> {
         }
     }
 
-    fn succeeded(&mut self, done: &Committed, at: ClockPair, now: Instant) {
+    fn succeeded(&mut self, done: &Committed, now: Instant) {
         let was_sound = self.strain.is_sound();
         let in_reserve = self.journal.is_in_reserve();
         if done.restarts > 0 {
@@ -216,50 +224,18 @@ impl<D: Disk, E: Entropy> Books<D, E> {
         }
         if self.strain.succeeded(in_reserve, now) {
             tracing::info!("the journal is written again");
-            self.relent(at);
         } else if was_sound && in_reserve {
             tracing::error!("no room for the journal: only what is essential is recorded");
         }
     }
 
-    fn relent(&mut self, at: ClockPair) {
-        let spared = self.ending.as_mut().map(Ending::relent).unwrap_or_default();
-        for mark in spared {
-            let Some(task) = self.sessions.get(&mark).map(|open| open.root) else { continue };
-            let text = Bytes::from("storage is back");
-            self.record(Act { mark, done: EnforcementAct::Relented, task, count: 0, text }, at);
-        }
-    }
-
-    fn record(&mut self, act: Act, at: ClockPair) {
-        let Some(open) = self.sessions.get_mut(&act.mark) else { return };
-        let Act { done: act, task, count, text, .. } = act;
-        let body =
-            Body::Enforcement(Box::new(Enforcement { act, coverage: open.coverage, task, count, text }));
-        let stream = *open.stream.get_or_insert_with(|| self.journal.open_session(open.id, at.boot));
-        self.journal.append(stream, control(at.boot, body));
-    }
-
-    /// What is due every few seconds: the reserve is made again, and sessions are ended if that is to follow.
+    /// What is due every few seconds: the reserve is made again.
     pub(super) fn care(&mut self, now: Instant) {
         if self.strain.wait(now).is_none() {
             self.journal.tend();
-            let at = clock::pair();
             if self.strain.succeeded(self.journal.is_in_reserve(), now) {
                 tracing::info!("there is room for the journal again");
-                self.relent(at);
             }
-        }
-        if !self.strain.is_for_good(now) {
-            return;
-        }
-        let Some(ending) = &mut self.ending else { return };
-        let open =
-            self.sessions.iter().filter(|(_, open)| !open.exempt).map(|(mark, open)| (*mark, open.root));
-        let acts = ending.round(open, now);
-        let at = clock::pair();
-        for act in acts {
-            self.record(act, at);
         }
     }
 

@@ -1,17 +1,24 @@
 //! `on_storage_failure = "end-sessions"`: whoever can't be recorded does not go on. Only what bears a session's mark is
-//! reached, and sessions of accounts that are never refused are left alone: somebody has to mend the disk.
+//! reached, and sessions of accounts that are never refused are left alone: somebody has to mend the disk. It runs beside the
+//! writer, which a disk that hangs holds.
 
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
-use super::sweep;
+use super::{standing::Standing, sweep};
 use crate::{
     capture::Marks,
     config::{Config, StorageKey},
-    model::{Bytes, EnforcementAct, Mark, TaskId},
+    model::{
+        Body, Bytes, ClockPair, Coverage, Enforcement, EnforcementAct, Flags, Mark, Record, TaskId, Uncovered,
+    },
+    session::Tracked,
 };
+
+/// Between looks at sessions that are to end.
+const CARE: Duration = Duration::from_secs(5);
 
 /// How a session's processes are reached. One real, one in tests.
 pub(super) trait Reach {
@@ -31,14 +38,13 @@ impl Reach for Marks {
     }
 }
 
-/// One act, to be recorded in its session when storage is back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Act {
-    pub(super) mark: Mark,
-    pub(super) done: EnforcementAct,
-    pub(super) task: TaskId,
-    pub(super) count: u32,
-    pub(super) text: Bytes,
+/// A session that is not over.
+struct Ward {
+    root: TaskId,
+    coverage: Coverage,
+    exempt: bool,
+    /// When it was asked to end.
+    asked: Option<Instant>,
 }
 
 /// Ends sessions while storage has failed for good.
@@ -46,8 +52,8 @@ pub(super) struct Ending {
     reach: Box<dyn Reach + Send>,
     grace: Duration,
     exempt: Vec<String>,
-    /// When a session was asked to end.
-    asked: HashMap<Mark, Instant>,
+    open: HashMap<Mark, Ward>,
+    cared: Option<Instant>,
 }
 
 impl Ending {
@@ -57,46 +63,92 @@ impl Ending {
             .then(|| Self::with(Box::new(marks), config.grants.grace, config.grants.exempt.clone()))
     }
 
-    pub(super) fn with(reach: Box<dyn Reach + Send>, grace: Duration, exempt: Vec<String>) -> Self {
-        Self { reach, grace, exempt, asked: HashMap::new() }
+    fn with(reach: Box<dyn Reach + Send>, grace: Duration, exempt: Vec<String>) -> Self {
+        Self { reach, grace, exempt, open: HashMap::new(), cared: None }
     }
 
-    pub(super) fn is_exempt(&self, account: &Bytes) -> bool {
-        self.exempt.iter().any(|name| name.as_bytes() == account.as_slice())
-    }
-
-    /// Asks these sessions to end, and ends those that were asked long enough ago: again and again, because what is
-    /// started from outside may bear their marks later.
-    pub(super) fn round(&mut self, open: impl Iterator<Item = (Mark, TaskId)>, now: Instant) -> Vec<Act> {
+    /// Sees what happened, then does what is due; its acts are records of their sessions. Sessions are asked to end, and
+    /// ended when they were asked long enough ago: again and again, because what is started from outside may bear their
+    /// marks later. Who was asked and still runs when storage is back may go on.
+    pub(super) fn step(
+        &mut self,
+        tracked: &[Tracked],
+        storage: Standing,
+        at: ClockPair,
+        now: Instant,
+    ) -> Vec<Tracked> {
+        for item in tracked {
+            self.see(item);
+        }
         let mut acts = Vec::new();
-        for (mark, root) in open {
-            let Some(asked) = self.asked.get(&mark) else {
-                self.asked.insert(mark, now);
-                let count = u32::try_from(self.reach.hang_up(mark)).unwrap_or(u32::MAX);
-                let text = Bytes::from("storage failed");
-                acts.push(Act { mark, done: EnforcementAct::HungUp, task: root, count, text });
-                continue;
-            };
-            if now.saturating_duration_since(*asked) >= self.grace {
-                let killed = self.reach.kill(mark).into_iter();
-                acts.extend(killed.map(|(task, text)| Act {
-                    mark,
-                    done: EnforcementAct::Killed,
-                    task,
-                    count: 1,
-                    text,
-                }));
+        if storage.is_sound() {
+            for (mark, ward) in &mut self.open {
+                if ward.asked.take().is_some() {
+                    let text = Bytes::from("storage is back");
+                    acts.push(act(*mark, ward, at, (EnforcementAct::Relented, ward.root, 0, text)));
+                }
+            }
+        } else if storage.is_for_good(now)
+            && self.cared.is_none_or(|last| now.saturating_duration_since(last) >= CARE)
+        {
+            self.cared = Some(now);
+            for (mark, ward) in self.open.iter_mut().filter(|(_, ward)| !ward.exempt) {
+                match ward.asked {
+                    None => {
+                        ward.asked = Some(now);
+                        let count = u32::try_from(self.reach.hang_up(*mark)).unwrap_or(u32::MAX);
+                        let text = Bytes::from("storage failed");
+                        acts.push(act(*mark, ward, at, (EnforcementAct::HungUp, ward.root, count, text)));
+                    }
+                    Some(asked) if now.saturating_duration_since(asked) >= self.grace => {
+                        let killed = self.reach.kill(*mark).into_iter();
+                        let killed = killed.map(|(task, text)| (EnforcementAct::Killed, task, 1, text));
+                        acts.extend(killed.map(|done| act(*mark, ward, at, done)));
+                    }
+                    Some(_) => {}
+                }
             }
         }
         acts
     }
 
-    /// Storage is back: who was asked to end and still runs may go on.
-    pub(super) fn relent(&mut self) -> Vec<Mark> {
-        self.asked.drain().map(|(mark, _)| mark).collect()
-    }
-
-    pub(super) fn forget(&mut self, mark: Mark) {
-        self.asked.remove(&mark);
+    fn see(&mut self, item: &Tracked) {
+        match item {
+            Tracked::Opened { mark, .. } => {
+                let coverage = Coverage::Uncovered { reason: Uncovered::Unknown(0) };
+                let ward = Ward { root: TaskId::default(), coverage, exempt: false, asked: None };
+                self.open.insert(*mark, ward);
+            }
+            Tracked::Event { mark, record } => {
+                let Some(ward) = self.open.get_mut(mark) else { return };
+                match &record.body {
+                    Body::SessionStart(start) => {
+                        ward.root = start.root;
+                        let account = start.login.user.as_slice();
+                        ward.exempt = self.exempt.iter().any(|name| name.as_bytes() == account);
+                    }
+                    Body::Coverage(change) => ward.coverage = change.coverage,
+                    _ => {}
+                }
+            }
+            Tracked::Closed { mark, .. } => {
+                self.open.remove(mark);
+            }
+            Tracked::Lost { .. } => {}
+        }
     }
 }
+
+fn act(
+    mark: Mark,
+    ward: &Ward,
+    at: ClockPair,
+    (act, task, count, text): (EnforcementAct, TaskId, u32, Bytes),
+) -> Tracked {
+    let body = Body::Enforcement(Box::new(Enforcement { act, coverage: ward.coverage, task, count, text }));
+    let (boot_ns, flags) = (at.boot, Flags::default());
+    Tracked::Event { mark, record: Record { boot_ns, cpu: u16::MAX, flags, task: None, body } }
+}
+
+#[cfg(test)]
+mod tests;

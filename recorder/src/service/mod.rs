@@ -3,7 +3,7 @@
 //! Two threads beside the one that waits for signals and answers at the control socket: one drains the kernel and tracks,
 //! one writes. Between them a bounded channel:
 //! when the disk is slow the channel fills, then the rings, and what no longer fits is counted by the kernel side. When it
-//! fails the writer takes everything, keeps what fits into memory and counts the rest.
+//! fails the writer takes everything, keeps what fits into memory and counts the rest. When it hangs the first does that.
 
 mod anchor;
 mod board;
@@ -17,10 +17,12 @@ mod grants;
 mod herald;
 mod host;
 mod kept;
+mod outbox;
 mod pulse;
 mod pump;
 mod retention;
 mod sealing;
+mod standing;
 mod strain;
 mod sweep;
 mod terminal;
@@ -42,6 +44,7 @@ use self::{
     ending::Ending,
     grants::{Desk, Enforcer},
     retention::Retention,
+    standing::Gauge,
 };
 use crate::{
     capture::{Backend, BackendChoice, Capture, CaptureConfig, InputMode, LoadError},
@@ -172,8 +175,15 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
         .map_err(|e| ServiceError::Grants(e.to_string()))?;
     let marks = capture.marks().map_err(host_error("cannot read the kernel's marks"))?;
     let anchors = Anchors::default();
-    let (control, pump_end) =
-        Control::open(config, marks, capture.backend(), &host, desk.is_some(), anchors.clone())?;
+    let gauge = Gauge::new(std::time::Instant::now());
+    let (control, pump_end) = Control::open(
+        config,
+        marks,
+        capture.backend(),
+        &host,
+        desk.is_some(),
+        (anchors.clone(), gauge.clone()),
+    )?;
     let (mut journal, opened) =
         Writer::open(writer_config(config, encryption.clone()), RealDisk, OsEntropy, boot, clock::pair())?;
     let log = opened.log.to_string();
@@ -198,29 +208,24 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     if let Some(gates) = &first.gates {
         capture.set_gates(gates).map_err(|e| ServiceError::Gates(e.to_string()))?;
     }
-    let ending = match capture.marks() {
-        Ok(marks) => Ending::new(config, marks),
-        Err(source) => return Err(host_error("cannot read the marks of processes")(source)),
-    };
+    let marks = capture.marks().map_err(host_error("cannot read the marks of processes"))?;
+    let ending = Ending::new(config, marks);
     let (to_writer, from_pump) = mpsc::sync_channel(QUEUE);
     let (to_bury, burials) = mpsc::sync_channel(1);
     control.retain(Retention::new(config, opened.log, to_bury));
     let (faults, writer_state) = mpsc::channel();
     let (rekey, recipients) = mpsc::channel();
     let kept = encryption.is_on().then(|| kept::Kept::at(&config.grants.memory));
-    let books = books::Books::new(journal, ending, kept, std::time::Instant::now());
-    let inlets = writer::Inlets { batches: from_pump, recipients, burials, anchors: anchors.clone() };
+    let books = books::Books::new(journal, kept, std::time::Instant::now());
+    let (handed, turns) = (anchors.clone(), gauge.clone());
+    let inlets = writer::Inlets { batches: from_pump, recipients, burials, anchors: handed, gauge: turns };
     let writer =
         writer::start(books, inlets, stop.clone(), faults).map_err(host_error("cannot start the writer"))?;
     let pump_stop = stop.clone();
-    let settings = pump::Settings {
-        journal_dir: config.journal_dir.clone(),
-        tell: config.notices.at_elevation,
-        first: first.control,
-    };
+    let settings = pump_settings(config, first.control, ending, gauge);
     let pump = std::thread::Builder::new()
         .name("pump".into())
-        .spawn(move || pump::run(capture, seeded, desk, &pump_end, &to_writer, &pump_stop, settings))
+        .spawn(move || pump::run(capture, seeded, desk, &pump_end, to_writer, &pump_stop, settings))
         .map_err(host_error("cannot start the pump"))?;
 
     observer.ready();
@@ -246,6 +251,16 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     written?;
     handed.map_err(|_| ServiceError::Thread("anchor"))?;
     pumped.map_err(|_| ServiceError::Thread("pump"))
+}
+
+fn pump_settings(
+    config: &Config,
+    first: Vec<crate::model::Record>,
+    ending: Option<Ending>,
+    gauge: Gauge,
+) -> pump::Settings {
+    let (journal_dir, tell) = (config.journal_dir.clone(), config.notices.at_elevation);
+    pump::Settings { journal_dir, tell, first, ending, gauge }
 }
 
 /// Begins to hand checkpoints out. A log whose admission key is gone is recorded all the same.

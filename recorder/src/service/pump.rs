@@ -9,10 +9,13 @@ use std::{
 use super::{
     StopFlag,
     control::{PumpEnd, Reply},
+    ending::Ending,
     grants::Desk,
     herald::Herald,
     host::RunningHost,
+    outbox::{Gone, Load, Outbox, Unkept},
     pulse::Pulse,
+    standing::{Gauge, State},
 };
 use crate::{
     capture::{Capture, Seeded},
@@ -22,7 +25,6 @@ use crate::{
 };
 
 /// What the pump takes from the configuration.
-#[derive(Debug)]
 pub(super) struct Settings {
     /// Whose free space heartbeats tell.
     pub(super) journal_dir: PathBuf,
@@ -30,6 +32,9 @@ pub(super) struct Settings {
     pub(super) tell: bool,
     /// What was said about grants before the pump ran.
     pub(super) first: Vec<Record>,
+    /// Ends sessions when storage has failed for good, if that is to follow.
+    pub(super) ending: Option<Ending>,
+    pub(super) gauge: Gauge,
 }
 
 /// What goes to the writer at once.
@@ -39,6 +44,9 @@ pub(super) struct Batch {
     pub(super) tracked: Vec<Tracked>,
     /// Records of the log itself.
     pub(super) control: Vec<Record>,
+    /// What found no place on the way.
+    pub(super) unkept: Unkept,
+    pub(super) load: Load,
 }
 
 /// A nap while events come: a reader that sleeps a little costs a fraction of one that polls.
@@ -55,10 +63,12 @@ pub(super) fn run(
     seeded: Seeded,
     mut desk: Option<Desk>,
     control: &PumpEnd,
-    writer: &SyncSender<Batch>,
+    writer: SyncSender<Batch>,
     stop: &StopFlag,
-    settings: Settings,
+    mut settings: Settings,
 ) {
+    let mut outbox = Outbox::new(writer);
+    let mut hanging = false;
     let mut herald = settings.tell.then(Herald::default);
     let mut tracker = Tracker::default();
     let mut host = RunningHost;
@@ -68,7 +78,7 @@ pub(super) fn run(
         tracing::error!(failed = seeded.failed, "running processes could not be marked");
     }
     let mut reconciled = Instant::now();
-    let mut first = settings.first;
+    let mut first = std::mem::take(&mut settings.first);
     loop {
         let last = stop.is_raised();
         let taken = capture.drain(&mut captured, last);
@@ -118,10 +128,31 @@ pub(super) fn run(
         let signs = pulse.due(clock::reading(), tracker.open_sessions(), &mut capture, &settings.journal_dir);
         batch.control.extend(signs);
         control.silent(pulse.silent());
-        let something = !batch.tracked.is_empty() || !batch.control.is_empty();
+        let here = Instant::now();
+        let storage = settings.gauge.watch(here);
+        if hanging != (storage.state == State::Hanging) {
+            hanging = !hanging;
+            if hanging {
+                tracing::error!("the journal hangs: a write does not come back; records wait in memory");
+            }
+        }
+        if let Some(ending) = &mut settings.ending {
+            let acts = ending.step(&batch.tracked, storage, now, here);
+            batch.tracked.extend(acts);
+        }
         // The writer is gone only after a fault, which ends the service.
-        if (something && writer.send(batch).is_err()) || last {
+        if outbox.send(batch, here) == Err(Gone) {
             return;
+        }
+        if last {
+            let _ = outbox.finish();
+            return;
+        }
+        while outbox.is_crowded(Instant::now()) {
+            std::thread::sleep(NAP);
+            if outbox.flush(Instant::now()) == Err(Gone) {
+                return;
+            }
         }
         asked.replies.into_iter().for_each(Reply::tell);
         if taken > 0 || capture.holds_back() {

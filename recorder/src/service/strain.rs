@@ -3,26 +3,16 @@
 
 use std::time::{Duration, Instant};
 
+use super::standing::{Standing, State};
 use crate::model::Kind;
 
 /// Storage that failed is tried again after this long.
 const RETRY: Duration = Duration::from_millis(500);
-/// Storage that has not been sound for so long has failed for good.
-const FOR_GOOD: Duration = Duration::from_mins(1);
 /// So many bytes wait in memory for storage to come back; what comes then is counted, but for what is essential, which
 /// has as much again.
-const WAITING: usize = 16 << 20;
+pub(super) const WAITING: usize = 16 << 20;
 /// While only the emergency reserve is left, losses are declared and signs of life given this often.
 const SPARING: Duration = Duration::from_secs(10);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Sound,
-    /// The log goes on in the emergency reserve: only what is essential is written.
-    Reserve,
-    /// Nothing takes writes.
-    Failed,
-}
 
 /// How storage is doing, as commits tell.
 #[derive(Debug)]
@@ -32,6 +22,11 @@ pub(super) struct Strain {
     retry_at: Instant,
     /// When something was last let through that is only a sign of life.
     beat: Option<Instant>,
+}
+
+/// True if a record of this kind is kept in memory where `waiting` bytes wait already.
+pub(super) fn has_room(kind: Kind, waiting: usize) -> bool {
+    waiting < if is_essential(kind) { 2 * WAITING } else { WAITING }
 }
 
 /// What the log is nothing without: it is written as long as anything is. Never what a person can make a million of.
@@ -57,12 +52,12 @@ impl Strain {
 
     /// A commit failed.
     pub(super) fn failed(&mut self, now: Instant) {
-        self.enter(State::Failed, now);
+        self.enter(State::Failing, now);
         self.retry_at = now + RETRY;
     }
 
     fn enter(&mut self, state: State, now: Instant) {
-        if self.state == State::Sound {
+        if (self.state == State::Sound) != (state == State::Sound) {
             self.since = now;
         }
         self.state = state;
@@ -74,12 +69,12 @@ impl Strain {
 
     /// How long until storage that fails is tried again; `None` if it does not fail.
     pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
-        (self.state == State::Failed).then(|| self.retry_at.saturating_duration_since(now))
+        (self.state == State::Failing).then(|| self.retry_at.saturating_duration_since(now))
     }
 
-    /// True if it has not been sound for so long that something has to follow.
-    pub(super) fn is_for_good(&self, now: Instant) -> bool {
-        self.state != State::Sound && now.saturating_duration_since(self.since) >= FOR_GOOD
+    /// How it is doing, for those who don't write.
+    pub(super) const fn standing(&self) -> Standing {
+        Standing { state: self.state, since: self.since }
     }
 
     /// True if losses are to be declared now.
@@ -87,7 +82,7 @@ impl Strain {
         match self.state {
             State::Sound => true,
             State::Reserve => now.saturating_duration_since(last) >= SPARING,
-            State::Failed => false,
+            State::Failing | State::Hanging => false,
         }
     }
 
@@ -96,8 +91,7 @@ impl Strain {
     pub(super) fn keeps(&mut self, kind: Kind, waiting: usize, now: Instant) -> bool {
         match self.state {
             State::Sound => true,
-            State::Failed if is_essential(kind) => waiting < 2 * WAITING,
-            State::Failed => waiting < WAITING,
+            State::Failing | State::Hanging => has_room(kind, waiting),
             State::Reserve if kind == Kind::HEARTBEAT => {
                 let due = self.beat.is_none_or(|last| now.saturating_duration_since(last) >= SPARING);
                 if due {
@@ -113,6 +107,7 @@ impl Strain {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::standing::FOR_GOOD;
 
     #[test]
     fn f3_memory_is_bounded_and_edges_outlast_the_noise() {
@@ -153,13 +148,13 @@ mod tests {
         let mut strain = Strain::new(now);
         strain.failed(now);
         let (nearly, later) = (now + FOR_GOOD.saturating_sub(RETRY), now + FOR_GOOD);
-        assert!(!strain.is_for_good(nearly));
+        assert!(!strain.standing().is_for_good(nearly));
         assert!(!strain.succeeded(true, nearly), "the reserve is not sound");
-        assert!(strain.is_for_good(later));
+        assert!(strain.standing().is_for_good(later));
         assert!(strain.succeeded(false, later));
-        assert!(!strain.is_for_good(later + FOR_GOOD));
+        assert!(!strain.standing().is_for_good(later + FOR_GOOD));
         strain.failed(later + FOR_GOOD);
-        assert!(!strain.is_for_good(later + FOR_GOOD + RETRY));
+        assert!(!strain.standing().is_for_good(later + FOR_GOOD + RETRY));
         assert_eq!(strain.wait(later + FOR_GOOD), Some(RETRY));
     }
 }

@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ServiceError, StopFlag, anchor::Anchors, books::Books, pump::Batch, retention::Burial};
+use super::{
+    ServiceError, StopFlag, anchor::Anchors, books::Books, pump::Batch, retention::Burial, standing::Gauge,
+};
 use crate::{
     journal::{
         Disk, Entropy, OsEntropy, RealDisk, Recipient,
@@ -18,7 +20,7 @@ use crate::{
     sys::clock,
 };
 
-/// Between looks after the emergency reserve and after sessions that are to end.
+/// Between looks after the emergency reserve.
 const CARE: Duration = Duration::from_secs(5);
 /// Storage that fails is tried so often when the recorder is asked to stop.
 const LAST_TRIES: u32 = 4;
@@ -31,6 +33,8 @@ pub(super) struct Inlets {
     /// Tombstones, to be durable before anything is deleted.
     pub(super) burials: Receiver<Burial>,
     pub(super) anchors: Anchors,
+    /// Who has to know how storage is doing, and must not wait for it, reads it there.
+    pub(super) gauge: Gauge,
 }
 
 /// The writer's thread; `faults` learns of its end at once.
@@ -53,18 +57,28 @@ pub(super) fn run<D: Disk, E: Entropy>(
     inlets: &Inlets,
     stop: &StopFlag,
 ) -> Result<Head, ServiceError> {
-    let Inlets { batches, recipients, burials, anchors } = inlets;
+    let Inlets { batches, recipients, burials, anchors, gauge } = inlets;
     let mut pace = Pace::new(Instant::now());
     let mut cared = Instant::now();
     let mut tries = 0;
+    // The start is no turn: it takes as long as the journal is large.
+    gauge.turned(books.standing(), Instant::now());
     loop {
         let now = Instant::now();
+        if let Some(away) = gauge.turned(books.standing(), now) {
+            books.hung(away, now);
+            pace.came(now);
+        }
         let wait = books.retry_in(now).unwrap_or_else(|| pace.wait(books.pending(), now));
         if let Ok(recipients) = recipients.try_recv() {
             books.set_recipients(recipients);
         }
         for burial in burials.try_iter() {
             let durable = books.bury(burial.tombstones, now);
+            if durable {
+                // What went before it rests on this one: no cadence is waited for.
+                anchors.publish(books.head(), true);
+            }
             let _ = burial.done.send(durable);
         }
         let mut ended = false;

@@ -149,9 +149,9 @@ fn f3_a_full_disk_and_full_inodes_go_on_in_the_reserve_and_out_of_it() {
         let (disk, mut w, s, n) = into_the_reserve(fill);
         assert!(!w.tend(), "{what}: there is no room for another one");
         for _ in 0..5 {
-            w.lost(Kind::EXEC);
+            w.lost(Kind::EXEC, 1);
         }
-        w.lost(Kind::OPEN);
+        w.lost(Kind::OPEN, 1);
         assert!(w.owes());
         w.commit(at(100)).unwrap();
         assert!(!w.owes());
@@ -186,8 +186,8 @@ fn f3_when_the_reserve_is_used_up_too_the_count_comes_first_when_storage_is_back
     }
     // Nothing takes writes: what can't be kept is counted, and asking again changes nothing.
     for _ in 0..3 {
-        w.lost(Kind::EXEC);
-        w.lost(Kind::TTY_OUTPUT);
+        w.lost(Kind::EXEC, 1);
+        w.lost(Kind::TTY_OUTPUT, 1);
         w.commit(at(u64::from(n))).unwrap_err();
     }
     assert!(w.owes());

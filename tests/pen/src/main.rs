@@ -3,6 +3,8 @@
 //!
 //! `recorder-pen check DIR`: one line `@@FOUND exit=… count=… crashes=… codes=…`; count: the numbers 0..count are sealed, in order.
 //! `recorder-pen write DIR`: the same line, then goes on, `@@ACK seal=… count=…` behind each acknowledged commit.
+//! `recorder-pen hand DIR`: `@@WAIT`, then a line `NAME COMMITS` from standard input: so many commits by that name, `@@NOTE` and the checkpoint
+//! behind them, and again; `stop 0` ends the log (snapshots and clones of a machine).
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a tool of the suites")]
 
 use std::io::Write as _;
@@ -10,10 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use recorder::journal::{Encryption, OsEntropy, RealDisk, Writer, WriterConfig};
-use recorder::model::{
-    Body, BootId, BootNanos, Bytes, ClockPair, Exec, Flags, RealNanos, Record, SessionId, Task,
-};
+use recorder::journal::checkpoint::{Signer, to_word};
+use recorder::journal::{Encryption, Opened, OsEntropy, RealDisk, Writer, WriterConfig};
+use recorder::model::{Body, BootId, Bytes, EndReason, Exec, Flags, Record, SessionId, Stop, Task};
 use recorder::sys::clock;
 use recorder::verify::{self, Options};
 
@@ -49,10 +50,9 @@ fn check(dir: &Path) -> u64 {
     next
 }
 
-/// Commits of a few records each, some of them large, with rotation every few of them.
-fn write(dir: PathBuf, first: u64) {
+fn open(dir: &Path) -> (Writer, Opened) {
     let config = WriterConfig {
-        dir,
+        dir: dir.to_owned(),
         spare_dir: None,
         segment_bytes: 1 << 20,
         segment_age: Duration::from_hours(24),
@@ -61,13 +61,58 @@ fn write(dir: PathBuf, first: u64) {
         host: Bytes::from("power"),
     };
     let boot = recorder::sys::process::boot_id().unwrap_or(BootId::new([1; 16]));
-    let (mut w, _) = Writer::open(config, RealDisk, OsEntropy, boot, clock::pair()).unwrap();
-    let s = w.open_session(SessionId::new([1; 16]), clock::pair().boot);
+    Writer::open(config, RealDisk, OsEntropy, boot, clock::pair()).unwrap()
+}
+
+fn exec(by: &str, argument: Bytes) -> Record {
+    let body = Body::Exec(Exec {
+        path: Bytes::from("/bin/load"),
+        argv: vec![Bytes::from(by), argument],
+        cwd: Bytes::from("/"),
+        dev: (254, 0),
+        ino: 1,
+        cut: None,
+    });
     let task = Arc::new(Task { comm: Bytes::from("load"), auid: 1001, ..Task::default() });
+    Record { boot_ns: clock::boot(), cpu: 0, flags: Flags::default(), task: Some(task), body }
+}
+
+/// Commits as it is told, and hands out where the log stands.
+fn hand(dir: &Path) {
+    let (mut w, opened) = open(dir);
+    let signer = Signer::open(dir, opened.log).unwrap().unwrap();
+    let session = w.open_session(SessionId::new([1; 16]), clock::boot());
+    let tell = |head| {
+        let note = to_word(&signer.sign(head));
+        println!("@@NOTE {note}");
+    };
+    let mut lines = std::io::stdin().lines();
+    loop {
+        println!("@@WAIT");
+        let line = lines.next().unwrap().unwrap();
+        let (name, commits) = line.trim().split_once(' ').unwrap();
+        if name == "stop" {
+            let stop = Stop { clock: clock::pair(), signal: 15, open_sessions: 0 };
+            w.close_session(session, EndReason::LastTask, 0, clock::boot());
+            tell(w.stop(stop).unwrap());
+            println!("@@WAIT");
+            return;
+        }
+        for n in 0..commits.parse().unwrap() {
+            w.append(session, exec(name, Bytes::from(u64::to_string(&n).as_str())));
+            w.commit(clock::pair()).unwrap();
+        }
+        tell(w.head());
+    }
+}
+
+/// Commits of a few records each, some of them large, with rotation every few of them.
+fn write(dir: &Path, first: u64) {
+    let (mut w, _) = open(dir);
+    let s = w.open_session(SessionId::new([1; 16]), clock::pair().boot);
     let (mut n, mut dice) = (first, first | 1);
     let mut out = std::io::stdout();
     loop {
-        let ClockPair { boot: at, real: RealNanos { .. } } = clock::pair();
         for _ in 0..=dice % 4 {
             // What packs to nothing would leave commits of one sector.
             let noise: Vec<u8> = (0..dice % 9000)
@@ -77,25 +122,7 @@ fn write(dir: PathBuf, first: u64) {
                     dice.to_be_bytes()[0]
                 })
                 .collect();
-            let argv = vec![Bytes::from(n.to_string().as_str()), Bytes::new(noise)];
-            let body = Body::Exec(Exec {
-                path: Bytes::from("/bin/load"),
-                argv,
-                cwd: Bytes::from("/"),
-                dev: (254, 0),
-                ino: 1,
-                cut: None,
-            });
-            w.append(
-                s,
-                Record {
-                    boot_ns: BootNanos::new(at.get()),
-                    cpu: 0,
-                    flags: Flags::default(),
-                    task: Some(Arc::clone(&task)),
-                    body,
-                },
-            );
+            w.append(s, exec(&n.to_string(), Bytes::new(noise)));
             n += 1;
             dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             dice = dice.rotate_left(31);
@@ -110,8 +137,11 @@ fn write(dir: PathBuf, first: u64) {
 fn main() {
     let mut words = std::env::args().skip(1);
     let (what, dir) = (words.next().unwrap_or_default(), PathBuf::from(words.next().unwrap_or_default()));
+    if what == "hand" {
+        return hand(&dir);
+    }
     let next = check(&dir);
     if what == "write" {
-        write(dir, next);
+        write(&dir, next);
     }
 }

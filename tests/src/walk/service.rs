@@ -146,6 +146,7 @@ impl<'m> Service<'m> {
             journal,
             socket: nowhere,
             identity: None,
+            notify: None,
         })
     }
 }

@@ -36,8 +36,14 @@ pub(super) fn run(args: &Args, binaries: &Binaries) -> Result<ExitCode> {
 
 /// So many cuts on a machine with this kernel.
 pub(super) fn cuts(binaries: &Binaries, kernel: &str, rounds: u32) -> Command {
+    let mut command = machine(binaries, kernel);
+    command.args(["--rounds", &rounds.to_string()]);
+    command
+}
+
+/// Machines with this kernel, and what writes in them.
+pub(super) fn machine(binaries: &Binaries, kernel: &str) -> Command {
     let mut command = sh::clean(&binaries.powercut);
     command.arg("--pen").arg(&binaries.pen).args(["--kernel", kernel, "--patience", PATIENCE]);
-    command.args(["--rounds", &rounds.to_string()]);
     command
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::super::key::sha256;
-use crate::model::{Digest, LogId, RealNanos, SessionId};
+use crate::model::{Digest, LogId, RealNanos, SessionId, quoted};
 
 /// Longest document in bytes.
 pub const MAX_DOCUMENT: usize = 64 << 10;
@@ -206,24 +206,4 @@ impl Out {
         let list: Vec<String> = values.map(|v| quoted(&v)).collect();
         self.raw(key, &format!("[{}]", list.join(", ")));
     }
-}
-
-/// A TOML basic string.
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().saturating_add(2));
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c if c.is_control() => {
-                let _ = write!(out, "\\u{:04X}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }

@@ -1,5 +1,7 @@
 //! The thread's turns, and the client against a real witness of our own over loopback.
 
+mod https;
+
 use std::{net::TcpListener as Listener, path::Path, sync::mpsc, thread};
 
 use super::*;
@@ -10,6 +12,7 @@ use crate::{
         note::{Algorithm, Note, Signed, Verifier},
     },
     model::{BootId, BootNanos, Bytes, ClockPair, Heartbeat, LogId, StreamNo},
+    service::{books::Books, retention::Burial, standing::Gauge, writer},
     sys::secret::Secret,
     witness::{Limits, Store, Witness, run as serve},
 };
@@ -244,4 +247,32 @@ fn the_first_a_restart_and_the_last_do_not_wait_for_the_cadence() {
     assert_eq!(size(over.turn(every, None)), (third.size, false));
     over.publish(end, false);
     assert_eq!(size(over.turn(Duration::ZERO, Some((Instant::now(), third)))), (end.size, false));
+}
+
+#[test]
+fn what_a_retention_rests_on_is_handed_out_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (w, log) = journal(&dir.path().join("journal"));
+    let (anchors, first) = (Anchors::default(), w.head());
+    anchors.begin(Some(Scene::signer_in(dir.path(), log)), first);
+    let every = Duration::from_hours(1);
+    assert!(matches!(anchors.turn(every, None), Turn::Hand(_, head) if head == first));
+    let books = Books::new(w, None, Instant::now());
+    let (_, batches) = mpsc::sync_channel(1);
+    let (_, recipients) = mpsc::channel();
+    let (to_bury, burials) = mpsc::sync_channel(1);
+    let (done, answer) = mpsc::sync_channel(1);
+    let body = Body::Tombstone(crate::model::Tombstone::default());
+    let record = Record { boot_ns: at(1).boot, cpu: u16::MAX, flags: Flags::default(), task: None, body };
+    to_bury.send(Burial { tombstones: vec![record], done }).unwrap();
+    let gauge = Gauge::new(Instant::now());
+    let inlets = writer::Inlets { batches, recipients, burials, anchors: anchors.clone(), gauge };
+    let end = writer::run(books, &inlets, &crate::service::StopFlag::default()).unwrap();
+    assert_eq!(answer.recv(), Ok(true));
+    // Not with the cadence, and not only behind the end.
+    let (sender, turns) = mpsc::channel();
+    let last = Some((Instant::now(), first));
+    thread::spawn(move || sender.send(anchors.turn(every, last)).ok());
+    let turn = turns.recv_timeout(Duration::from_secs(20)).expect("nothing is handed out");
+    assert!(matches!(turn, Turn::Hand(_, head) if head.size > first.size && head.size < end.size));
 }

@@ -4,8 +4,8 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicI32, Ordering},
+        Arc, Condvar, Mutex,
+        atomic::{AtomicI32, AtomicU64, Ordering},
         mpsc,
     },
     time::{Duration, Instant},
@@ -15,24 +15,37 @@ use super::*;
 use crate::{
     journal::{Encryption, OsEntropy, RealDisk, WriterConfig},
     model::{
-        BootId, Caps, Elevation, EndReason, File, FileOp, Ids, LoginWitness, LossReason, RealNanos,
-        SessionStart, Tty, TtyOp, Via,
+        BootId, Caps, Elevation, EndReason, File, FileOp, Ids, LoginWitness, RealNanos, SessionStart, TaskId,
+        Tty, TtyOp, Via,
     },
-    service::{StopFlag, anchor::Anchors, ending::Reach, writer},
+    service::{
+        ServiceError, StopFlag, anchor::Anchors, outbox::Outbox, standing::Gauge, strain::WAITING, writer,
+    },
     verify::{self, Entry, Options, Report, Verdict},
 };
 
-/// The real disk, with an errno for everything that changes it.
+/// The real disk, with an errno for everything that changes it, or one that hangs, or takes its time for what is durable.
 #[derive(Clone, Default)]
-struct Moody(Arc<AtomicI32>);
+struct Moody {
+    errno: Arc<AtomicI32>,
+    hangs: Arc<(Mutex<bool>, Condvar)>,
+    /// Milliseconds that a durable write takes, and how many there were.
+    slow: Arc<(AtomicU64, AtomicU64)>,
+}
 
 impl Moody {
     fn refuse(&self, errno: i32) {
-        self.0.store(errno, Ordering::SeqCst);
+        self.errno.store(errno, Ordering::SeqCst);
+    }
+
+    fn hang(&self, hangs: bool) {
+        *self.hangs.0.lock().unwrap() = hangs;
+        self.hangs.1.notify_all();
     }
 
     fn mood(&self) -> io::Result<()> {
-        match self.0.load(Ordering::SeqCst) {
+        drop(self.hangs.1.wait_while(self.hangs.0.lock().unwrap(), |hangs| *hangs).unwrap());
+        match self.errno.load(Ordering::SeqCst) {
             0 => Ok(()),
             errno => Err(io::Error::from_raw_os_error(errno)),
         }
@@ -80,6 +93,9 @@ impl Disk for Moody {
         self.mood().and_then(|()| RealDisk.write(file, offset, data))
     }
     fn write_durable(&self, file: &Self::File, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.slow.1.fetch_add(1, Ordering::SeqCst);
+        // The disk's slowness; nothing waits for it but who writes.
+        std::thread::sleep(Duration::from_millis(self.slow.0.load(Ordering::SeqCst)));
         self.mood().and_then(|()| RealDisk.write_durable(file, offset, data))
     }
     fn sync(&self, file: &Self::File) -> io::Result<()> {
@@ -161,19 +177,20 @@ fn event(n: u8, record: Record) -> Tracked {
 }
 
 fn batch(tracked: impl IntoIterator<Item = Tracked>) -> Batch {
-    Batch { tracked: tracked.into_iter().collect(), control: Vec::new() }
+    Batch { tracked: tracked.into_iter().collect(), ..Batch::default() }
 }
 
 #[test]
 fn f3_nobody_waits_for_storage_that_fails_and_all_that_it_cost_is_declared() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Moody::default();
-    let books = Books::new(journal(dir.path().to_owned(), &disk), None, None, Instant::now());
+    let books = Books::new(journal(dir.path().to_owned(), &disk), None, Instant::now());
     let (to_writer, from_pump) = mpsc::sync_channel(2);
     let writer = std::thread::spawn(move || {
         let (_, recipients) = mpsc::channel();
         let (_, burials) = mpsc::sync_channel(1);
-        let inlets = writer::Inlets { batches: from_pump, recipients, burials, anchors: Anchors::default() };
+        let (anchors, gauge) = (Anchors::default(), Gauge::new(Instant::now()));
+        let inlets = writer::Inlets { batches: from_pump, recipients, burials, anchors, gauge };
         writer::run(books, &inlets, &StopFlag::default())
     });
     to_writer.send(batch(began(1, "oncall1"))).unwrap();
@@ -197,12 +214,112 @@ fn f3_nobody_waits_for_storage_that_fails_and_all_that_it_cost_is_declared() {
     assert_eq!(report.sessions.first().map(|s| s.completeness), Some("complete_with_loss"));
 }
 
+type Thread = std::thread::JoinHandle<Result<Head, ServiceError>>;
+
+/// A writer on its thread, and the way to it.
+fn writer_on(dir: &Path, disk: &Moody, gauge: &Gauge) -> (Outbox, Thread) {
+    let books = Books::new(journal(dir.to_owned(), disk), None, Instant::now());
+    let (to_writer, from_pump) = mpsc::sync_channel(2);
+    let gauge = gauge.clone();
+    let thread = std::thread::spawn(move || {
+        let (_, recipients) = mpsc::channel();
+        let (_, burials) = mpsc::sync_channel(1);
+        let anchors = Anchors::default();
+        let inlets = writer::Inlets { batches: from_pump, recipients, burials, anchors, gauge };
+        writer::run(books, &inlets, &StopFlag::default())
+    });
+    (Outbox::new(to_writer), thread)
+}
+
+fn ended(n: u8) -> Tracked {
+    Tracked::Closed {
+        mark: Mark::new(u64::from(n)),
+        reason: EndReason::LastTask,
+        losses: 0,
+        at: pair(2).boot,
+    }
+}
+
+fn shows(entries: &[Entry]) -> u64 {
+    entries.iter().filter(|e| matches!(e.record.body, Body::Tty(..))).map(|_| 1).sum()
+}
+
+#[test]
+fn f3_nobody_waits_for_storage_that_hangs_and_all_that_it_cost_is_declared() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Moody::default();
+    let (mut outbox, writer) = writer_on(dir.path(), &disk, &Gauge::new(Instant::now()));
+    // Later than the outbox's patience from the first batch that is not taken.
+    let mut now = Instant::now();
+    outbox.send(batch(began(1, "oncall1")), now).unwrap();
+    disk.hang(true);
+    let (bytes, mut sent) = (256 << 10, 0);
+    // On this thread, which would wait for ever if anything here did.
+    while sent < 160 {
+        outbox.send(batch([event(1, shown(sent, bytes))]), now).unwrap();
+        now += Duration::from_millis(100);
+        sent += 1;
+    }
+    outbox.send(batch([ended(1)]), now).unwrap();
+    disk.hang(false);
+    outbox.finish().unwrap();
+    writer.join().unwrap().unwrap();
+    let (report, entries) = read(dir.path());
+    let (kept, lost) = (shows(&entries), lost(&entries, "tty"));
+    assert_eq!(kept + lost, sent, "{kept} kept, {lost} declared");
+    let most = u64::try_from(WAITING / bytes).unwrap() + 20;
+    assert!(kept <= most && lost >= sent - most, "{kept} kept, {lost} declared");
+    assert_eq!(report.sessions.first().map(|s| s.completeness), Some("complete_with_loss"));
+}
+
+#[test]
+fn f3_a_slow_disk_loses_nothing_at_a_modest_rate_and_commits_grow() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Moody::default();
+    let gauge = Gauge::new(Instant::now());
+    let (mut outbox, writer) = writer_on(dir.path(), &disk, &gauge);
+    outbox.send(batch(began(1, "oncall1")), Instant::now()).unwrap();
+    disk.slow.0.store(300, Ordering::SeqCst);
+    let writes = disk.slow.1.load(Ordering::SeqCst);
+    let sent = 1000;
+    for n in 0..sent {
+        outbox.send(batch([event(1, shown(n, 100))]), Instant::now()).unwrap();
+        assert!(gauge.watch(Instant::now()).is_sound());
+        // Three seconds of work: a record each 3 ms.
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    outbox.send(batch([ended(1)]), Instant::now()).unwrap();
+    outbox.finish().unwrap();
+    writer.join().unwrap().unwrap();
+    let writes = disk.slow.1.load(Ordering::SeqCst) - writes;
+    assert!(writes < 60, "{writes} durable writes for {sent} records");
+    let (report, entries) = read(dir.path());
+    assert_eq!((shows(&entries), lost(&entries, "tty")), (sent, 0));
+    assert_eq!(report.sessions.first().map(|s| s.completeness), Some("complete"));
+}
+
+#[test]
+fn f3_a_write_that_came_back_late_is_on_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = Instant::now();
+    let mut books = Books::new(journal(dir.path().to_owned(), &Moody::default()), None, now);
+    books.hung(Duration::from_secs(12), now);
+    books.commit(pair(2), now).unwrap();
+    books.stop(Stop { clock: pair(3), ..Stop::default() }).unwrap();
+    let (_, entries) = read(dir.path());
+    let storage = entries.iter().find_map(|e| match &e.record.body {
+        Body::Storage(fault) => Some((fault.operation.escaped(), fault.errno, fault.repeated)),
+        _ => None,
+    });
+    assert_eq!(storage, Some(("wait 12 s for a write".to_owned(), LATE, 0)));
+}
+
 #[test]
 fn f3_a_session_that_began_while_nothing_could_be_kept_is_opened_later() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Moody::default();
     let now = Instant::now();
-    let mut books = Books::new(journal(dir.path().to_owned(), &disk), None, None, now);
+    let mut books = Books::new(journal(dir.path().to_owned(), &disk), None, now);
     disk.refuse(28);
     books.take(batch(began(1, "oncall1")), now);
     books.commit(pair(2), now).unwrap_err();
@@ -223,80 +340,4 @@ fn f3_a_session_that_began_while_nothing_could_be_kept_is_opened_later() {
     assert_eq!(report.sessions.len(), 199);
     let files = entries.iter().filter(|e| matches!(e.record.body, Body::File(..))).map(|_| 1).sum::<u64>();
     assert_eq!(files + lost(&entries, "file"), 198 * 9 + 199);
-}
-
-/// Who was reached, in order.
-#[derive(Clone, Default)]
-struct Hand(Arc<Mutex<Vec<(&'static str, Mark)>>>);
-
-impl Reach for Hand {
-    fn hang_up(&self, mark: Mark) -> usize {
-        self.0.lock().unwrap().push(("hup", mark));
-        2
-    }
-    fn kill(&self, mark: Mark) -> Vec<(TaskId, Bytes)> {
-        self.0.lock().unwrap().push(("kill", mark));
-        vec![(TaskId { pid: 77, start: pair(1).boot }, Bytes::from("sh"))]
-    }
-}
-
-fn acts(entries: &[Entry]) -> Vec<(EnforcementAct, SessionId)> {
-    let acts = entries.iter().filter_map(|e| match &e.record.body {
-        Body::Enforcement(done) => Some((done.act, e.session?)),
-        _ => None,
-    });
-    acts.collect()
-}
-
-#[test]
-fn f3_end_sessions_ends_who_bears_a_mark_after_a_minute_and_says_so_when_storage_is_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let (disk, hand) = (Moody::default(), Hand::default());
-    let start = Instant::now();
-    let after = |seconds| start + Duration::from_secs(seconds);
-    let ending = Ending::with(Box::new(hand.clone()), Duration::from_mins(2), vec!["root".to_owned()]);
-    let mut books = Books::new(journal(dir.path().to_owned(), &disk), Some(ending), None, start);
-    books.take(batch(began(1, "oncall1").into_iter().chain(began(2, "root"))), start);
-    books.commit(pair(1), start).unwrap();
-    disk.refuse(30);
-    books.take(batch([event(1, opened())]), start);
-    books.commit(pair(2), start).unwrap_err();
-    books.care(after(59));
-    assert_eq!(*hand.0.lock().unwrap(), [], "not for good yet");
-    books.commit(pair(61), after(60)).unwrap_err();
-    books.care(after(61));
-    books.care(after(100));
-    books.care(after(181));
-    let one = Mark::new(1);
-    assert_eq!(
-        *hand.0.lock().unwrap(),
-        [("hup", one), ("kill", one)],
-        "and who mends the disk is left alone"
-    );
-    disk.refuse(0);
-    books.commit(pair(200), after(200)).unwrap();
-    books.commit(pair(201), after(201)).unwrap();
-    books.stop(Stop { clock: pair(202), ..Stop::default() }).unwrap();
-    let (_, entries) = read(dir.path());
-    let of = SessionId::new([1; 16]);
-    assert_eq!(
-        acts(&entries),
-        [(EnforcementAct::HungUp, of), (EnforcementAct::Killed, of), (EnforcementAct::Relented, of)]
-    );
-}
-
-#[test]
-fn f3_storage_that_comes_back_within_the_minute_ends_nobody() {
-    let dir = tempfile::tempdir().unwrap();
-    let (disk, hand) = (Moody::default(), Hand::default());
-    let start = Instant::now();
-    let ending = Ending::with(Box::new(hand.clone()), Duration::ZERO, Vec::new());
-    let mut books = Books::new(journal(dir.path().to_owned(), &disk), Some(ending), None, start);
-    disk.refuse(5);
-    books.take(batch(began(1, "oncall1")), start);
-    books.commit(pair(2), start).unwrap_err();
-    disk.refuse(0);
-    books.commit(pair(3), start + Duration::from_secs(50)).unwrap();
-    books.care(start + Duration::from_mins(5));
-    assert_eq!(*hand.0.lock().unwrap(), []);
 }

@@ -24,6 +24,7 @@ use crate::{
         anchor::Anchors,
         board::{Board, Snapshot},
         retention::Retention,
+        standing::Gauge,
     },
     sys::clock,
 };
@@ -53,6 +54,7 @@ pub(super) struct Clerk {
     pub(super) orders: SyncSender<Order>,
     pub(super) rates: Rates,
     pub(super) anchors: Anchors,
+    pub(super) gauge: Gauge,
     /// Set when the journal is open.
     pub(super) retention: OnceLock<Arc<Retention>>,
 }
@@ -212,6 +214,8 @@ impl Clerk {
         let mut fields = fields;
         if all && let Some(fields) = fields.as_object_mut() {
             fields.insert("anchor".into(), status::anchor(&self.anchors.told()));
+            let now = Instant::now();
+            fields.insert("storage".into(), status::storage(self.gauge.look(now), clock::pair().real, now));
         }
         let line = match fields.pointer("/session/id").and_then(Value::as_str) {
             Some(id) => format!("recorded: session {id}"),

@@ -20,7 +20,7 @@ use std::{
 pub(super) use self::orders::{PumpEnd, Reply};
 pub use self::socket::SocketError;
 use self::{answer::Clerk, limits::Rates, may::Rules, orders::ORDERS, socket::Socket};
-use super::{anchor::Anchors, board, retention::Retention};
+use super::{anchor::Anchors, board, retention::Retention, standing::Gauge};
 use crate::{
     capture::Marks,
     config::{Config, InputKey, ScopeKey},
@@ -57,7 +57,7 @@ impl Control {
         backend: crate::capture::Backend,
         host: &str,
         watched: bool,
-        anchors: Anchors,
+        (anchors, gauge): (Anchors, Gauge),
     ) -> Result<(Self, PumpEnd), SocketError> {
         let socket = Socket::bind(&config.socket)?;
         socket.mark_fail_closed(config.grants.fail_closed)?;
@@ -82,6 +82,7 @@ impl Control {
             orders: to_pump,
             rates: Rates::default(),
             anchors,
+            gauge,
             retention: OnceLock::new(),
         };
         Ok((Self { socket, clerk: Arc::new(clerk) }, PumpEnd::new(from_control, publisher)))

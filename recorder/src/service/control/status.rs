@@ -1,5 +1,7 @@
 //! `status`: what somebody is told about his session, and root about all of them.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use super::Facts;
@@ -11,6 +13,7 @@ use crate::{
     service::{
         anchor::Told,
         board::{Ledger, Open, Snapshot},
+        standing::Standing,
     },
     sys::process,
 };
@@ -55,6 +58,13 @@ pub(super) fn anchor(told: &Told) -> Value {
         "failed": told.failed,
         "faults": told.faults,
     })
+}
+
+/// How the journal's storage is doing: for root.
+pub(super) fn storage(standing: Standing, real: RealNanos, now: Instant) -> Value {
+    let ago = u64::try_from(now.saturating_duration_since(standing.since).as_nanos()).unwrap_or(u64::MAX);
+    let since = (!standing.is_sound()).then(|| rfc3339(RealNanos::new(real.get().saturating_sub(ago))));
+    json!({"state": standing.state.word(), "since": since})
 }
 
 fn text(bytes: &Bytes) -> Option<String> {

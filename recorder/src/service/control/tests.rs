@@ -61,6 +61,7 @@ fn desk() -> Desk {
         orders: to_pump,
         rates: Rates::default(),
         anchors: Anchors::default(),
+        gauge: Gauge::new(Instant::now()),
         retention: std::sync::OnceLock::new(),
     };
     Desk { clerk: Arc::new(clerk), publisher, orders }
@@ -152,6 +153,17 @@ fn status_is_the_callers_own_and_root_sees_all() {
     desk.publisher.silent(vec!["open".to_owned()]);
     assert_eq!(reply(&desk, ROOT, &all)["hooks_silent"], json!(["open"]));
     assert!(reply(&desk, USER, &status).get("hooks_silent").is_none(), "not for who may have done it");
+    assert_eq!(reply(&desk, ROOT, &all)["storage"], json!({"state": "sound", "since": null}));
+    let since = Instant::now().checked_sub(Duration::from_secs(90)).unwrap();
+    let failing =
+        crate::service::standing::Standing { state: crate::service::standing::State::Failing, since };
+    desk.clerk.gauge.turned(failing, Instant::now());
+    let told = reply(&desk, ROOT, &all);
+    assert_eq!(told["storage"]["state"], "failing");
+    let begun: jiff::Timestamp = told["storage"]["since"].as_str().unwrap().parse().unwrap();
+    let ago = jiff::Timestamp::now().duration_since(begun).as_secs();
+    assert!((90..150).contains(&ago), "since {ago} s");
+    assert!(reply(&desk, USER, &status).get("storage").is_none(), "nor is this");
     let refused = reply(&desk, USER, &all);
     assert_eq!((&refused["ok"], &refused["error"]), (&json!(false), &json!("only root may ask this")));
 }

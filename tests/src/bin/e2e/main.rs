@@ -7,10 +7,12 @@
 mod anchors;
 mod contract;
 mod damage;
+mod disk;
 mod enforce;
 mod gate;
 mod grants;
 mod hostile;
+mod links;
 mod liveness;
 mod loads;
 mod logins;
@@ -84,6 +86,8 @@ enum Place {
     Accounts,
     /// Needs sshd as well.
     Sshd,
+    /// Needs loop devices, mkfs.ext4 and fsfreeze.
+    Disks,
     /// A machine made for the run: clocks and kernel settings are changed.
     Alone,
 }
@@ -146,7 +150,10 @@ const SCENARIOS: &[Scenario] = &[
     e2e("expired-by-permit", Place::Sshd, retention::expired_by_permit),
     e2e("resize-is-recorded", Place::Any, loads::resize_is_recorded),
     e2e("damaged-journals", Place::Any, damage::damaged_journals),
+    e2e("missing-links", Place::Any, links::missing_links),
     e2e("anchored-journal", Place::Any, anchors::a_journal_is_anchored),
+    e2e("f3-disk-hangs", Place::Disks, disk::f3_disk_hangs),
+    e2e("f3-disk-hangs-for-good", Place::Disks, disk::f3_disk_hangs_for_good),
     e2e("canaries-come-back", Place::Any, liveness::canaries_come_back),
     e2e("e2-no-descriptors-left", Place::Any, liveness::e2_no_descriptors_left),
     e2e("e5-ftrace-off", Place::Alone, liveness::e5_ftrace_off),

@@ -16,6 +16,7 @@ use recorder_tests::{
     human,
     janitor::Janitor,
     journal::Events,
+    proc,
     pty::{Terminal, on_terminal},
     recorder::{Running, Site},
 };
@@ -75,6 +76,7 @@ impl World {
             Place::Alone if !crate::liveness::alone() => {
                 Some("changes clocks and kernel settings; runs in a machine of its own")
             }
+            Place::Disks if !disks() => Some("no loop devices, mkfs.ext4 or fsfreeze here; runs natively"),
             Place::Sshd if self.sshd.is_none() => Some("no sshd here; runs natively"),
             _ => None,
         }
@@ -90,6 +92,11 @@ impl World {
         }
         (!human::can_log_in()).then_some("this kernel has no loginuid")
     }
+}
+
+/// A file system of one's own can be made, and frozen.
+fn disks() -> bool {
+    Path::new("/dev/loop-control").exists() && ["mkfs.ext4", "fsfreeze"].into_iter().all(proc::on_path)
 }
 
 /// A scenario's own place.

@@ -6,14 +6,16 @@
 #![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
 mod disk;
+mod monitor;
 mod nbd;
+mod snapshots;
 
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write as _},
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitCode, Stdio},
+    process::{Child, ChildStdin, Command, ExitCode, Stdio},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -24,7 +26,7 @@ use clap::Parser;
 
 use disk::{CachedDisk, Cut, Dice};
 
-/// Power cuts of an emulated machine under write load.
+/// Power cuts of an emulated machine under write load, or snapshots of one.
 #[derive(Parser)]
 struct Args {
     /// What writes in the machine (`recorder-pen`)
@@ -42,6 +44,12 @@ struct Args {
     /// Decides where the power goes and what the disk keeps [default: by the clock; printed]
     #[arg(long)]
     seed: Option<u64>,
+    /// Instead: a snapshot of a running machine, a clone of it, and one that is put back (`recorder` verifies)
+    #[arg(long, requires = "recorder")]
+    snapshots: bool,
+    /// The recorder
+    #[arg(long)]
+    recorder: Option<PathBuf>,
     /// Seconds that a machine may take to its next line
     #[arg(long, default_value_t = 240)]
     patience: u64,
@@ -77,13 +85,15 @@ fn acknowledged(line: &str) -> Option<u64> {
 /// The machine, and what it says.
 struct Machine {
     child: Child,
+    orders: ChildStdin,
     lines: mpsc::Receiver<String>,
     server: thread::JoinHandle<()>,
     disk: Arc<Mutex<CachedDisk>>,
 }
 
 impl Machine {
-    fn boot(args: &Args, dir: &Path, what: &str) -> Result<Self> {
+    /// `saved`: it does not boot but goes on from that memory, when its monitor is told so.
+    fn boot(args: &Args, dir: &Path, what: &str, saved: Option<&Path>) -> Result<Self> {
         let socket = dir.join("disk.sock");
         let _ = fs::remove_file(&socket);
         let image = File::options().read(true).write(true).open(dir.join("image"))?;
@@ -100,11 +110,13 @@ impl Machine {
             .arg(&args.script)
             .args([&args.kernel, what])
             .args([&args.pen, &dir.to_path_buf()])
-            .stdin(Stdio::null())
+            .args(saved)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .context("cannot start the machine")?;
         let stdout = child.stdout.take().context("no pipe")?;
+        let orders = child.stdin.take().context("no pipe")?;
         let (tell, lines) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
@@ -114,21 +126,42 @@ impl Machine {
                 }
             }
         });
-        Ok(Self { child, lines, server, disk })
+        Ok(Self { child, orders, lines, server, disk })
     }
 
     fn next(&self, patience: u64) -> Result<String> {
         self.lines.recv_timeout(Duration::from_secs(patience)).context("the machine says nothing")
     }
 
+    /// A line on its serial port.
+    fn say(&mut self, order: &str) -> Result<()> {
+        writeln!(self.orders, "{order}").and_then(|()| self.orders.flush()).context("the machine is gone")
+    }
+
+    /// The last lines of its console.
+    fn console(dir: &Path) -> String {
+        let console = fs::read_to_string(dir.join("console")).unwrap_or_default();
+        let tail: Vec<&str> = console.lines().rev().take(15).collect();
+        tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// Everything that it wrote is in the image; it must stand still.
+    fn settle(&self) -> Result<()> {
+        ensure!(self.disk.lock().unwrap_or_else(PoisonError::into_inner).flush()?, "no power");
+        Ok(())
+    }
+
+    /// Gone, with what it has not flushed.
+    fn end(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// The first thing that it says of the journal.
     fn found(&self, patience: u64, dir: &Path) -> Result<Found> {
         loop {
-            let line = self.next(patience).with_context(|| {
-                let console = fs::read_to_string(dir.join("console")).unwrap_or_default();
-                let tail: Vec<&str> = console.lines().rev().take(15).collect();
-                tail.into_iter().rev().collect::<Vec<_>>().join("\n")
-            })?;
+            let line = self.next(patience).with_context(|| Self::console(dir))?;
             if let Some(found) = found(&line) {
                 return Ok(found);
             }
@@ -157,7 +190,7 @@ impl Machine {
 fn boot(args: &Args, dir: &Path, what: &str) -> Result<(Machine, Found)> {
     let mut tries = 0;
     loop {
-        let machine = Machine::boot(args, dir, what)?;
+        let machine = Machine::boot(args, dir, what, None)?;
         tries += 1;
         match machine.found(args.patience, dir) {
             Ok(found) => return Ok((machine, found)),
@@ -174,39 +207,51 @@ fn boot(args: &Args, dir: &Path, what: &str) -> Result<(Machine, Found)> {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    let args = Args::parse();
+    let name = if args.snapshots { "snapshots" } else { "power-cuts" };
+    match run(&args, name) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("FAILED power-cuts: {error:#}");
+            println!("FAILED {name}: {error:#}");
             println!("0 passed, 1 failed, 0 skipped");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(args: &Args) -> Result<()> {
+fn run(args: &Args, name: &str) -> Result<()> {
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let seed = args.seed.unwrap_or(clock.as_secs());
-    println!("power-cuts: seed {seed}, {} rounds, kernel {}", args.rounds, args.kernel);
-    let scratch = std::env::temp_dir().join(format!("recorder-powercut-{}", std::process::id()));
+    let scratch = std::env::temp_dir().join(format!("recorder-{name}-{}", std::process::id()));
     fs::create_dir(&scratch)?;
-    let result = rounds(args, &scratch, &mut Dice(seed));
+    let result = if args.snapshots {
+        println!("{name}: kernel {}", args.kernel);
+        snapshots::run(args, &scratch)
+    } else {
+        println!("{name}: seed {seed}, {} rounds, kernel {}", args.rounds, args.kernel);
+        rounds(args, &scratch, &mut Dice(seed))
+    };
     if result.is_ok() {
         fs::remove_dir_all(&scratch)?;
     } else {
-        println!("power-cuts: the disk is kept in {}", scratch.display());
+        println!("{name}: the disks are kept in {}", scratch.display());
     }
     result
 }
 
-fn rounds(args: &Args, dir: &Path, dice: &mut Dice) -> Result<()> {
-    let image = dir.join("image");
-    File::create(&image)?.set_len(256 << 20)?;
+/// An empty file system.
+fn new_image(image: &Path, bytes: u64) -> Result<()> {
+    File::create(image)?.set_len(bytes)?;
     let made = Command::new("mkfs.ext4")
         .args(["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"])
-        .arg(&image)
+        .arg(image)
         .status();
     ensure!(made.context("mkfs.ext4")?.success(), "mkfs.ext4 failed");
+    Ok(())
+}
+
+fn rounds(args: &Args, dir: &Path, dice: &mut Dice) -> Result<()> {
+    new_image(&dir.join("image"), 256 << 20)?;
     let start = Instant::now();
     let (mut acked, mut commits, mut total) = (0, 0u64, Cut::default());
     let mut crashes = 0;

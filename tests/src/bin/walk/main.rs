@@ -112,7 +112,7 @@ impl<'m> Walk<'m> {
         self.machine.get(service::JOURNAL, &journal)?;
         let nowhere = PathBuf::from("/dev/null");
         let binary = self.recorder.to_path_buf();
-        Ok(Site { binary, config: nowhere.clone(), journal, socket: nowhere, identity: None })
+        Ok(Site { binary, config: nowhere.clone(), journal, socket: nowhere, identity: None, notify: None })
     }
 
     /// An argument that occurs nowhere else.
