@@ -115,11 +115,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn binaries(args: &Args) -> Result<(PathBuf, PathBuf)> {
     if let Some(path) = &args.recorder {
         let recorder = path.canonicalize().with_context(|| format!("no {}", path.display()))?;
-        return Ok((recorder, build::programs()?.workload));
+        return Ok((recorder, build::programs(build::Finish::Shipped)?.workload));
     }
     setup::for_build(None)?;
     build_ebpf::build(None)?;
-    let built = build::programs()?;
+    let built = build::programs(build::Finish::Shipped)?;
     Ok((built.recorder, built.workload))
 }
 

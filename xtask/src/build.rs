@@ -1,4 +1,4 @@
-//! `cargo xtask build`: what is installed, in target/dist. The suites, here and in machines, run the very same programs.
+//! `cargo xtask build`: what is installed, in target/dist. The suites, here and in machines, run the same code, linked faster.
 
 use std::{
     fs,
@@ -21,15 +21,28 @@ const LIBRARIES: &[(&str, &str, &str)] = &[
     ("libpam_recorder.so", "pam_recorder.so", "among the PAM modules"),
     ("librecorder_approval.so", "recorder_approval.so", "among sudo's plugins"),
 ];
-/// Programs bring their C library along and are one file, for any machine of this architecture; they stay position independent,
-/// with relocations packed, because an emulated start spends most of its time on them.
-const STATIC: &str = "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs";
+/// All but the reader alone, which nothing here runs: each is linked as a whole, which takes a minute.
+const PROGRAMS: &[&str] =
+    &["recorder", "recorder-e2e", "recorder-pen", "recorder-powercut", "recorder-walk", "recorder-workload"];
+/// Programs bring their C library along and are one file, for any machine of this architecture.
+const SHIPPED: &str = "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs";
+/// Those of the suites lie at a fixed place besides: an emulated start spends two thirds of its time on relocations.
+const SUITE: &str = "-C target-feature=+crt-static -C relocation-model=static";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Take this way to a BPF compiler instead of the one that fits
     #[arg(long, value_enum)]
     route: Option<Route>,
+}
+
+/// How programs are linked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// As whole programs: smaller and faster, and minutes of work for each.
+    Shipped,
+    /// For the suites: each part is compiled once.
+    Suite,
 }
 
 /// The programs a suite runs.
@@ -67,16 +80,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let _ = fs::remove_file(&to);
         fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display())).map(|_| to)
     };
-    println!("build: {}", put(&programs()?.recorder, "recorder")?.display());
-    for (library, (_, name, place)) in login()?.iter().zip(LIBRARIES) {
+    println!("build: {}", put(&programs(Finish::Shipped)?.recorder, "recorder")?.display());
+    for (library, (_, name, place)) in login(Finish::Shipped)?.iter().zip(LIBRARIES) {
         println!("build: {} (optional, {place})", put(library, name)?.display());
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The libraries that login programs load, for this machine's C library, in the order of their table; beside the programs.
-pub(crate) fn login() -> Result<Vec<PathBuf>> {
-    let (mut cargo, dir) = release();
+pub(crate) fn login(finish: Finish) -> Result<Vec<PathBuf>> {
+    let (mut cargo, dir) = build(finish);
     for package in LOGIN {
         cargo.args(["-p", package]);
     }
@@ -84,27 +97,41 @@ pub(crate) fn login() -> Result<Vec<PathBuf>> {
     Ok(LIBRARIES.iter().map(|(file, ..)| dir.join(file)).collect())
 }
 
-/// A release build that is to be told what, and where it puts that. An explicit target keeps flags off build scripts and
-/// procedural macros.
-fn release() -> (Command, PathBuf) {
+/// A build that is to be told what, and where it puts that. An explicit target keeps flags off build scripts and procedural
+/// macros.
+fn build(finish: Finish) -> (Command, PathBuf) {
+    let profile = match finish {
+        Finish::Shipped => "release",
+        Finish::Suite => "suite",
+    };
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut cargo = sh::cargo();
-    cargo.args(["build", "--release", "--locked", "--target", &target]);
-    (cargo, sh::root().join("target").join(target).join("release"))
+    cargo.args(["build", "--profile", profile, "--locked", "--target", &target]);
+    (cargo, sh::root().join("target").join(target).join(profile))
 }
 
 /// The same for static programs.
-pub(crate) fn static_build() -> (Command, PathBuf) {
-    let (mut cargo, dir) = release();
-    cargo.env("RUSTFLAGS", STATIC);
+pub(crate) fn static_build(finish: Finish) -> (Command, PathBuf) {
+    let (mut cargo, dir) = build(finish);
+    cargo.env(
+        "RUSTFLAGS",
+        match finish {
+            Finish::Shipped => SHIPPED,
+            Finish::Suite => SUITE,
+        },
+    );
     (cargo, dir)
 }
 
 /// The recorder and the suites; the BPF object must have been built. Always all of them: cargo builds the recorder anew for every
 /// other choice of packages.
-pub(crate) fn programs() -> Result<Binaries> {
-    let (mut cargo, dir) = static_build();
-    sh::run(cargo.args(["-p", "recorder", "-p", "recorder-tests", "-p", "recorder-pen", "--bins"]))?;
+pub(crate) fn programs(finish: Finish) -> Result<Binaries> {
+    let (mut cargo, dir) = static_build(finish);
+    cargo.args(["-p", "recorder", "-p", "recorder-tests", "-p", "recorder-pen"]);
+    for program in PROGRAMS {
+        cargo.args(["--bin", program]);
+    }
+    sh::run(&mut cargo)?;
     Ok(Binaries::in_dir(&dir))
 }
 
@@ -112,6 +139,6 @@ pub(crate) fn programs() -> Result<Binaries> {
 pub(crate) fn everything() -> Result<Binaries> {
     setup::for_test()?;
     build_ebpf::build(None)?;
-    login()?;
-    programs()
+    login(Finish::Suite)?;
+    programs(Finish::Suite)
 }

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         println!("build-verify: no foreign dependency");
         return Ok(ExitCode::SUCCESS);
     }
-    let (mut cargo, dir) = build::static_build();
+    let (mut cargo, dir) = build::static_build(build::Finish::Shipped);
     sh::run(cargo.args(["-p", "recorder", "--no-default-features", "--bin", "recorder-verify"]))?;
     let path = dir.join("recorder-verify");
     let bytes = fs::read(&path).with_context(|| path.display().to_string())?;

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     packages::ensure("demonstration", SESSION)?;
     build_ebpf::build(None)?;
-    let recorder = build::programs()?.recorder;
+    let recorder = build::programs(build::Finish::Suite)?.recorder;
 
     let dir = scratch()?;
     let mut janitor = Janitor::start()?;
@@ -124,7 +124,7 @@ fn sample(missing: &str) -> Result<ExitCode> {
     }
     println!("demo: this is the sample journal from the repository instead");
     // The readers need no kernel programs, so a machine that can't build those still shows the sample.
-    let recorder = build::programs()?.recorder;
+    let recorder = build::programs(build::Finish::Suite)?.recorder;
     show::journal(&recorder, &sample)?;
     Ok(ExitCode::from(EXIT_MISSING))
 }

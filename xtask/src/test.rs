@@ -114,7 +114,7 @@ fn run_suite(suite: Suite) -> Result<Totals> {
         Suite::Vm => {
             setup::for_vm()?;
             build_ebpf::build(None)?;
-            vm::matrix(&build::programs()?)
+            vm::matrix(&build::programs(build::Finish::Suite)?)
         }
     }
 }

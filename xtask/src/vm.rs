@@ -83,7 +83,7 @@ struct Run {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     setup::for_vm()?;
     build_ebpf::build(None)?;
-    let binaries = build::programs()?;
+    let binaries = build::programs(build::Finish::Suite)?;
     match &args.command {
         Action::Matrix(matrix) => {
             let totals = run_matrix(matrix, &binaries)?;

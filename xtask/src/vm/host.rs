@@ -88,7 +88,7 @@ pub(super) fn files(binaries: &Binaries) -> Result<PathBuf> {
         let _ = sh::succeeds(Command::new("strip").arg(put(from, to)?));
     }
     // Who wants them asked installs them there.
-    for library in build::login()? {
+    for library in build::login(build::Finish::Suite)? {
         let name = library.file_name().context("a library without a name")?;
         put(&library, &format!("usr/lib/recorder/{}", name.display()))?;
     }

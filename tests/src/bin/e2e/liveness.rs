@@ -101,8 +101,15 @@ pub(crate) fn e2_no_descriptors_left(stage: &mut Stage) -> Result<()> {
     limit(3)?;
     // Without a file there is nothing to rename.
     let dead = told(stage, "rename", "dead");
+    // The next heartbeat says it too; before that the hooks must not come back.
+    let shown = proc::until("a heartbeat shows the dead hooks", stage.limit(30), || {
+        let events = Events::load(&stage.site).ok()?;
+        let all = all(&events).ok()?;
+        events.of_kind("heartbeat").any(|e| text(e, &["heartbeat", "hooks_live"]) != all).then_some(())
+    });
     limit(1024)?;
     let dead = dead?;
+    shown?;
     ensure!(number(&dead, &["hook", "misses"]) == Some(3), "not three misses: {dead}");
     told(stage, "rename", "back")?;
     leave(stage, terminal, 2)?;
