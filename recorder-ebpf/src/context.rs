@@ -3,20 +3,16 @@
 //! The path is read from the kernel's own names before the event that it belongs to: a container that lives for a few
 //! milliseconds is gone from cgroupfs before anybody could look.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
-use core::ffi::c_void;
-use recorder_common::{CgroupEvent, Class, Flag, Kind, PATH_ROOM, Place, Ring};
+use recorder_common::{CgroupEvent, Class, Kind, Place, Ring};
 
 use crate::{
     emit::Event,
-    kernel::{self, AT_MASK, TaskPtr, off, opaque},
-    maps::{CGROUPS, SCRATCHES},
+    kernel::{self, TaskPtr, off},
+    maps::CGROUPS,
 };
 
 /// `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
 const INIT_PID_NS: u32 = 0xefff_fffc;
-/// Deeper cgroups are cut, and say so.
-const DEPTH: usize = 32;
 
 #[inline(always)]
 fn cgroup_node(task: TaskPtr) -> u64 {
@@ -88,42 +84,4 @@ pub extern "C" fn tell_path(session: u64, node: u64) -> u32 {
         let _ = CGROUPS.insert(&id, &session, 0);
     }
     u32::from(sent)
-}
-
-/// Writes the names of a cgroup and those above it into a scratch buffer from `start`, leaf first, each ended by a zero
-/// byte. Returns the position behind the last name, and flags in the upper half.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn walk_cgroup(slot: u32, start: u32, node: u64) -> u64 {
-    let Some(buf) = SCRATCHES.get_ptr_mut(slot) else { return u64::from(start) };
-    let buf: *mut u8 = buf.cast();
-    let start = start as usize & AT_MASK;
-    let mut at = start;
-    let mut flags = Flag::TRUNCATED;
-    let mut node = node;
-    let mut steps = 0;
-    while steps < DEPTH {
-        steps += 1;
-        let parent: u64 = kernel::read(node, off!(kernfs_parent));
-        if parent == 0 {
-            flags = 0;
-            break;
-        }
-        let name: u64 = kernel::read(node, off!(kernfs_name));
-        let o = opaque(at) & AT_MASK;
-        // SAFETY: `o` is at most AT_MASK.
-        let to = unsafe { buf.add(o) };
-        // SAFETY: 256 bytes behind AT_MASK lie in the buffer.
-        let n = unsafe { bpf_probe_read_kernel_str(to.cast::<c_void>(), 256, name as *const c_void) };
-        if n <= 0 {
-            flags = Flag::UNREADABLE;
-            break;
-        }
-        at = o + (n as usize & 0x1ff);
-        if at - start > PATH_ROOM {
-            break;
-        }
-        node = parent;
-    }
-    at as u64 | u64::from(flags) << 32
 }

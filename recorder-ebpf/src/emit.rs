@@ -15,8 +15,9 @@ use recorder_common::{CpuCounters, EventHeader, Flag, Ring, SCRATCH_SLOTS, STR_M
 
 use crate::{
     atomic, context,
-    kernel::{self, AT_MASK, Place, opaque},
+    kernel::{self, Place, opaque},
     maps::{BULK, COUNTERS, CRITICAL, NEXT_MARK, SCRATCHES, STATE},
+    walk::{self, AT_MASK},
 };
 
 const NO_WAKEUP: u64 = 1;
@@ -115,7 +116,7 @@ impl Event {
     #[inline(always)]
     pub fn path(&mut self, place: Place) -> u32 {
         let start = self.at & AT_MASK;
-        let r = kernel::walk(self.slot, start as u32, place.dentry, place.mnt);
+        let r = walk::path(self.slot, start as u32, place.dentry, place.mnt);
         let at = r as u32 as usize & 0x7fff;
         self.flags |= (r >> 32) as u16;
         self.at = at;
@@ -126,7 +127,7 @@ impl Event {
     #[inline(always)]
     pub fn names(&mut self, node: u64) -> u32 {
         let start = self.at & AT_MASK;
-        let r = context::walk_cgroup(self.slot, start as u32, node);
+        let r = walk::cgroup(self.slot, start as u32, node);
         let at = r as u32 as usize & 0x7fff;
         self.flags |= (r >> 32) as u16;
         self.at = at;

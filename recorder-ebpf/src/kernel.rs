@@ -1,21 +1,13 @@
-//! The only file that knows kernel struct layouts: typed loads, probe reads, the path walk.
+//! The only file that knows kernel struct layouts: typed loads, probe reads.
 //!
 //! Two ways to read. `load` is a direct load at a constant offset: the verifier follows the BTF types from `current`
 //! or a typed argument, costs one instruction and can't fault. `read` goes through the probe helper, for addresses
 //! that the verifier knows nothing about. Offsets come from read-only data (docs/kernel.md).
 
-use core::{
-    ffi::c_void,
-    ptr::{addr_of, read_volatile},
-};
+use core::ptr::{addr_of, read_volatile};
 
-use aya_ebpf::helpers::{
-    bpf_get_current_task_btf, bpf_probe_read_kernel,
-    generated::{bpf_probe_read_kernel_str, bpf_task_pt_regs},
-};
-use recorder_common::{Creds, Flag, PATH_PARTS};
-
-use crate::maps::SCRATCHES;
+use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_probe_read_kernel, generated::bpf_task_pt_regs};
+use recorder_common::Creds;
 
 /// Position of a kernel struct member, a constant for the verifier.
 macro_rules! off {
@@ -198,9 +190,6 @@ impl Args {
     }
 }
 
-/// Largest offset a name may be written at: two bounds that the verifier can follow, `AT_MAX + 4096 <= SCRATCH`.
-pub const AT_MASK: usize = 0x3fff;
-
 /// A place in the file system: `struct dentry *` and `struct vfsmount *`.
 #[derive(Clone, Copy)]
 pub struct Place {
@@ -222,63 +211,4 @@ impl Place {
         let fs = fs as u64;
         Self { dentry: read(fs, off!(fs_pwd_dentry)), mnt: read(fs, off!(fs_pwd_mnt)) }
     }
-}
-
-/// Writes the names from `dentry` up to the root of the mount tree into a scratch buffer from `start`, leaf first,
-/// each ended by a zero byte. Returns the position behind the last name, and flags in the upper half.
-///
-/// A global function: the verifier checks it once and not at every call, which is what lets six programs have it.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn walk(slot: u32, start: u32, dentry: u64, mnt: u64) -> u64 {
-    let Some(buf) = SCRATCHES.get_ptr_mut(slot) else { return u64::from(start) };
-    let buf: *mut u8 = buf.cast();
-    let start = start as usize & AT_MASK;
-    let mut at = start;
-    let mut flags = 0;
-    let mut dentry = dentry;
-    let mut mount = mnt.wrapping_sub(off!(mount_mnt) as u64);
-    let mut root: u64 = if mnt == 0 { 0 } else { read(mnt, off!(mnt_root)) };
-    let mut steps = 0;
-    let mut done = false;
-    while steps < PATH_PARTS {
-        steps += 1;
-        let parent: u64 = read(dentry, off!(dentry_parent));
-        if dentry == root || dentry == parent || parent == 0 {
-            if mnt == 0 || dentry != root {
-                flags |= Flag::MOUNT_UNKNOWN;
-                done = true;
-                break;
-            }
-            let above: u64 = read(mount, off!(mount_parent));
-            if above == mount || above == 0 {
-                done = true;
-                break;
-            }
-            dentry = read(mount, off!(mount_mountpoint));
-            mount = above;
-            root = read(mount, off!(mount_mnt) + off!(mnt_root));
-            continue;
-        }
-        let name: u64 = read(dentry, off!(dentry_name));
-        let o = opaque(at) & AT_MASK;
-        // SAFETY: `o` is at most AT_MASK.
-        let to = unsafe { buf.add(o) };
-        // SAFETY: 256 bytes behind AT_MASK lie in the buffer.
-        let n = unsafe { bpf_probe_read_kernel_str(to.cast::<c_void>(), 256, name as *const c_void) };
-        if n <= 0 {
-            flags |= Flag::UNREADABLE;
-            done = true;
-            break;
-        }
-        at = o + (n as usize & 0x1ff);
-        if at - start > recorder_common::PATH_ROOM {
-            break;
-        }
-        dentry = parent;
-    }
-    if !done {
-        flags |= Flag::TRUNCATED;
-    }
-    at as u64 | u64::from(flags) << 32
 }

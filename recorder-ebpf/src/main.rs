@@ -16,6 +16,7 @@ mod log;
 mod maps;
 mod scope;
 mod tty;
+mod walk;
 
 use aya_ebpf::{
     EbpfContext,

@@ -38,6 +38,8 @@ pub(crate) const SESSION: &[Need] = &[
     Need::program("login", &["su"]),
     Need::program("util-linux", &["setsid"]),
     Need::program("procps", &["ps"]),
+    Need::program("tmux", &["tmux"]),
+    Need::program("less", &["less"]),
 ];
 const TEST: &[Need] = &[
     Need::program("openssh-server", &["sshd"]),

@@ -248,7 +248,7 @@ fn open_gate(stage: &Stage, gate: &str) -> Result<()> {
 }
 
 /// The session of the exec with this tag; the person behind it is the one who logged in.
-fn session_is_of(stage: &Stage, events: &Events, tag: &str, account: &Account) -> Result<String> {
+pub(crate) fn session_is_of(stage: &Stage, events: &Events, tag: &str, account: &Account) -> Result<String> {
     let session = events.session_of(&stage.tag(tag))?;
     let listed = journal::sessions(&stage.site)?;
     let found = listed

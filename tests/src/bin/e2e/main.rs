@@ -13,6 +13,7 @@ mod gate;
 mod grants;
 mod handed;
 mod hostile;
+mod lineage;
 mod links;
 mod liveness;
 mod loads;
@@ -152,6 +153,13 @@ const SCENARIOS: &[Scenario] = &[
     e2e("expired-by-permit", Place::Sshd, retention::expired_by_permit),
     e2e("permissions-used", Place::Any, perms::permissions_used),
     e2e("namespaces-entered", Place::Any, perms::namespaces_entered),
+    e2e("a1-no-terminal", Place::Any, lineage::no_terminal),
+    e2e("a6-his-own-tmux", Place::Accounts, lineage::his_own_tmux),
+    e2e("a8-shells-out-of-programs", Place::Any, lineage::shells_out_of_programs),
+    e2e("a10-one-user-after-the-other", Place::Accounts, lineage::one_user_after_the_other),
+    e2e("b7-loginuid-rewritten", Place::Any, lineage::loginuid_rewritten),
+    e2e("b8-moved-to-another-group", Place::Any, lineage::moved_to_another_group),
+    e2e("b10-numbers-used-again", Place::Alone, lineage::numbers_used_again),
     e2e("resize-is-recorded", Place::Any, loads::resize_is_recorded),
     e2e("b1-asked-for-a-unit", Place::Any, handed::asked_for_a_unit),
     e2e("b2-planted-jobs", Place::Any, handed::planted_jobs),

@@ -190,10 +190,17 @@ impl<'w> Stage<'w> {
 
     /// A command that logs the account in on a terminal with this program.
     pub(crate) fn login<S: AsRef<OsStr>>(&self, account: &Account, argv: &[S]) -> Command {
-        let mut command = on_terminal(&[self.bin.join("workload")]);
-        command.args(["human", "--uid", &account.uid.to_string(), "--gid", &account.gid.to_string()]);
-        command.args(["--name", &account.name, "--home"]).arg(&account.home).arg("--").args(argv);
+        let mut command = on_terminal(&self.human(account));
+        command.args(argv);
         command
+    }
+
+    /// The words that make a program the account's own, as a login does.
+    pub(crate) fn human(&self, account: &Account) -> Vec<String> {
+        let (uid, gid) = (account.uid.to_string(), account.gid.to_string());
+        let home = account.home.display().to_string();
+        let words = ["human", "--uid", &uid, "--gid", &gid, "--name", &account.name, "--home", &home, "--"];
+        std::iter::once(self.workload()).chain(words.map(str::to_owned)).collect()
     }
 
     /// The words that make a program run as root: sudo, or where there is none a setuid copy of the workload.
