@@ -19,6 +19,13 @@ pub(crate) fn heard(prefix: &str, line: &str) {
     }
 }
 
+/// The last lines of what ended without telling how, for the same place.
+pub(crate) fn last_words<'a>(prefix: &str, lines: impl IntoIterator<Item = &'a str>) {
+    if let Ok(mut failures) = FAILURES.lock() {
+        failures.extend(lines.into_iter().map(|line| format!("{prefix}{line}")));
+    }
+}
+
 /// The failures that were heard.
 pub(crate) fn failures() -> Vec<String> {
     FAILURES.lock().map(|failures| failures.clone()).unwrap_or_default()

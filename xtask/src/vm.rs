@@ -6,6 +6,7 @@ mod power;
 mod snapshots;
 
 use std::{
+    collections::VecDeque,
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -30,7 +31,9 @@ const PATIENCE: &str = "10";
 /// What one systemd machine takes about five minutes for.
 const WALKS_A_MACHINE: usize = 2;
 /// Seconds for one machine, as a last resort behind the suites' own deadlines.
-const MACHINE_LIMIT: &str = "1500";
+const MACHINE_LIMIT: &str = "2100";
+/// So many lines of a machine that ended without a closing line are told again at the end.
+const LAST_WORDS: usize = 30;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -292,16 +295,23 @@ impl Machine {
 fn follow(command: &mut Command, prefix: &str) -> Result<(i32, Totals)> {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start the machine")?;
-    let mut counted = Totals::default();
+    let (mut counted, mut told, mut last) = (Totals::default(), false, VecDeque::new());
     let stdout = child.stdout.take().context("no pipe")?;
     for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end();
         if let Some(totals) = Totals::parse(line) {
-            counted = totals;
+            (counted, told) = (totals, true);
         }
         outcome::heard(prefix, line);
         println!("{prefix}{line}");
+        last.push_back(line.to_owned());
+        if last.len() > LAST_WORDS {
+            last.pop_front();
+        }
+    }
+    if !told {
+        outcome::last_words(prefix, last.iter().map(String::as_str));
     }
     let status = child.wait()?;
     Ok((status.code().unwrap_or(125), counted))

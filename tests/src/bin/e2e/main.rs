@@ -18,6 +18,7 @@ mod links;
 mod liveness;
 mod loads;
 mod logins;
+mod overdue;
 mod perms;
 mod retention;
 mod sealed;
@@ -229,11 +230,13 @@ fn run(args: &Args) -> Result<ExitCode> {
             continue;
         }
         let start = Instant::now();
+        let watch = overdue::Watch::start(name, args.patience);
         let result = Stage::set(&world, name).and_then(|mut stage| {
             let result = (scenario.run)(&mut stage);
             stage.strike(args.keep && result.is_err());
             result
         });
+        drop(watch);
         match result {
             Ok(()) => {
                 println!("ok {name} ({:.1} s)", start.elapsed().as_secs_f64());
