@@ -240,12 +240,16 @@ pub(crate) fn numbers_used_again(stage: &mut Stage) -> Result<()> {
     let mut terminal = Terminal::start(stage.login(&oncall, &["/bin/sh", "-i"]), SIZE.0, SIZE.1)?;
     stage.become_root(&mut terminal)?;
     let number = stage.path("number");
-    // A child that is gone when its number is read.
-    let line = format!("sh -c 'echo $$ >{number}; {}'; echo did-$((40+2))", stage.noop("his"));
-    terminal.ask(&line, "did-42", stage.limit(20))?;
+    // Numbers below 300 don't come back; each turn of the loop takes some.
+    let line = format!(
+        "while sh -c 'echo $$ >{number}; {}'; [ $(cat {number}) -lt 400 ]; do :; done; echo did-$((40+2))",
+        stage.noop("his")
+    );
+    terminal.ask(&line, "did-42", stage.limit(60))?;
+    // A child that is gone by now.
     let pid: u32 = fs::read_to_string(&number)?.trim().parse()?;
     let before = fs::read_to_string(MOST)?;
-    fs::write(MOST, "1000")?;
+    fs::write(MOST, (pid + 100).to_string())?;
     let found = proc::until("the number comes back", stage.limit(60), || {
         let mut child = Command::new(stage.workload())
             .args(["noop", &stage.tag("strangers")])
