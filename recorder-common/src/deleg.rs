@@ -78,6 +78,35 @@ pub struct StdinEvent {
     pub path_len: u32,
 }
 
+/// Payload of `Kind::CONTROL`: a session got hold of somebody else's process (ptrace and its kin). Told once for each session,
+/// process and system call.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ControlEvent {
+    /// The session that the process belongs to; 0: nobody's, or not known.
+    pub other: u64,
+    /// Start of the process, `CLOCK_BOOTTIME` nanoseconds; 0 if only its number is known.
+    pub start_ns: u64,
+    /// Process id; 0 if not known.
+    pub pid: u32,
+    /// Number of the system call.
+    pub call: u32,
+}
+
+/// Key of the map of what was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ControlKey {
+    /// The session.
+    pub mark: u64,
+    /// As in the event.
+    pub start_ns: u64,
+    /// As in the event.
+    pub pid: u32,
+    /// As in the event.
+    pub call: u32,
+}
+
 /// Key of the map of sockets whose messages are read: the name, filled up with zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -112,3 +141,4 @@ pub struct PlantKey {
 
 const _: () = assert!(size_of::<BranchEvent>() == 32);
 const _: () = assert!(size_of::<RequestEvent>() == 32);
+const _: () = assert!(size_of::<ControlEvent>() == 24);

@@ -72,6 +72,8 @@ impl Kind {
     pub const REQUEST: u16 = 25;
     /// `StdinEvent`, then a walked path.
     pub const STDIN: u16 = 26;
+    /// `ControlEvent`: a session got hold of somebody else's process.
+    pub const CONTROL: u16 = 27;
     /// `FileEvent`, then one or two paths.
     pub const OPEN: u16 = 16;
     /// As `OPEN`: the file did not exist before.

@@ -38,6 +38,7 @@ offsets! {
     regs_si: "pt_regs"."si";
     regs_dx: "pt_regs"."dx";
     regs_r10: "pt_regs"."r10";
+    regs_call: "pt_regs"."orig_ax";
     task_pid: "task_struct"."pid";
     task_tgid: "task_struct"."tgid";
     task_cred: "task_struct"."cred";
@@ -128,6 +129,7 @@ offsets! {
     inode_ino: "inode"."i_ino";
     inode_mode: "inode"."i_mode";
     inode_rdev: "inode"."i_rdev";
+    inode_private: "inode"."i_private";
     inode_sb: "inode"."i_sb";
     sb_dev: "super_block"."s_dev";
     mount_mnt: "mount"."mnt";

@@ -184,6 +184,11 @@ impl Args {
     pub fn third(&self) -> u64 {
         load(self.0, off!(regs_dx))
     }
+    /// The number of the system call.
+    #[inline(always)]
+    pub fn call(&self) -> u64 {
+        load(self.0, off!(regs_call))
+    }
     #[inline(always)]
     pub fn fourth(&self) -> u64 {
         load(self.0, off!(regs_r10))

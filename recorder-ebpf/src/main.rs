@@ -6,6 +6,7 @@
 mod atomic;
 mod cap;
 mod context;
+mod control;
 mod deleg;
 mod emit;
 mod exec;
@@ -114,6 +115,24 @@ fn sys_exit_rename(ctx: TracePointContext) -> u32 {
 }
 
 #[tracepoint]
+fn sys_exit_ptrace(ctx: TracePointContext) -> u32 {
+    control::sys_exit_ptrace(sys_exit(&ctx).1);
+    0
+}
+
+#[tracepoint]
+fn sys_exit_process_vm(ctx: TracePointContext) -> u32 {
+    control::sys_exit_process_vm(sys_exit(&ctx).1);
+    0
+}
+
+#[tracepoint]
+fn sys_exit_pidfd_getfd(ctx: TracePointContext) -> u32 {
+    control::sys_exit_pidfd_getfd(sys_exit(&ctx).1);
+    0
+}
+
+#[tracepoint]
 fn sys_exit_cred(_ctx: TracePointContext) -> u32 {
     exec::creds_may_have_changed();
     0
@@ -174,6 +193,13 @@ fn security_capable(ctx: FExitContext) -> i32 {
 fn on_capable(ctx: BtfTracePointContext) -> i32 {
     let [_, ns, _, number, ret] = args(&ctx);
     cap::tracepoint(ctx.as_ptr(), ns, number, ret as i32);
+    0
+}
+
+#[fexit(function = "security_ptrace_access_check")]
+fn ptrace_access(ctx: FExitContext) -> i32 {
+    let [_, mode, ret] = args(&ctx);
+    control::access(ctx.arg(0), mode, ret as i32);
     0
 }
 

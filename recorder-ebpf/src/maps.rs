@@ -7,8 +7,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use recorder_common::{
-    Allow, Armed, CapKey, CapUse, CpuCounters, Gate, Offsets, PlantKey, SCRATCH, SCRATCH_SLOTS, Settings,
-    SocketName, State, TaskMark, TtyState,
+    Allow, Armed, CapKey, CapUse, ControlKey, CpuCounters, Gate, Offsets, PlantKey, SCRATCH, SCRATCH_SLOTS,
+    Settings, SocketName, State, TaskMark, TtyState,
 };
 
 /// Filled by the loader from BTF; frozen, so the verifier sees constants.
@@ -114,3 +114,6 @@ pub static PENDING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0)
 /// Regular files that sessions wrote, and which session.
 #[map]
 pub static PLANTED: LruHashMap<PlantKey, u64> = LruHashMap::with_max_entries(65536, 0);
+/// Which session got hold of which process by which call, as far as it was told.
+#[map]
+pub static CONTROLLED: LruHashMap<ControlKey, u64> = LruHashMap::with_max_entries(4096, 0);

@@ -106,6 +106,7 @@ impl Decoder {
             Kind::BRANCH => handed::branch(&mut r)?,
             Kind::REQUEST => handed::request(&mut r)?,
             Kind::STDIN => handed::stdin(&mut r)?,
+            Kind::CONTROL => handed::control(&mut r)?,
             Kind::CAPABILITY => {
                 let e: CapEvent = r.get()?;
                 let (pid, start_ns, at) = (head.pid, head.start_ns, head.boot_ns);

@@ -1,9 +1,9 @@
 //! Events of work that is handed over, from bytes into words.
 
-use recorder_common::{BranchEvent, REQUEST_PART, REQUEST_PARTS, RequestEvent, StdinEvent};
+use recorder_common::{BranchEvent, ControlEvent, REQUEST_PART, REQUEST_PARTS, RequestEvent, StdinEvent};
 
 use super::decode::{DecodeError, Reader, dev, joined};
-use crate::model::{Act, Branch, BranchCause, Bytes, Mark, Request, RequestWhat};
+use crate::model::{Act, BootNanos, Branch, BranchCause, Bytes, Mark, Reached, Request, RequestWhat, TaskId};
 
 /// Something starts that may have been asked for.
 pub(super) fn branch(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
@@ -57,4 +57,14 @@ pub(super) fn request(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
 pub(super) fn stdin(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
     let e: StdinEvent = r.get()?;
     Ok(Act::Stdin { dev: dev(e.dev), ino: e.ino, path: joined(r.take(e.path_len)?) })
+}
+
+/// A session got hold of somebody else's process.
+pub(super) fn control(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
+    let e: ControlEvent = r.get()?;
+    Ok(Act::Reached(Reached {
+        target: TaskId { pid: e.pid, start: BootNanos::new(e.start_ns) },
+        of: (e.other != 0).then(|| Mark::new(e.other)),
+        call: e.call,
+    }))
 }

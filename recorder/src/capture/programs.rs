@@ -28,7 +28,7 @@ pub(super) const CGROUPS: [Typed; 2] = [
 pub(super) const REQUESTS: Typed = Typed { program: "on_data_ready", target: "sk_data_ready" };
 pub(super) const REQUESTS_BEFORE: Typed = Typed { program: "def_readable", target: "sock_def_readable" };
 
-pub(super) const TRAMPOLINES: [Typed; 10] = [
+pub(super) const TRAMPOLINES: [Typed; 11] = [
     Typed { program: "do_filp_open", target: "do_filp_open" },
     Typed { program: "commit_creds", target: "commit_creds" },
     Typed { program: "path_unlink", target: "security_path_unlink" },
@@ -37,11 +37,12 @@ pub(super) const TRAMPOLINES: [Typed; 10] = [
     Typed { program: "vfs_rmdir", target: "vfs_rmdir" },
     Typed { program: "path_rename", target: "security_path_rename" },
     Typed { program: "vfs_rename", target: "vfs_rename" },
+    Typed { program: "ptrace_access", target: "security_ptrace_access_check" },
     Typed { program: "pty_write_enter", target: "pty_write" },
     Typed { program: "pty_write", target: "pty_write" },
 ];
 
-pub(super) const SYSCALLS: [Syscalls; 9] = [
+pub(super) const SYSCALLS: [Syscalls; 12] = [
     Syscalls {
         program: "sys_exit_open",
         events: &["sys_exit_open", "sys_exit_openat", "sys_exit_openat2", "sys_exit_creat"],
@@ -68,6 +69,12 @@ pub(super) const SYSCALLS: [Syscalls; 9] = [
             "sys_exit_capset",
         ],
     },
+    Syscalls { program: "sys_exit_ptrace", events: &["sys_exit_ptrace"] },
+    Syscalls {
+        program: "sys_exit_process_vm",
+        events: &["sys_exit_process_vm_readv", "sys_exit_process_vm_writev"],
+    },
+    Syscalls { program: "sys_exit_pidfd_getfd", events: &["sys_exit_pidfd_getfd"] },
     Syscalls { program: "sys_exit_read", events: &["sys_exit_read"] },
     Syscalls { program: "sys_exit_readv", events: &["sys_exit_readv"] },
     Syscalls { program: "sys_enter_write", events: &["sys_enter_write", "sys_enter_writev"] },

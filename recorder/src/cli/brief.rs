@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use crate::model::{
     ActedAs, Body, Bytes, Capability, ClockChange, ClockEvent, CoverageChange, Cred, Delegation,
     DelegationRole, Digest, Enforcement, EnforcementAct, Exec, Exit, File, FileOp, Grant, HookChange,
-    HookState, Jump, Login, Loss, Overdue, Passed, Permissions, Record, SessionId, TaskContext, Token, Tty,
-    TtyOp,
+    HookState, Jump, Login, Loss, Overdue, Passed, Permissions, Record, SessionId, TaskContext, Token,
+    Trigger, Tty, TtyOp,
 };
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.
@@ -182,6 +182,16 @@ pub(crate) fn delegation(d: &Delegation) -> String {
     let (what, to) = (d.what.escaped(), d.to.escaped());
     let nobody = d.session == SessionId::NOBODY;
     let mut text = match d.role {
+        DelegationRole::Asked if d.trigger == Trigger::Control => {
+            let mut text = format!("took hold of process {} ({to}): {what}", d.peer);
+            if !nobody {
+                let _ = write!(text, ", of session {}", d.session);
+            }
+            text
+        }
+        DelegationRole::Held => {
+            format!("session {} took hold of process {} ({to}): {what}", d.session, d.peer)
+        }
         DelegationRole::Asked => format!("asked {to}: {what}"),
         DelegationRole::To if nobody => format!("{what} was started in {to}, not followed"),
         DelegationRole::To => format!("{what} became session {} in {to}", d.session),

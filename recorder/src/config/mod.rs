@@ -54,6 +54,8 @@ pub struct Config {
     pub on_storage_failure: StorageKey,
     /// Which sessions are recorded.
     pub scope: ScopeKey,
+    /// Jobs of cron and at that run as root are sessions, also when no session planted them.
+    pub records_jobs: bool,
     /// Which backend.
     pub backend: BackendKey,
     /// What of typed input is kept.
@@ -257,6 +259,7 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         reserve,
         on_storage_failure: raw.journal.on_storage_failure,
         scope: raw.scope.record,
+        records_jobs: raw.scope.jobs.unwrap_or(true),
         backend: raw.capture.backend,
         tty_input: raw.capture.tty_input,
         critical_ring: u32::try_from(critical).unwrap_or(4 << 20),
@@ -346,6 +349,7 @@ mod tests {
         assert_eq!(config.journal_dir, Path::new(DEFAULT_JOURNAL));
         assert_eq!((config.segment_bytes, config.bulk_ring), (64 << 20, 16 << 20));
         assert_eq!(config.scope, ScopeKey::Elevated);
+        assert!(config.records_jobs);
     }
 
     #[test]

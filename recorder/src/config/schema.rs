@@ -41,6 +41,7 @@ pub(super) struct Encryption {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Scope {
     pub(super) record: ScopeKey,
+    pub(super) jobs: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

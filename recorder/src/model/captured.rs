@@ -84,6 +84,8 @@ pub enum Act {
         /// Its path.
         path: Bytes,
     },
+    /// A session got hold of somebody else's process.
+    Reached(Reached),
     /// What started is known to be somebody's: the session begins.
     Handed(Box<Handed>),
     /// A session asked for something.
@@ -174,6 +176,17 @@ pub struct Request {
     pub bytes: Bytes,
     /// So many bytes are missing behind these.
     pub missing: u32,
+}
+
+/// A process that a session got hold of, by ptrace or one of its kin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// The process; its start is 0 where only the number is known.
+    pub target: TaskId,
+    /// The session that it belongs to, as far as the kernel side knows.
+    pub of: Option<Mark>,
+    /// Number of the system call.
+    pub call: u32,
 }
 
 /// What ties something that started to who asked for it.

@@ -51,6 +51,8 @@ codes! {
         To = 2, "to";
         /// This session was started by what another one did.
         By = 3, "by";
+        /// Another session took hold of a process of this one.
+        Held = 4, "held";
     }
 }
 
@@ -69,6 +71,8 @@ codes! {
         Connect = 5, "connect";
         /// A message on the bus.
         Bus = 6, "bus";
+        /// Somebody else's process was taken hold of: ptrace, its memory, its descriptors.
+        Control = 7, "control";
     }
 }
 

@@ -24,8 +24,8 @@ mod token;
 
 pub use bytes::Bytes;
 pub use captured::{
-    Act, Branch, BranchCause, Captured, Dropped, Elevated, Handed, KernelEvent, Place, Request, RequestWhat,
-    TtyAct,
+    Act, Branch, BranchCause, Captured, Dropped, Elevated, Handed, KernelEvent, Place, Reached, Request,
+    RequestWhat, TtyAct,
 };
 pub use checkpoint::Cosigned;
 pub use context::{Engine, Places, TaskContext};

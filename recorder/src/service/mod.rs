@@ -261,7 +261,7 @@ fn pump_settings(
     gauge: Gauge,
 ) -> pump::Settings {
     let (journal_dir, tell) = (config.journal_dir.clone(), config.notices.at_elevation);
-    pump::Settings { journal_dir, tell, records_jobs: true, first, ending, gauge }
+    pump::Settings { journal_dir, tell, records_jobs: config.records_jobs, first, ending, gauge }
 }
 
 /// Begins to hand checkpoints out. A log whose admission key is gone is recorded all the same.

@@ -116,3 +116,40 @@ fn what_became_of_a_request_opens_no_session_again() {
     };
     assert_eq!(run(vec![event(3, 7, 1, Act::Asked(Box::new(told)))], 8), []);
 }
+
+fn reached(pid: u32, call: u32, of: Option<u64>) -> Act {
+    let target = TaskId { pid, start: BootNanos::new(0) };
+    Act::Reached(Reached { target, of: of.map(Mark::new), call })
+}
+
+#[test]
+fn what_is_taken_hold_of_is_told_once_and_to_both() {
+    let mut events = parent();
+    events.extend([
+        event(3, 9, 30, elevated()),
+        event(4, 9, 30, exec("/usr/bin/sudo")),
+        event(5, 7, 10, fork(11)),
+        // His own child, a look, and the same thing twice.
+        event(6, 7, 10, reached(11, 101, None)),
+        event(7, 7, 10, reached(40, 0, None)),
+        event(8, 7, 10, reached(40, 101, None)),
+        event(9, 7, 10, reached(40, 101, None)),
+        event(10, 7, 10, reached(30, 310, Some(9))),
+    ]);
+    let out = run(events, 11);
+    let told = |of| -> Vec<(DelegationRole, u32, String, bool)> {
+        let all = records(&out, of).into_iter().filter_map(|body| match body {
+            Body::Delegation(d) => Some((d.role, d.peer, d.what.escaped(), d.session == SessionId::NOBODY)),
+            _ => None,
+        });
+        all.collect()
+    };
+    assert_eq!(
+        told(7),
+        [
+            (DelegationRole::Asked, 40, "ptrace".to_owned(), true),
+            (DelegationRole::Asked, 30, "process_vm_readv".to_owned(), false)
+        ]
+    );
+    assert_eq!(told(9), [(DelegationRole::Held, 30, "process_vm_readv".to_owned(), false)]);
+}

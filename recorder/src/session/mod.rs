@@ -8,6 +8,7 @@ mod delegation;
 mod lineage;
 mod permissions;
 mod places;
+mod reached;
 mod tracker;
 
 pub use delegation::{Files, Handover};

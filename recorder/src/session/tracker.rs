@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::lineage::{self, Coming, Lineage, Origin};
-use super::{permissions::Rights, places::Atlas};
+use super::{permissions::Rights, places::Atlas, reached};
 use crate::model::{
     Act, Body, BootNanos, Bytes, Capability, Captured, Coverage, Cred, Elevated, Elevation, EndReason,
     Enforcement, Exit, FileOp, Flags, Fork, KernelEvent, LoginWitness, Loss, Mark, Passed, Place, Places,
-    Record, SessionEnd, SessionId, SessionStart, Task, TaskId, Tty, TtyAct, TtyOp, Uncovered, Via,
+    Reached, Record, SessionEnd, SessionId, SessionStart, Task, TaskId, Tty, TtyAct, TtyOp, Uncovered, Via,
 };
 
 /// After the last task is gone, its last output may still be on the way through the terminal's reader.
@@ -100,6 +100,7 @@ struct Session {
     rights: Rights,
     /// As the records say so far.
     places: Places,
+    reached: reached::Told,
 }
 
 /// The state machine.
@@ -185,6 +186,20 @@ impl Tracker {
             let record = Record { boot_ns, cpu, flags: Flags::default(), task, body };
             session.places.see(&record);
             out.push(Tracked::Event { mark, record });
+        }
+        if let Act::Reached(reached) = &act {
+            let Some(means) = session.reaches(reached) else { return };
+            let by = session.id;
+            let other = reached.of.and_then(|of| Some((of, self.sessions.get(&of)?.id)));
+            let (asked, held) =
+                reached::ends(reached, &means, host.program(reached.target), by, other.map(|(_, id)| id));
+            let (task, body) = (Some(task), Body::Delegation(Box::new(asked)));
+            out.push(Tracked::Event { mark, record: Record { boot_ns, cpu, flags, task, body } });
+            if let Some((mark, _)) = other {
+                let record = of_session(boot_ns, Body::Delegation(Box::new(held)));
+                out.push(Tracked::Event { mark, record });
+            }
+            return;
         }
         if let Some(body) = session.apply(&task, boot_ns, act) {
             let record = Record { boot_ns, cpu, flags, task: Some(task), body };
@@ -376,6 +391,7 @@ impl Session {
             login: None,
             rights: Rights::default(),
             places: Places::default(),
+            reached: reached::Told::default(),
         }
     }
 
@@ -398,6 +414,7 @@ impl Session {
                 None
             }
             Act::Asked(asked) => Some(Body::Delegation(asked)),
+            Act::Reached(_) => None,
             Act::Refused { act, path } => Some(Body::Enforcement(Box::new(Enforcement {
                 act,
                 // What was missing is told by who knows the grants.
@@ -447,6 +464,14 @@ impl Session {
             }
             Act::Tty(op, act) => Some(Body::Tty(op, self.tty(op, act))),
         }
+    }
+
+    /// By what it took hold of a process of somebody else's, once for each.
+    fn reaches(&mut self, reached: &Reached) -> Option<String> {
+        let TaskId { pid, start } = reached.target;
+        let is_own = self.alive.get(&pid).is_some_and(|own| start.get() == 0 || *own == start);
+        let means = reached::means(reached.call).filter(|_| !is_own)?;
+        self.reached.is_news(reached).then_some(means)
     }
 
     fn note_empty(&mut self, at: BootNanos) {

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use recorder_tests::{
     account::Sudo,
-    journal::{Events, text},
+    journal::{Events, number, text},
     proc,
 };
 use serde_json::Value;
@@ -142,6 +142,47 @@ pub(crate) fn planted_jobs(stage: &mut Stage) -> Result<()> {
     let start =
         events.of_kind("session_start").find(|e| text(e, &["session"]) == hosts).context("no start")?;
     ensure!(text(start, &["session_start", "elevation", "via"]) == "scheduled", "{start}");
+    Ok(())
+}
+
+/// B6: ptrace and its kin on a process of nobody's are told; on a child of his own they are his own business.
+pub(crate) fn taken_hold_of(stage: &mut Stage) -> Result<()> {
+    let oncall = stage.account("oncall", Sudo::Free)?;
+    let mut target = Command::new("sleep").arg("706").stdin(Stdio::null()).spawn()?;
+    let pid = u64::from(target.id());
+    let running = stage.record()?;
+    let mut terminal = stage.shell(&oncall)?;
+    stage.become_root(&mut terminal)?;
+    let line = format!("{} reach {pid} && {}; echo did-$((40+2))", stage.workload(), stage.noop("reached"));
+    let asked = terminal.ask(&line, "did-42", stage.limit(20));
+    proc::kill(&mut target);
+    asked?;
+    leave(stage, terminal, 2)?;
+    let events = stage.finish(running)?;
+    let session = events.session_of(&stage.tag("reached"))?;
+    let held: Vec<_> = ends(&events, &session, "asked")
+        .into_iter()
+        .filter(|e| text(e, &["delegation", "trigger"]) == "control")
+        .collect();
+    ensure!(
+        held.iter().all(|e| number(e, &["delegation", "peer"]) == Some(pid)),
+        "more than that process: {held:?}"
+    );
+    let mut means: Vec<_> = held.iter().map(|e| text(e, &["delegation", "what"])).collect();
+    means.sort_unstable();
+    let memory = means.contains(&"its memory was opened");
+    means.retain(|what| *what != "its memory was opened");
+    ensure!(means == ["pidfd_getfd", "process_vm_readv", "ptrace"], "seen: {means:?}");
+    let boot = events.of_kind("boot").next().context("no boot record")?;
+    let opened = events.of_kind("open").any(|e| text(e, &["file", "path"]) == format!("/proc/{pid}/mem"));
+    ensure!(
+        memory == (text(boot, &["boot", "backend"]) == "trampoline") && opened,
+        "its memory: told {memory}, opened {opened}"
+    );
+    ensure!(
+        held.iter().all(|e| text(e, &["delegation", "to"]).ends_with("sleep") || stage.is_emulated()),
+        "not by its program: {held:?}"
+    );
     Ok(())
 }
 

@@ -158,6 +158,7 @@ const SCENARIOS: &[Scenario] = &[
     e2e("a6-his-own-tmux", Place::Accounts, lineage::his_own_tmux),
     e2e("a8-shells-out-of-programs", Place::Any, lineage::shells_out_of_programs),
     e2e("a10-one-user-after-the-other", Place::Accounts, lineage::one_user_after_the_other),
+    e2e("b6-taken-hold-of", Place::Any, handed::taken_hold_of),
     e2e("b7-loginuid-rewritten", Place::Any, lineage::loginuid_rewritten),
     e2e("b8-moved-to-another-group", Place::Any, lineage::moved_to_another_group),
     e2e("b10-numbers-used-again", Place::Alone, lineage::numbers_used_again),

@@ -6,6 +6,7 @@ mod daemon;
 mod execs;
 mod files;
 mod odd;
+mod reach;
 mod rights;
 mod say;
 mod show;
@@ -66,6 +67,8 @@ enum Command {
     Files(files::Args),
     /// Terminal output with a known hash
     Show(show::Args),
+    /// Take hold of another process: ptrace, its memory, its descriptors
+    Reach(reach::Args),
     /// Rights used and refused, users changed to, a set-user-id program passed through
     Rights(rights::Args),
     /// Odd bytes: names, arguments, sizes
@@ -101,6 +104,7 @@ fn run(command: Command) -> Result<()> {
         Command::Files(args) => files::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Odd(args) => odd::run(&args),
+        Command::Reach(args) => reach::run(&args),
         Command::Rights(args) => rights::run(&args),
         Command::Storm(args) => storm::run(&args),
     }

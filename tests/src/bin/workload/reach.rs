@@ -1,0 +1,47 @@
+//! Taking hold of another process in every way that there is, and of a child of one's own.
+
+use std::{
+    fs::{self, File},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Somebody else's process
+    pid: u32,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut own = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().context("sleep")?;
+    let reached = [own.id(), args.pid].into_iter().try_for_each(reach);
+    own.kill()?;
+    own.wait()?;
+    reached
+}
+
+fn reach(pid: u32) -> Result<()> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    let first = maps.split('-').next().context("no memory")?;
+    let address = usize::from_str_radix(first, 16)?;
+    let raw = libc::pid_t::try_from(pid)?;
+    let mut bytes = [0u8; 8];
+    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let remote = libc::iovec { iov_base: std::ptr::without_provenance_mut(address), iov_len: bytes.len() };
+    #[expect(unsafe_code, reason = "no safe interface")]
+    // SAFETY: eight bytes into a buffer of eight; the other address is another process'.
+    let n = unsafe { libc::process_vm_readv(raw, &raw const local, 1, &raw const remote, 1, 0) };
+    ensure!(n == 8, "process_vm_readv: {}", std::io::Error::last_os_error());
+    File::open(format!("/proc/{pid}/mem")).context("its memory")?;
+    let handle = pidfd_open(Pid::from_raw(raw).context("no pid")?, PidfdFlags::empty())?;
+    pidfd_getfd(&handle, 0, PidfdGetfdFlags::empty()).context("pidfd_getfd")?;
+    // The end of this process gives it back.
+    let nothing = std::ptr::null_mut::<libc::c_void>();
+    #[expect(unsafe_code, reason = "no safe interface")]
+    // SAFETY: no memory of this process is involved.
+    let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, raw, nothing, nothing) };
+    ensure!(seized == 0, "ptrace: {}", std::io::Error::last_os_error());
+    Ok(())
+}
