@@ -15,6 +15,8 @@
     reason = "helpers of tests are tests"
 )]
 
+#[path = "fuzz/handover.rs"]
+mod handover;
 #[path = "fuzz/journal.rs"]
 #[allow(dead_code, reason = "libFuzzer's targets need more of it")]
 mod journal;

@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// Steered by coverage: the binaries of fuzz/Cargo.toml.
-const STEERED: [&str; 7] = ["frame", "record", "seal", "segment", "note", "stub", "permit"];
+const STEERED: [&str; 8] = ["frame", "record", "seal", "segment", "note", "stub", "permit", "requests"];
 /// All of them, in the order of recorder/tests/fuzz/targets.rs, which refuses any other name.
-const TARGETS: [&str; 14] = [
+const TARGETS: [&str; 15] = [
     "documents",
     "policy",
     "allowed-signers",
@@ -32,6 +32,7 @@ const TARGETS: [&str; 14] = [
     "note",
     "stub",
     "permit",
+    "requests",
 ];
 
 #[derive(clap::Args)]

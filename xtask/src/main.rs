@@ -7,6 +7,7 @@ mod build;
 mod build_ebpf;
 mod build_verify;
 mod check;
+mod coverage;
 mod demo;
 mod fuzz;
 mod missing;
@@ -53,6 +54,8 @@ enum Command {
     Check(check::Args),
     /// Run the suites
     Test(test::Args),
+    /// Write docs/coverage.md from what the last run of the suites came to
+    Coverage,
     /// Mutated input for the parsers of grants
     Fuzz(fuzz::Args),
     /// Stock kernels under emulation
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::LogIn(args) => demo::log_in(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Coverage => coverage::run(),
         Command::Fuzz(args) => Ok(fuzz::run(&args)),
         Command::Vm(args) => vm::run(&args),
         Command::Bench(args) => bench::run(&args),

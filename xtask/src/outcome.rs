@@ -4,12 +4,21 @@ use std::sync::Mutex;
 
 /// Lines of cases that failed, as the suites printed them: told again at the end, where whoever reads a long log looks first.
 static FAILURES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// What scenarios came to and what their machines can't see: `cargo xtask coverage` makes a page of it.
+static RESULTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// First words of such lines.
+const RESULT: [&str; 4] = ["ok ", "FAILED ", "elsewhere ", "blind "];
 /// So many of them, and so many bytes of each.
 const MOST: usize = 40;
 const LONGEST: usize = 2000;
 
-/// Keeps a suite's line if it tells of a failure: `FAILED name: why` of ours, `test name ... FAILED` of cargo's.
+/// Keeps a suite's line if it is a scenario's result, and once more if it tells of a failure: `FAILED name: why` of ours, `test name ... FAILED` of cargo's.
 pub(crate) fn heard(prefix: &str, line: &str) {
+    if RESULT.iter().any(|word| line.starts_with(word))
+        && let Ok(mut results) = RESULTS.lock()
+    {
+        results.push(format!("{prefix}{}", line.chars().take(LONGEST).collect::<String>()));
+    }
     let failed = line.starts_with("FAILED ") || (line.starts_with("test ") && line.ends_with(" FAILED"));
     if let Ok(mut failures) = FAILURES.lock()
         && failed
@@ -24,6 +33,11 @@ pub(crate) fn last_words<'a>(prefix: &str, lines: impl IntoIterator<Item = &'a s
     if let Ok(mut failures) = FAILURES.lock() {
         failures.extend(lines.into_iter().map(|line| format!("{prefix}{line}")));
     }
+}
+
+/// The results that were heard.
+pub(crate) fn results() -> Vec<String> {
+    RESULTS.lock().map(|results| results.clone()).unwrap_or_default()
 }
 
 /// The failures that were heard.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::{
-    build, build_ebpf, check,
+    build, build_ebpf, check, coverage,
     missing::Missing,
     outcome::{self, Ending, Totals},
     setup, sh, vm,
@@ -41,7 +41,6 @@ enum Suite {
     Vm,
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "all commands have one signature")]
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut totals = Totals::default();
     let mut told = Vec::new();
@@ -66,6 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         totals.add(counted);
         told.push((format!("{suite:?} ({}; {} s)", counted.line(), start.elapsed().as_secs()), ending));
     }
+    coverage::keep(&outcome::results())?;
     println!("\n== Outcome");
     for (name, ending) in &told {
         outcome::tell(name, ending);

@@ -1,6 +1,6 @@
 //! What is fuzzed: seeds, and what has to hold for every input.
 
-use crate::{journal, retain, seeds};
+use crate::{handover, journal, retain, seeds};
 use jiff::tz::TimeZone;
 use recorder::{
     grant::{
@@ -34,6 +34,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "note", share: 500, seeds: no_seeds, run: journal::note },
     Target { name: "stub", share: 500, seeds: seeds::stub, run: retain::stub },
     Target { name: "permit", share: 500, seeds: seeds::permit, run: retain::permit },
+    Target { name: "requests", share: 1500, seeds: handover::seeds, run: handover::requests },
 ];
 
 /// The journal's targets have a corpus that coverage chose; it is all they begin with.

@@ -84,6 +84,7 @@ impl Stream {
             return None;
         };
         let call = call(&self.held, &frame, true);
+        self.is_broken = call.is_none() && frame.kind == METHOD_CALL;
         (self.skip, self.held) = (skip, Vec::new());
         call
     }
@@ -111,15 +112,23 @@ impl Stream {
                 self.is_broken = true;
                 break;
             };
-            if rest.len() >= frame.len {
-                calls.extend(call(rest.get(..frame.len).unwrap_or_default(), &frame, false));
-                at += frame.len;
-            } else if frame.len > LONGEST && rest.len() >= frame.body {
-                calls.extend(call(rest, &frame, true));
-                self.skip = u64::try_from(frame.len - rest.len()).unwrap_or(u64::MAX);
-                at = self.held.len();
-            } else {
-                break;
+            // Of a long message as much is awaited as of any, so that nobody hides a name in its second part.
+            let Some(part) = rest.get(..frame.len.min(LONGEST)) else { break };
+            match call(part, &frame, frame.len > LONGEST) {
+                Some(call) => calls.push(call),
+                // Fields that are longer than what is put together, or that are none.
+                None if frame.kind == METHOD_CALL => {
+                    self.is_broken = true;
+                    break;
+                }
+                None => {}
+            }
+            match frame.len.checked_sub(rest.len()) {
+                Some(beyond) => {
+                    self.skip = u64::try_from(beyond).unwrap_or(u64::MAX);
+                    at = self.held.len();
+                }
+                None => at += frame.len,
             }
         }
         self.held.drain(..at.min(self.held.len()));

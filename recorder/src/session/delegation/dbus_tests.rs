@@ -174,3 +174,32 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_name_in_the_second_part_of_a_long_message_is_read() {
+    let mut body = strings(&["nginx.service", "replace"]);
+    body.resize(2 * LONGEST, 0);
+    let long = message("", "StartUnit", "ss", &body);
+    let mut stream = Stream::default();
+    let (head, rest) = long.split_at(200);
+    assert!(stream.push(head).is_empty());
+    let calls = stream.push(rest);
+    assert_eq!(calls.len(), 1);
+    assert_eq!((calls[0].strings.first().map(String::as_str), calls[0].is_cut), (Some("nginx.service"), true));
+}
+
+#[test]
+fn a_call_whose_fields_are_too_long_is_no_silence() {
+    // An unknown field in front of the others, as long as what is put together.
+    let mut fields = vec![99, 1, b's', 0];
+    fields.extend(u32::try_from(LONGEST).unwrap().to_le_bytes());
+    fields.resize(fields.len() + LONGEST + 1, b'x');
+    let mut long = vec![b'l', 1, 0, 1];
+    long.extend(0u32.to_le_bytes());
+    long.extend(7u32.to_le_bytes());
+    long.extend(u32::try_from(fields.len()).unwrap().to_le_bytes());
+    long.extend(fields);
+    let mut stream = Stream::default();
+    assert!(stream.push(&long).is_empty());
+    assert!(!stream.is_sound(), "a call that nobody could read counts as read");
+}

@@ -127,6 +127,10 @@ pub(crate) fn starts_and_stops(stage: &mut Stage) -> Result<()> {
         field(boot, &["boot", "hooks"]).and_then(|h| h.as_array()).is_some_and(|h| !h.is_empty()),
         "no live hooks"
     );
+    let blind = field(boot, &["boot", "blind"]).and_then(|b| b.as_array()).context("no blind spots")?;
+    for spot in blind.iter().filter_map(|spot| spot.as_str()) {
+        println!("blind {}: {spot}", text(boot, &["boot", "backend"]));
+    }
     ensure!(text(boot, &["boot", "previous_end"]) != "crash", "a first start speaks of a crash");
     let last = events.0.last().context("an empty journal")?;
     ensure!(events.of_kind("stop").count() == 1, "no STOP record; the last is {last}");
