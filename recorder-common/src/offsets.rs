@@ -78,7 +78,10 @@ offsets! {
     sock_queue: "sock"."sk_receive_queue";
     sock_queue_last: "sock"."sk_receive_queue.prev";
     sock_peer: "sock"."sk_peer_pid";
+    sock_socket: "sock"."sk_socket";
+    socket_inode: "socket_alloc"."vfs_inode";
     unix_addr: "unix_sock"."addr";
+    unix_peer: "unix_sock"."peer";
     unix_name_len: "unix_address"."len";
     unix_name: "unix_address"."name";
     skb_len: "sk_buff"."len";

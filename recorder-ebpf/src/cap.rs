@@ -28,8 +28,8 @@ const FRAMES: usize = 10;
 pub fn security_capable(ns: u64, number: u64, opts: u64, ret: i32) {
     let task = kernel::current();
     let session = scope::session_of(task);
+    canary();
     if session == 0 || opts & NOAUDIT != 0 {
-        canary();
         return;
     }
     count(session, ns, number as u32, u32::from(ret == 0));
@@ -40,8 +40,8 @@ pub fn security_capable(ns: u64, number: u64, opts: u64, ret: i32) {
 pub fn tracepoint(ctx: *mut core::ffi::c_void, ns: u64, number: u64, ret: i32) {
     let task = kernel::current();
     let session = scope::session_of(task);
+    canary();
     if session == 0 {
-        canary();
         return;
     }
     if !is_probe(ctx) {

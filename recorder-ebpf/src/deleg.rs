@@ -28,6 +28,8 @@ const S_IFREG: u32 = 0o100_000;
 const ARM_NS: u64 = 5_000_000_000;
 /// `/run/user/`: sockets of a user's own manager, which come and go.
 const USER_DIR: [u8; 10] = *b"/run/user/";
+/// In a value of `PENDING`: a user's manager made it. Marks are times and don't reach it.
+const OF_USER: u64 = 1 << 63;
 /// Names of daemons that run jobs. A name is chosen by the program: it arms, and proves nothing.
 const DAEMONS: [[u8; 8]; 4] = [*b"cron\0\0\0\0", *b"crond\0\0\0", *b"CRON\0\0\0\0", *b"atd\0\0\0\0\0"];
 /// The bytes of a name that are compared: as many as the longest has, and its end.
@@ -67,7 +69,7 @@ fn name_of(sk: u64) -> Option<SocketName> {
     (r == 0).then_some(name)
 }
 
-/// The manager that a socket under /run/user belongs to.
+/// The manager that a socket under /run/user belongs to: of its own and of the bus.
 #[inline(always)]
 fn user_manager(name: &SocketName) -> Option<u64> {
     let mut i = 0;
@@ -86,7 +88,22 @@ fn user_manager(name: &SocketName) -> Option<u64> {
         uid = uid * 10 + u64::from(digit);
         i += 1;
     }
+    // Anything else there is no manager's, however it is called.
+    if !follows(name, i, b"/bus\0") && !follows(name, i, b"/systemd/private\0") {
+        return None;
+    }
     Some(Armed::USER | uid)
+}
+
+#[inline(always)]
+fn follows<const N: usize>(name: &SocketName, at: usize, text: &[u8; N]) -> bool {
+    let mut same = true;
+    let mut i = 0;
+    while i < N {
+        same &= name.0[at + i] == text[i];
+        i += 1;
+    }
+    same
 }
 
 /// What `request` gives if the message is to be read.
@@ -111,7 +128,11 @@ pub extern "C" fn request(sk: u64, session: u64) -> u32 {
         },
     };
     if manager != 0 {
-        let armed = Armed { mark: session, until: emit::now() + ARM_NS };
+        let soon = emit::now() + ARM_NS;
+        // Where something may start by itself the service looks for longer.
+        // SAFETY: copied at once.
+        let until = unsafe { ARMED.get(&manager) }.map_or(0, |armed| armed.until);
+        let armed = Armed { mark: session, until: if until > soon { until } else { soon } };
         if ARMED.insert(&manager, &armed, 0).is_ok() {
             emit::set_state(State::ARMED);
         }
@@ -133,6 +154,10 @@ pub extern "C" fn message(sk: u64, session: u64) -> u32 {
     let beyond: u32 = kernel::read(skb, off!(skb_data_len));
     let data: u64 = kernel::read(skb, off!(skb_data));
     let linear = total.saturating_sub(beyond);
+    // Where a write fills whole pages, and with splice, all lies beyond.
+    if linear == 0 {
+        return told(sk, session, RequestEvent::OPAQUE);
+    }
     let mut offset = 0;
     let mut part = 0;
     while part < REQUEST_PARTS {
@@ -158,9 +183,19 @@ fn append_name(event: &mut Event, sk: u64) -> u32 {
     event.kernel_bytes::<0x7f>(address + off!(unix_name) as u64 + 2, n as usize)
 }
 
+/// What tells a connection from others, also from a later one at the same address: the inode of the sender's socket.
 #[inline(always)]
-fn peer(sk: u64) -> u32 {
-    kernel::pid_number(kernel::read(sk, off!(sock_peer)))
+fn connection(sk: u64) -> u64 {
+    let socket: u64 = kernel::read(kernel::read(sk, off!(unix_peer)), off!(sock_socket));
+    let inode = kernel::inode_id(if socket == 0 { 0 } else { socket + off!(socket_inode) as u64 });
+    if inode.ino == 0 { sk } else { inode.ino }
+}
+
+/// The process behind a socket: a listener knows its own, an accepted one its client's, whose socket knows the listener's.
+#[inline(always)]
+fn peer(sk: u64, what: u32) -> u32 {
+    let of = if what == RequestEvent::CONNECT { sk } else { kernel::read(sk, off!(unix_peer)) };
+    kernel::pid_number(kernel::read(of, off!(sock_peer)))
 }
 
 /// One part of a message; `whole` is its length and this part's offset in 32 bits each.
@@ -172,14 +207,15 @@ pub extern "C" fn message_part(sk: u64, session: u64, whole: u64, from: u64, len
     let len = event.kernel_bytes::<0xfff>(from, len as usize);
     // SAFETY: the payload's place in the scratch.
     let payload = unsafe { &mut *event.payload::<RequestEvent>() };
-    payload.connection = sk;
+    payload.connection = connection(sk);
     payload.total = (whole >> 32) as u32;
     payload.offset = whole as u32;
-    payload.peer = peer(sk);
+    payload.peer = peer(sk, RequestEvent::SEND);
     payload.what = RequestEvent::SEND;
     payload.path_len = path_len;
     payload.len = len;
-    u32::from(event.send_as_is(Kind::REQUEST, Ring::CRITICAL, session, 0))
+    // A person can fill sockets of his own with these: they must not push out an exec.
+    u32::from(event.send_as_is(Kind::REQUEST, Ring::BULK, session, 0))
 }
 
 #[unsafe(no_mangle)]
@@ -187,7 +223,13 @@ pub extern "C" fn message_part(sk: u64, session: u64, whole: u64, from: u64, len
 pub extern "C" fn told(sk: u64, session: u64, what: u32) -> u32 {
     let Some(mut event) = Event::new::<RequestEvent>(Class::SESSION) else { return 0 };
     let path_len = append_name(&mut event, sk);
-    let payload = RequestEvent { connection: sk, peer: peer(sk), what, path_len, ..RequestEvent::default() };
+    let payload = RequestEvent {
+        connection: connection(sk),
+        peer: peer(sk, what),
+        what,
+        path_len,
+        ..RequestEvent::default()
+    };
     u32::from(event.send(Kind::REQUEST, Ring::CRITICAL, session, payload, 0))
 }
 
@@ -230,7 +272,8 @@ pub fn cgroup_made(cgroup: u64, path: u64) {
     }
     let id = id_of(cgroup);
     let mark = emit::next_mark();
-    if PENDING.insert(&id, &mark, 0).is_err() {
+    let of_user = if kernel::tgid(kernel::current()) == 1 { 0 } else { OF_USER };
+    if PENDING.insert(&id, &(mark | of_user), 0).is_err() {
         // SAFETY: map value.
         emit::count(|c| unsafe { &raw mut (*c).map_full }, 1);
         return;
@@ -257,10 +300,16 @@ pub extern "C" fn joined(mark: u64, start_ns: u64, pid: u32) -> u32 {
     u32::from(event.send(Kind::FORK, Ring::CRITICAL, mark, payload, 0))
 }
 
+/// The mark of what starts in a control group. A task with a login uid is somebody's login, which logind has moved there, and no
+/// unit of the system's manager; those of a user's manager have one.
 #[inline(always)]
-fn pending(cgroup: u64) -> u64 {
+fn pending(cgroup: u64, task: TaskPtr) -> Option<u64> {
     // SAFETY: copied at once.
-    unsafe { PENDING.get(&cgroup) }.copied().unwrap_or(0)
+    let value = unsafe { PENDING.get(&cgroup) }.copied()?;
+    if value & OF_USER == 0 && kernel::loginuid(task) != u32::MAX {
+        return None;
+    }
+    Some(value & !OF_USER)
 }
 
 /// `cgroup_attach_task(cgroup, path, task, threadgroup)`.
@@ -269,8 +318,8 @@ pub fn attached(cgroup: u64, task: TaskPtr) {
     if emit::state(State::ARMED) == 0 {
         return;
     }
-    let mark = pending(id_of(cgroup));
-    if mark == 0 || scope::mark_of(task).is_some() {
+    let Some(mark) = pending(id_of(cgroup), task) else { return };
+    if scope::mark_of(task).is_some() {
         return;
     }
     if scope::adopt(task, mark, 0) {
@@ -300,12 +349,14 @@ pub fn forked(parent: TaskPtr, child: TaskPtr) -> Option<u64> {
         return None;
     }
     if emit::state(State::ARMED) != 0 {
-        let mark = pending(cgroup_of(child));
-        if mark != 0 {
+        if let Some(mark) = pending(cgroup_of(child), child) {
             return scope::adopt(child, mark, 0).then_some(mark);
         }
     }
-    if emit::state(State::JOBS) == 0 || !runs_jobs(parent) {
+    // Anybody may take a name; the daemons are root, if only in the saved id as atd.
+    let creds = kernel::creds(parent);
+    let is_root = creds.uid == 0 || creds.euid == 0 || creds.suid == 0;
+    if emit::state(State::JOBS) == 0 || !runs_jobs(parent) || !is_root {
         return None;
     }
     let mark = emit::next_mark();
@@ -345,8 +396,8 @@ pub extern "C" fn run(inode: u64) -> u64 {
     if scope::mark_of(task).is_some() {
         return 0;
     }
-    let asked = if emit::state(State::ARMED) == 0 { 0 } else { pending(cgroup_of(task)) };
-    if asked != 0 {
+    let asked = if emit::state(State::ARMED) == 0 { None } else { pending(cgroup_of(task), task) };
+    if let Some(asked) = asked {
         return if scope::adopt(task, asked, 0) { asked } else { 0 };
     }
     let key = plant_key(inode);

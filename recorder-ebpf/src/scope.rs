@@ -71,13 +71,16 @@ fn create(task: TaskPtr, value: *const TaskMark) -> bool {
 #[inline(always)]
 pub fn mark_of(task: TaskPtr) -> Option<&'static mut TaskMark> {
     let own = storage(task);
-    if !own.is_null() {
+    let leads = kernel::tid(task) == kernel::tgid(task);
+    // SAFETY: map value.
+    if !own.is_null() && (leads || unsafe { (*own).flags } & MarkFlag::BRANCH == 0) {
         // SAFETY: map value, alive for the program's run.
         return Some(unsafe { &mut *own });
     }
-    if kernel::tid(task) == kernel::tgid(task) {
+    if leads {
         return None;
     }
+    // What was nobody's is let go by its leader's mark: the threads' own copies count for nothing then.
     let leaders = storage(kernel::leader(task));
     // SAFETY: as above.
     if leaders.is_null() { None } else { Some(unsafe { &mut *leaders }) }

@@ -105,12 +105,12 @@ impl Uses {
     }
 
     /// Makes room: the session is over.
-    pub(super) fn forget(&mut self, session: Mark) {
+    pub(super) fn forget(&mut self, sessions: &[Mark]) {
         let stale: Vec<[u8; 24]> = self
             .0
             .keys()
             .filter_map(Result::ok)
-            .filter(|key| CapKey::read_from_bytes(key).is_ok_and(|k| k.mark == session.get()))
+            .filter(|key| CapKey::read_from_bytes(key).is_ok_and(|k| sessions.contains(&Mark::new(k.mark))))
             .collect();
         for key in stale {
             let _ = self.0.remove(&key);

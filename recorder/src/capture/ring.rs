@@ -259,16 +259,19 @@ impl Capture {
         self.loaded.state.set(State::IDLE, idle, 0)
     }
 
-    /// Forgets the counts of a session that ended, and its terminals, so that nobody who gets one of their addresses is
+    /// Forgets the counts of sessions that ended, and their terminals, so that nobody who gets one of their addresses is
     /// recorded.
-    pub fn forget(&mut self, mark: Mark) {
-        self.uses.forget(mark);
-        let wanted = mark.get().to_le_bytes();
+    pub fn forget(&mut self, marks: &[Mark]) {
+        if marks.is_empty() {
+            return;
+        }
+        self.uses.forget(marks);
+        let wanted: Vec<_> = marks.iter().map(|mark| mark.get().to_le_bytes()).collect();
         let stale: Vec<u64> = self
             .ttys
             .iter()
             .filter_map(Result::ok)
-            .filter(|(_, state)| state.starts_with(&wanted))
+            .filter(|(_, state)| wanted.iter().any(|mark| state.starts_with(mark)))
             .map(|(key, _)| key)
             .collect();
         for key in stale {

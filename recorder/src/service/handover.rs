@@ -3,18 +3,23 @@
 use std::{
     fs::{self, File},
     io::Read as _,
-    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    os::unix::{
+        ffi::{OsStrExt as _, OsStringExt as _},
+        fs::OpenOptionsExt as _,
+    },
     path::{Path, PathBuf},
 };
 
 use crate::{
     capture::Capture,
-    model::{BootNanos, Captured, Dropped},
+    model::{BootNanos, Captured, Dropped, Mark},
     session::{Files, Handover, Tracked},
 };
 
 /// Longest table of cron that is read.
 const LONGEST: u64 = 1 << 20;
+/// So many marks of nobody's are forgotten at once.
+const MOST_NOBODYS: usize = 256;
 /// Where cron's tables lie.
 const TABLES: [&str; 4] =
     ["/etc/cron.d", "/var/spool/cron/crontabs", "/var/spool/cron/tabs", "/var/spool/cron"];
@@ -29,11 +34,13 @@ impl Files for Host {
     fn read(&self, path: &[u8]) -> Option<Vec<u8>> {
         let path = Path::new(std::ffi::OsStr::from_bytes(path));
         // A pipe or a device in its place would hold the daemon up.
-        if !fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file()) {
+        let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
+        let file = File::options().read(true).custom_flags(flags).open(path).ok()?;
+        if !file.metadata().is_ok_and(|meta| meta.is_file()) {
             return None;
         }
         let mut text = Vec::new();
-        File::open(path).ok()?.take(LONGEST).read_to_end(&mut text).ok()?;
+        file.take(LONGEST).read_to_end(&mut text).ok()?;
         Some(text)
     }
 
@@ -48,6 +55,8 @@ impl Files for Host {
 pub(super) struct Handing {
     rules: Handover,
     let_go: Vec<Dropped>,
+    /// Marks that were let go and may have left something in the maps.
+    nobodys: Vec<Mark>,
     standing: Option<BootNanos>,
 }
 
@@ -69,7 +78,7 @@ impl Handing {
         if let Err(error) = capture.look_at_managers() {
             tracing::error!(%error, "what is handed to managers is not seen");
         }
-        Self { rules, let_go: Vec::new(), standing: None }
+        Self { rules, let_go: Vec::new(), nobodys: Vec::new(), standing: None }
     }
 
     /// Gives on what belongs to sessions.
@@ -84,16 +93,23 @@ impl Handing {
     /// What is due now: terminals and connections of sessions that are over are forgotten, the kernel side forgets what was nobody's,
     /// and goes on looking where something may start by itself.
     pub(super) fn tend(&mut self, now: BootNanos, tracked: &[Tracked], capture: &mut Capture) {
+        let mut over = Vec::new();
         for item in tracked {
             if let Tracked::Closed { mark, .. } = item {
-                capture.forget(*mark);
+                over.push(*mark);
                 self.rules.closed(*mark);
             }
         }
         self.rules.tick(now, &mut self.let_go);
         for dropped in self.let_go.drain(..) {
             capture.let_go(&dropped);
+            self.nobodys.push(dropped.mark);
         }
+        // What was nobody's left counts behind too; a look at all of them costs, so they go with others.
+        if !over.is_empty() || self.nobodys.len() >= MOST_NOBODYS {
+            over.append(&mut self.nobodys);
+        }
+        capture.forget(&over);
         let standing = self.rules.standing_until(now);
         if standing != self.standing {
             self.standing = standing;

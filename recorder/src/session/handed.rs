@@ -153,3 +153,35 @@ fn what_is_taken_hold_of_is_told_once_and_to_both() {
     );
     assert_eq!(told(9), [(DelegationRole::Held, 30, "process_vm_readv".to_owned(), false)]);
 }
+
+#[test]
+fn what_comes_again_is_his_again() {
+    let mut events = parent();
+    events.extend([
+        event(3, 8, 1, handed(Some(7))),
+        // A program that could not be run, and the one after it.
+        event(4, 8, 1, fork(20)),
+        event(5, 8, 20, exit(1)),
+        event(6, 8, 1, fork(21)),
+        event(7, 8, 21, exec("/bin/work")),
+        event(8, 8, 21, exit(0)),
+    ]);
+    let (mut tracker, mut host, mut out) = (Tracker::default(), Fixed(0), Vec::new());
+    for item in events {
+        tracker.step(BootNanos::new(3), item, &mut host, &mut out);
+    }
+    tracker.tick(BootNanos::new(LATER), &mut out);
+    assert!(!tracker.is_open(Mark::new(8)));
+    // It is stopped, and that runs a program too.
+    for item in [event(LATER, 8, 22, fork(23)), event(LATER + 1, 8, 23, exec("/bin/stop"))] {
+        tracker.step(BootNanos::new(LATER), item, &mut host, &mut out);
+    }
+    let starts: Vec<_> = records(&out, 8)
+        .into_iter()
+        .filter_map(|body| match body {
+            Body::SessionStart(start) => Some((start.login.auid, start.elevation.via)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(starts, [(1001, Via::Delegated); 2]);
+}

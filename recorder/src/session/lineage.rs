@@ -28,6 +28,8 @@ pub(super) struct Coming {
 #[derive(Debug, Default)]
 pub(super) struct Lineage {
     coming: HashMap<Mark, Coming>,
+    /// All that ever came: a unit runs one program after the other, and its control group has one mark.
+    came: BTreeMap<Mark, Handed>,
     /// Marks rise, so the lowest is the oldest.
     past: BTreeMap<Mark, Origin>,
 }
@@ -35,7 +37,21 @@ pub(super) struct Lineage {
 impl Lineage {
     /// Something starts that is somebody's.
     pub(super) fn comes(&mut self, mark: Mark, handed: Handed) {
+        self.came.insert(mark, handed.clone());
+        if self.came.len() > MOST_PAST
+            && let Some((oldest, _)) = self.came.pop_first()
+        {
+            self.coming.remove(&oldest);
+        }
         self.coming.insert(mark, Coming { handed, alive: HashMap::new() });
+    }
+
+    /// Something of a session that is over, or that never began: what came of somebody comes again.
+    pub(super) fn again(&mut self, mark: Mark) {
+        if let Some(handed) = self.came.get(&mark) {
+            let again = || Coming { handed: handed.clone(), alive: HashMap::new() };
+            self.coming.entry(mark).or_insert_with(again);
+        }
     }
 
     /// Takes an event of what is coming: processes are counted, the first program begins the session. `Err`: it is nothing that is
@@ -49,9 +65,6 @@ impl Lineage {
             }
             Act::Exit(_) => {
                 coming.alive.remove(&event.task.id.pid);
-                if coming.alive.is_empty() {
-                    self.coming.remove(&event.mark);
-                }
             }
             // What the daemon's child does before it runs the program is the daemon's.
             _ => {}

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::model::{Bytes, Confidence, Delegation, DelegationRole, Reached, SessionId, TaskId, Trigger};
 
-/// So many are told for one session; a debugger of everything needs fewer.
+/// So many are remembered; then some may be told again.
 const MOST: usize = 4096;
 
 /// What was told already.
@@ -14,7 +14,10 @@ pub(super) struct Told(HashSet<(TaskId, u32)>);
 impl Told {
     /// True the first time.
     pub(super) fn is_news(&mut self, reached: &Reached) -> bool {
-        self.0.len() < MOST && self.0.insert((reached.target, reached.call))
+        if self.0.len() >= MOST {
+            self.0.clear();
+        }
+        self.0.insert((reached.target, reached.call))
     }
 }
 
@@ -27,7 +30,7 @@ pub(super) fn means(call: u32) -> Option<String> {
         311 => "process_vm_writev".to_owned(),
         438 => "pidfd_getfd".to_owned(),
         2 | 257 | 437 => "its memory was opened".to_owned(),
-        0 | 17 | 19 | 295 => return None,
+        0 | 17 | 19 => return None,
         other => format!("system call {other}"),
     })
 }

@@ -140,6 +140,9 @@ impl Tracker {
             return self.atlas.learn(id, path);
         }
         let mark = event.mark;
+        if !self.sessions.contains_key(&mark) {
+            self.lineage.again(mark);
+        }
         let event = match self.lineage.take(&event) {
             Ok(Some(coming)) => {
                 self.came(&event, &coming, host, out);

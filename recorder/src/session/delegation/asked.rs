@@ -64,9 +64,14 @@ impl Asked {
     /// Who asked last for a unit whose control group this is.
     pub(super) fn of_cgroup(&mut self, path: &str, now: BootNanos) -> Option<&Wanted> {
         self.wanted.retain(|wanted| now <= wanted.until);
-        self.wanted.iter().rev().find(|wanted| {
-            path.split('/').any(|part| part == wanted.unit || part.strip_prefix('_') == Some(&wanted.unit))
-        })
+        // The innermost name counts: what lies in a slice is not the slice.
+        let is_slice = |part: &str| part.ends_with(".slice");
+        let parts = path.rsplit('/').enumerate().filter(|(n, part)| *n == 0 || !is_slice(part));
+        let mut named = parts.filter_map(|(_, part)| {
+            let part = part.strip_prefix('_').unwrap_or(part);
+            self.wanted.iter().rposition(|wanted| wanted.unit == part)
+        });
+        named.next().and_then(|at| self.wanted.get(at))
     }
 
     /// Until when managers have to be looked at: something may start by itself.
@@ -108,6 +113,14 @@ mod tests {
         {
             assert_eq!(asked.of_cgroup(other, at(2)), None, "{other}");
         }
+        asked.start(Mark::new(9), &["system.slice".into()], "", true, at(2));
+        assert_eq!(
+            asked.of_cgroup("/system.slice/run-u5.service", at(2)).map(|w| w.by),
+            Some(Mark::new(7)),
+            "a slice takes nothing over"
+        );
+        assert_eq!(asked.of_cgroup("/system.slice/nginx.service", at(2)), None);
+        assert_eq!(asked.of_cgroup("/system.slice", at(2)).map(|w| w.by), Some(Mark::new(9)));
         // systemd puts a _ before names that a controller has.
         asked.start(Mark::new(8), &["memory.service".into()], "", true, at(2));
         assert_eq!(asked.of_cgroup("/system.slice/_memory.service", at(3)).map(|w| w.by), Some(Mark::new(8)));

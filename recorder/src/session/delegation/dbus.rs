@@ -13,6 +13,8 @@ const DEEPEST: usize = 16;
 /// Strings that are kept of one body.
 const MOST_STRINGS: usize = 64;
 const METHOD_CALL: u8 = 1;
+/// Elements of the last argument of `StartTransientUnit`: name and properties.
+const UNIT: &[u8] = b"(sa(sv))";
 
 /// A method call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub(super) struct Call {
     pub(super) member: String,
     /// The strings of the body, in order, as deep as they lie; at most 64.
     pub(super) strings: Vec<String>,
+    /// The names of auxiliary units: first strings of the elements of `a(sa(sv))`; at most 64.
+    pub(super) units: Vec<String>,
     /// True if the body was not read to its end: it is too long, or not what its signature says.
     pub(super) is_cut: bool,
 }
@@ -96,10 +100,23 @@ impl Stream {
             self.has_begun = true;
             return true;
         }
-        if let Some(at) = self.held.windows(7).position(|w| w == b"BEGIN\r\n") {
-            self.held.drain(..at + 7);
-            self.has_begun = true;
-            return true;
+        // Lines, of which the last is BEGIN and nothing else; whatever else it is, it is no D-Bus.
+        let lines = match self.held.split_first() {
+            Some((0, lines)) => lines,
+            _ => {
+                self.is_broken = self.held.len() >= 16;
+                return false;
+            }
+        };
+        let mut at = 0;
+        while let Some(end) = lines.get(at..).and_then(|rest| rest.windows(2).position(|w| w == b"\r\n")) {
+            let line = lines.get(at..at + end);
+            at += end + 2;
+            if line == Some(b"BEGIN") {
+                self.held.drain(..=at);
+                self.has_begun = true;
+                return true;
+            }
         }
         self.is_broken = self.held.len() > 4096;
         false
@@ -200,7 +217,7 @@ fn call(bytes: &[u8], frame: &Frame, is_cut: bool) -> Option<Call> {
     let mut c = Reader { bytes, at: frame.body, big: frame.big };
     let mut types = signature.as_bytes();
     while !types.is_empty() {
-        let Some(rest) = c.value(types, 0, &mut call.strings) else {
+        let Some(rest) = c.value(types, 0, &mut call) else {
             call.is_cut = true;
             break;
         };
@@ -267,7 +284,7 @@ impl Reader<'_> {
     }
 
     /// Reads one value of the first type of `types`, keeps its strings, gives the types behind it.
-    fn value<'t>(&mut self, types: &'t [u8], depth: usize, strings: &mut Vec<String>) -> Option<&'t [u8]> {
+    fn value<'t>(&mut self, types: &'t [u8], depth: usize, out: &mut Call) -> Option<&'t [u8]> {
         if depth > DEEPEST {
             return None;
         }
@@ -279,8 +296,8 @@ impl Reader<'_> {
             b'x' | b't' | b'd' => self.skip(8, 8)?,
             b's' | b'o' => {
                 let text = self.string()?;
-                if strings.len() < MOST_STRINGS {
-                    strings.push(text);
+                if out.strings.len() < MOST_STRINGS {
+                    out.strings.push(text);
                 }
             }
             b'g' => {
@@ -288,17 +305,21 @@ impl Reader<'_> {
             }
             b'v' => {
                 let inner = self.signature()?;
-                if !self.value(inner.as_bytes(), depth + 1, strings)?.is_empty() {
+                if !self.value(inner.as_bytes(), depth + 1, out)?.is_empty() {
                     return None;
                 }
             }
-            b'a' => return self.array(rest, depth, strings),
+            b'a' => return self.array(rest, depth, out),
             b'(' | b'{' => {
                 let close = if *kind == b'(' { b')' } else { b'}' };
                 self.align(8)?;
                 let mut inner = rest;
+                // The specification has no empty struct, and an array of them would have no end.
+                if *inner.first()? == close {
+                    return None;
+                }
                 while *inner.first()? != close {
-                    inner = self.value(inner, depth + 1, strings)?;
+                    inner = self.value(inner, depth + 1, out)?;
                 }
                 return inner.get(1..);
             }
@@ -307,7 +328,18 @@ impl Reader<'_> {
         Some(rest)
     }
 
-    fn array<'t>(&mut self, types: &'t [u8], depth: usize, strings: &mut Vec<String>) -> Option<&'t [u8]> {
+    /// Looks at the name in front of an auxiliary unit's properties.
+    fn unit(&mut self, out: &mut Call) {
+        let start = self.at;
+        if let Some(name) = self.align(8).and_then(|()| self.string())
+            && out.units.len() < MOST_STRINGS
+        {
+            out.units.push(name);
+        }
+        self.at = start;
+    }
+
+    fn array<'t>(&mut self, types: &'t [u8], depth: usize, out: &mut Call) -> Option<&'t [u8]> {
         let len = usize::try_from(self.u32()?).ok()?;
         let rest = behind(types, depth)?;
         // The padding to the first element is there even if there is none, and is not counted.
@@ -320,7 +352,14 @@ impl Reader<'_> {
         let end = self.at.checked_add(len)?;
         self.bytes.get(self.at..end)?;
         while self.at < end {
-            self.value(types, depth + 1, strings)?;
+            let start = self.at;
+            if types.starts_with(UNIT) {
+                self.unit(out);
+            }
+            self.value(types, depth + 1, out)?;
+            if self.at == start {
+                return None;
+            }
         }
         (self.at == end).then_some(rest)
     }

@@ -185,7 +185,10 @@ fn a_name_in_the_second_part_of_a_long_message_is_read() {
     assert!(stream.push(head).is_empty());
     let calls = stream.push(rest);
     assert_eq!(calls.len(), 1);
-    assert_eq!((calls[0].strings.first().map(String::as_str), calls[0].is_cut), (Some("nginx.service"), true));
+    assert_eq!(
+        (calls[0].strings.first().map(String::as_str), calls[0].is_cut),
+        (Some("nginx.service"), true)
+    );
 }
 
 #[test]
@@ -202,4 +205,35 @@ fn a_call_whose_fields_are_too_long_is_no_silence() {
     let mut stream = Stream::default();
     assert!(stream.push(&long).is_empty());
     assert!(!stream.is_sound(), "a call that nobody could read counts as read");
+}
+
+#[test]
+fn an_array_of_nothing_ends() {
+    for signature in ["a()", "a{}", "aa()", "()"] {
+        let mut body = vec![8, 0, 0, 0, 0, 0, 0, 0];
+        body.extend([0; 16]);
+        let calls = Stream::default().push(&message("", "Set", signature, &body));
+        assert!(calls.len() == 1 && calls[0].is_cut, "{signature}: {calls:?}");
+    }
+}
+
+#[test]
+fn authentication_is_read_line_by_line() {
+    let call = message("", "StartUnit", "ss", &strings(&["a.service", "replace"]));
+    let mut hidden = b"\0X BEGIN\r\n".to_vec();
+    // What a server takes for more words, and a reader that looks for BEGIN anywhere for a message without an end.
+    hidden.extend([b'l', 2, 0, 1, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, b'\r', b'\n']);
+    hidden.extend(b"AUTH EXTERNAL 30\r\nBEGIN\r\n");
+    hidden.extend(&call);
+    assert_eq!(Stream::default().push(&hidden).len(), 1);
+    let mut other = Stream::default();
+    assert!(other.push(b"{\"method\":\"io.systemd.Manager.x\"}").is_empty());
+    assert!(!other.is_sound(), "what is no D-Bus counts as read");
+}
+
+#[test]
+fn units_are_the_names_and_nothing_that_looks_like_one() {
+    let call =
+        &Stream::default().push(&message("", "StartTransientUnit", "ssa(sv)a(sa(sv))", &transient()))[0];
+    assert_eq!(call.units, ["run-u5.service"]);
 }

@@ -137,9 +137,17 @@ impl Jobs {
     }
 
     /// Who planted the spool file that at runs.
-    pub(super) fn of_spool(&self, dev: (u32, u32), ino: u64) -> Option<Planted> {
-        let (by, path) = self.spool.get(&(dev, ino))?;
-        Some(Planted { by: *by, path: path.clone(), is_only_his: true })
+    pub(super) fn of_spool(&mut self, dev: (u32, u32), ino: u64, now: &Bytes) -> Option<Planted> {
+        // atd puts `=` in the place of the name's first letter while the job runs; a number may be another file's by now.
+        let rest = |path: &Bytes| {
+            path.as_slice().rsplit(|b| *b == b'/').next().and_then(|leaf| leaf.get(1..)).map(<[u8]>::to_vec)
+        };
+        let (_, path) = self.spool.get(&(dev, ino))?;
+        if rest(path) != rest(now) {
+            return None;
+        }
+        let (by, path) = self.spool.remove(&(dev, ino))?;
+        Some(Planted { by, path, is_only_his: true })
     }
 }
 
@@ -156,7 +164,8 @@ fn commands(path: &[u8], text: &[u8]) -> Option<HashSet<Vec<u8>>> {
 
 fn command(line: &[u8], before: usize) -> Option<Vec<u8>> {
     let blank = |b: &u8| *b == b' ' || *b == b'\t';
-    let mut rest = line.trim_ascii();
+    // What stands behind the command belongs to it.
+    let mut rest = line.trim_ascii_start();
     if rest.is_empty() || rest.starts_with(b"#") {
         return None;
     }
@@ -201,7 +210,7 @@ mod tests {
     fn lines_become_what_the_shell_gets() {
         let of = |line: &str, n| command(line.as_bytes(), n).map(|c| String::from_utf8(c).unwrap());
         assert_eq!(of("* * * * * touch /tmp/x", 5), Some("touch /tmp/x".into()));
-        assert_eq!(of("  */5\t1 2 3 4   a  b ", 5), Some("a  b".into()));
+        assert_eq!(of("  */5\t1 2 3 4   a  b ", 5), Some("a  b ".into()));
         assert_eq!(
             of("17 * * * * root cd / && run-parts /etc/cron.hourly", 6),
             Some("cd / && run-parts /etc/cron.hourly".into())
@@ -258,15 +267,33 @@ mod tests {
         let mut jobs = Jobs::default();
         let none = |_: &[u8]| None;
         jobs.touched(Mark::new(5), FileOp::Create, &file("/var/spool/cron/atjobs/a0001", None), none);
-        assert_eq!(jobs.of_spool((8, 1), 77).map(|p| p.by), Some(Mark::new(5)));
-        assert_eq!(jobs.of_spool((8, 1), 78), None);
-        assert_eq!(jobs.of_spool((8, 2), 77), None);
+        assert_eq!(
+            jobs.of_spool((8, 1), 77, &"/var/spool/cron/atjobs/=0001".into()).map(|p| p.by),
+            Some(Mark::new(5))
+        );
+        assert_eq!(jobs.of_spool((8, 1), 78, &"/var/spool/cron/atjobs/=0001".into()), None);
+        assert_eq!(jobs.of_spool((8, 2), 77, &"/var/spool/cron/atjobs/=0001".into()), None);
+        let planted = |jobs: &mut Jobs| {
+            jobs.touched(Mark::new(5), FileOp::Create, &file("/var/spool/cron/atjobs/a0001", None), none);
+        };
+        planted(&mut jobs);
+        assert_eq!(
+            jobs.of_spool((8, 1), 77, &"/var/spool/cron/atjobs/=0002".into()),
+            None,
+            "another job's number"
+        );
         jobs.touched(
             Mark::new(6),
             FileOp::Open,
             &File { flags: 0, ..file("/var/spool/cron/atjobs/a0001", None) },
             none,
         );
-        assert_eq!(jobs.of_spool((8, 1), 77).map(|p| p.by), Some(Mark::new(5)), "reading plants nothing");
+        let job = "/var/spool/cron/atjobs/=0001".into();
+        assert_eq!(
+            jobs.of_spool((8, 1), 77, &job).map(|p| p.by),
+            Some(Mark::new(5)),
+            "reading plants nothing"
+        );
+        assert_eq!(jobs.of_spool((8, 1), 77, &job), None, "a job runs once, and its number is given again");
     }
 }

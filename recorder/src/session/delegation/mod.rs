@@ -13,13 +13,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::model::{
     Act, BootNanos, Branch, BranchCause, Bytes, Captured, Confidence, Delegation, DelegationRole, Dropped,
-    Exec, Handed, KernelEvent, Mark, Request, RequestWhat, SessionId, TaskId, Trigger,
+    Exec, Handed, KernelEvent, Mark, Place, Request, RequestWhat, SessionId, TaskId, Trigger,
 };
 use asked::Asked;
 use dbus::{Call, Stream};
 use jobs::Jobs;
 use plants::{Plants, Run};
-use words::{is_everyday, is_manager, is_question, is_unit, starts};
+use words::{is_everyday, is_manager, is_question, is_unit, lets_people_in, starts};
 
 /// A unit that nobody asked for by name may still belong to a request that could not be read; for so long after it.
 const WINDOW_NS: u64 = 5_000_000_000;
@@ -33,6 +33,10 @@ const MOST: usize = 1024;
 const MOST_DROPPED: usize = 16 * 1024;
 /// How long something may wait to be known.
 const PATIENCE_NS: u64 = 30_000_000_000;
+/// Events that wait, of all branches together: anybody may name a process after a daemon.
+const MOST_HELD_OF_ALL: usize = 64 * 1024;
+/// Characters that are kept of what was asked for.
+const LONGEST_WORDS: usize = 1024;
 
 /// What has to be read of the host.
 pub trait Files {
@@ -48,9 +52,17 @@ struct Waiting {
     branch: Branch,
     daemon: Bytes,
     since: BootNanos,
-    stdin: Option<((u32, u32), u64)>,
+    stdin: Option<Stdin>,
     held: Vec<Captured>,
     tasks: Vec<TaskId>,
+}
+
+/// What a job reads.
+#[derive(Clone, Debug)]
+struct Stdin {
+    dev: (u32, u32),
+    ino: u64,
+    path: Bytes,
 }
 
 /// What is known and what waits.
@@ -63,6 +75,8 @@ pub struct Handover {
     /// A request of that session could not be read.
     unread: HashMap<Mark, BootNanos>,
     waiting: HashMap<Mark, Waiting>,
+    /// Events that wait, of all.
+    held: usize,
     dropped: HashSet<Mark>,
     order: VecDeque<Mark>,
     /// What was already said of a session.
@@ -109,6 +123,11 @@ impl Handover {
             out.push(input);
             return;
         };
+        // Of no task's, and told once: others need it too.
+        if matches!(event.act, Act::Cgroup { .. }) {
+            out.push(Captured::Event(event));
+            return;
+        }
         let mark = event.mark;
         if self.dropped.contains(&mark) {
             let mut tasks = vec![event.task.id];
@@ -223,17 +242,17 @@ impl Handover {
         };
         let written = self.plants.writer_of(text);
         if let Some(wanted) = self.asked.of_cgroup(text, now) {
-            let is_his = wanted.is_his || written.is_some();
+            let is_his = (wanted.is_his || written.is_some()) && !lets_people_in(&wanted.unit);
             return Some((handed(wanted.by, Trigger::Unit, Confidence::Certain, &wanted.words), is_his));
         }
         if let Some((unit, by)) = written {
-            return Some((handed(by, Trigger::Plant, Confidence::Certain, unit), true));
+            return Some((handed(by, Trigger::Plant, Confidence::Certain, unit), !lets_people_in(unit)));
         }
-        let by = waiting.branch.parent?;
-        let unread = self.unread.get(&by).is_some_and(|at| now.since(*at) < WINDOW_NS);
-        unread.then(|| {
-            (handed(by, Trigger::Unit, Confidence::Likely, "a request that could not be read"), true)
-        })
+        // Whose message could not be read, and not who spoke last.
+        let (by, _) =
+            self.unread.iter().filter(|(_, at)| now.since(**at) < WINDOW_NS).max_by_key(|(_, at)| **at)?;
+        let is_his = !text.split('/').any(lets_people_in);
+        Some((handed(*by, Trigger::Unit, Confidence::Likely, "a request that could not be read"), is_his))
     }
 
     /// An event of something that waits.
@@ -249,8 +268,8 @@ impl Handover {
         waiting.tasks.push(event.task.id);
         match &event.act {
             Act::Fork(child) => waiting.tasks.push(*child),
-            Act::Stdin { dev, ino, .. } => {
-                waiting.stdin = Some((*dev, *ino));
+            Act::Stdin { dev, ino, path } => {
+                waiting.stdin = Some(Stdin { dev: *dev, ino: *ino, path: path.clone() });
                 return;
             }
             _ => {}
@@ -267,7 +286,7 @@ impl Handover {
                 }
             }
             (Act::Exec(exec), BranchCause::Job) => {
-                let (daemon, stdin) = (waiting.daemon.clone(), waiting.stdin);
+                let (daemon, stdin) = (waiting.daemon.clone(), waiting.stdin.clone());
                 self.job(&daemon, stdin, event.task.euid, exec, files)
             }
             _ => Verdict::Wait,
@@ -281,8 +300,12 @@ impl Handover {
             Verdict::Wait => {
                 let Some(waiting) = self.waiting.get_mut(&mark) else { return };
                 waiting.held.push(Captured::Event(Box::new(event)));
+                self.held += 1;
                 if waiting.held.len() > MOST_HELD {
                     self.drop_branch(mark, let_go);
+                } else if self.held > MOST_HELD_OF_ALL {
+                    let most = self.waiting.iter().max_by_key(|(_, w)| w.held.len()).map(|(mark, _)| *mark);
+                    self.drop_branch(most.unwrap_or(mark), let_go);
                 }
             }
         }
@@ -292,7 +315,7 @@ impl Handover {
     fn job(
         &mut self,
         daemon: &Bytes,
-        stdin: Option<((u32, u32), u64)>,
+        stdin: Option<Stdin>,
         euid: u32,
         exec: &Exec,
         files: &impl Files,
@@ -300,7 +323,7 @@ impl Handover {
         let handed = |from, trigger, what: Bytes, evidence: Bytes, confidence| {
             Verdict::Known(Handed { from, trigger, confidence, to: daemon.clone(), what, evidence })
         };
-        if let Some(found) = stdin.and_then(|(dev, ino)| self.jobs.of_spool(dev, ino)) {
+        if let Some(found) = stdin.and_then(|stdin| self.jobs.of_spool(stdin.dev, stdin.ino, &stdin.path)) {
             let what = Bytes::from("a job of at");
             return handed(Some(found.by), Trigger::At, what, found.path, Confidence::Certain);
         }
@@ -313,6 +336,10 @@ impl Handover {
         {
             let confidence = if found.is_only_his { Confidence::Certain } else { Confidence::Likely };
             return handed(Some(found.by), Trigger::Cron, command.clone(), found.path, confidence);
+        }
+        // What PAM has the daemon run before the job is not the job.
+        if command.is_none() && daemon.as_slice() != b"atd" {
+            return Verdict::Wait;
         }
         if !self.records_jobs || euid != 0 {
             return Verdict::Nobodys;
@@ -327,11 +354,13 @@ impl Handover {
         let Some(waiting) = self.waiting.remove(&mark) else { return };
         let at = KernelEvent { act: Act::Handed(Box::new(handed)), ..event.clone() };
         out.push(Captured::Event(Box::new(at)));
+        self.held = self.held.saturating_sub(waiting.held.len());
         out.extend(waiting.held);
     }
 
     fn drop_branch(&mut self, mark: Mark, let_go: &mut Vec<Dropped>) {
         let Some(waiting) = self.waiting.remove(&mark) else { return };
+        self.held = self.held.saturating_sub(waiting.held.len());
         if self.order.len() >= MOST_DROPPED
             && let Some(oldest) = self.order.pop_front()
         {
@@ -401,12 +430,20 @@ impl Handover {
             return;
         }
         let named = call.strings.first().map(|name| format!(" {name}")).unwrap_or_default();
-        let words = format!("{}{named}", call.member);
+        let words: String = format!("{}{named}", call.member).chars().take(LONGEST_WORDS).collect();
         let trigger = if is_manager(call) { Trigger::Unit } else { Trigger::Bus };
         if trigger == Trigger::Unit && starts(&call.member) {
             let mut units: Vec<String> = match call.member.as_str() {
-                // Everything that is a name of a unit: auxiliary units and what a timer starts stand in the arrays.
-                "StartTransientUnit" => call.strings.iter().filter(|text| is_unit(text)).cloned().collect(),
+                // The unit, those that come with it, and what a timer is to start. Other strings only look like names: a slice
+                // that it is to lie in, words of a command.
+                "StartTransientUnit" => {
+                    let started = call.strings.windows(2).filter_map(|pair| match pair {
+                        [key, unit] if key == "Unit" => Some(unit),
+                        _ => None,
+                    });
+                    let all = call.strings.first().into_iter().chain(&call.units).chain(started);
+                    all.filter(|text| is_unit(text)).cloned().collect()
+                }
                 _ => call.strings.first().filter(|text| is_unit(text)).cloned().into_iter().collect(),
             };
             let aliases: Vec<String> = units.iter().filter_map(|unit| files.alias(unit)).collect();
@@ -471,7 +508,9 @@ fn tell(event: &KernelEvent, handed: &Handed, out: &mut Vec<Captured>) {
         evidence: handed.evidence.clone(),
     };
     let act = Act::Asked(Box::new(told));
-    out.push(Captured::Event(Box::new(KernelEvent { mark, act, ..event.clone() })));
+    // Where the other one lives is nothing of his.
+    let place = Place::default();
+    out.push(Captured::Event(Box::new(KernelEvent { mark, act, place, ..event.clone() })));
 }
 
 enum Verdict {

@@ -21,6 +21,9 @@ const PACKAGERS: [&[u8]; 10] = [
     b"zypper",
     b"unattended-upgrade",
 ];
+/// Where a host has them.
+const PLACES: [&[u8]; 3] = [b"/usr/", b"/bin/", b"/sbin/"];
+const INTERPRETERS: [&[u8]; 4] = [b"python", b"perl", b"sh", b"bash"];
 const WRITES: u32 = 0o3;
 
 /// What a run of a planted program is.
@@ -44,6 +47,8 @@ pub(super) struct Plants {
     files: HashMap<((u32, u32), u64), Plant>,
     /// Units by name.
     units: HashMap<String, Mark>,
+    /// Files were forgotten: what is not known may have come with a package.
+    forgot: bool,
     /// Processes that run a package manager.
     packagers: HashMap<u32, TaskId>,
 }
@@ -51,10 +56,15 @@ pub(super) struct Plants {
 impl Plants {
     /// A process of a session starts a program.
     pub(super) fn exec(&mut self, task: TaskId, exec: &Exec) {
-        let name =
-            |path: &[u8]| path.rsplit(|b| *b == b'/').next().is_some_and(|leaf| PACKAGERS.contains(&leaf));
-        // Some are scripts: the interpreter is what runs.
-        let is_one = name(exec.path.as_slice()) || exec.argv.iter().take(2).any(|arg| name(arg.as_slice()));
+        let leaf = |path: &[u8]| path.rsplit(|b| *b == b'/').next().map(<[u8]>::to_vec).unwrap_or_default();
+        let of_host = |path: &[u8]| PLACES.iter().any(|place| path.starts_with(place));
+        let is_one = |path: &[u8]| of_host(path) && PACKAGERS.contains(&leaf(path).as_slice());
+        // Some are scripts: the interpreter is what runs. A name alone says nothing, he chooses names.
+        let program = leaf(exec.path.as_slice());
+        let interprets = INTERPRETERS.iter().any(|name| program.starts_with(name));
+        let script = exec.argv.get(1).is_some_and(|path| interprets && is_one(path.as_slice()));
+        let his = self.files.get(&(exec.dev, exec.ino)).is_some_and(|plant| !plant.by_packager);
+        let is_one = (is_one(exec.path.as_slice()) && !his) || script;
         if self.packagers.len() >= MOST {
             self.packagers.clear();
         }
@@ -82,6 +92,7 @@ impl Plants {
         if writes && file.ino != 0 {
             if self.files.len() >= MOST {
                 self.files.clear();
+                self.forgot = true;
             }
             self.files.insert((file.dev, file.ino), Plant { by_packager, runs: 0 });
         }
@@ -100,7 +111,8 @@ impl Plants {
 
     /// Somebody who is nobody's runs a planted program.
     pub(super) fn runs(&mut self, dev: (u32, u32), ino: u64) -> Run {
-        let plant = self.files.entry((dev, ino)).or_insert(Plant { by_packager: false, runs: 0 });
+        let unknown = Plant { by_packager: self.forgot, runs: 0 };
+        let plant = self.files.entry((dev, ino)).or_insert(unknown);
         plant.runs = plant.runs.saturating_add(1);
         if plant.by_packager || plant.runs > MOST_RUNS { Run::Told } else { Run::Followed }
     }
@@ -110,7 +122,9 @@ impl Plants {
         if self.units.is_empty() {
             return None;
         }
-        cgroup.split('/').rev().find_map(|part| {
+        let is_slice = |part: &str| part.ends_with(".slice");
+        let parts = cgroup.rsplit('/').enumerate().filter(|(n, part)| *n == 0 || !is_slice(part));
+        parts.map(|(_, part)| part).find_map(|part| {
             let part = part.strip_prefix('_').unwrap_or(part);
             let template = part
                 .split_once('@')

@@ -13,7 +13,7 @@ impl Files for Host {
     }
 
     fn alias(&self, unit: &str) -> Option<String> {
-        (unit == "sshd.service").then(|| "ssh.service".to_owned())
+        (unit == "httpd.service").then(|| "apache2.service".to_owned())
     }
 }
 
@@ -182,8 +182,8 @@ fn a_program_of_a_package_is_told_once_and_looked_at_no_more() {
 #[test]
 fn an_alias_is_the_unit_itself() {
     let mut b = Bench::new();
-    b.send(start("sshd.service"));
-    let acts = b.branch(70, BranchCause::Unit, Some(SESSION), "/system.slice/ssh.service", "systemd");
+    b.send(start("httpd.service"));
+    let acts = b.branch(70, BranchCause::Unit, Some(SESSION), "/system.slice/apache2.service", "systemd");
     assert_eq!(handed(&acts).confidence, Confidence::Certain);
 }
 
@@ -251,7 +251,9 @@ fn a_job_of_at_is_whose_spool_file_it_reads() {
     b.event(SESSION, 100, "at", Act::File(FileOp::Create, file));
     for (mark, ino, whose) in [(70, 4, Some(Mark::new(SESSION))), (71, 5, None)] {
         b.branch(mark, BranchCause::Job, None, "", "atd");
-        assert_eq!(b.event(mark, 300, "atd", Act::Stdin { dev: (8, 1), ino, path: "/x".into() }), []);
+        // While the job runs its file has `=` for a first letter.
+        let path = "/var/spool/cron/atjobs/=1".into();
+        assert_eq!(b.event(mark, 300, "atd", Act::Stdin { dev: (8, 1), ino, path }), []);
         assert_eq!(handed(&b.exec(mark, 300, &["sh"])).from, whose);
     }
 }
@@ -303,4 +305,59 @@ fn sockets_of_every_day_are_not_told() {
         matches!(&acts[..], [Act::Asked(a)] if a.confidence == Confidence::Unresolved && a.peer == 77),
         "{acts:?}"
     );
+}
+
+#[test]
+fn who_lets_people_in_is_told_and_not_followed() {
+    for (mark, unit) in
+        [(70, "ssh.service"), (71, "getty@tty1.service"), (72, "session-3.scope"), (73, "user@0.service")]
+    {
+        let mut b = Bench::new();
+        b.send(start(unit));
+        let acts = b.branch(mark, BranchCause::Unit, Some(SESSION), &format!("/x.slice/{unit}"), "systemd");
+        assert!(
+            matches!(&acts[..], [Act::Asked(told)] if told.role == DelegationRole::To),
+            "{unit}: {acts:?}"
+        );
+        assert_eq!(b.let_go.len(), 1, "{unit}");
+    }
+}
+
+#[test]
+fn whose_message_could_not_be_read_has_what_starts_then() {
+    let mut b = Bench::new();
+    let opaque = Request {
+        what: RequestWhat::Opaque,
+        connection: 9,
+        peer: 1,
+        to: "/run/systemd/private".into(),
+        bytes: Bytes::default(),
+        missing: 0,
+    };
+    b.event(SESSION, 100, "x", Act::Request(opaque));
+    // Another session's message was the last.
+    let acts = b.branch(70, BranchCause::Unit, Some(SESSION + 1), "/system.slice/any.service", "systemd");
+    assert_eq!(
+        (handed(&acts).from, handed(&acts).confidence),
+        (Some(Mark::new(SESSION)), Confidence::Likely)
+    );
+    let acts = b.branch(71, BranchCause::Unit, Some(SESSION), "/user.slice/session-4.scope", "systemd");
+    assert!(matches!(&acts[..], [Act::Asked(_)]), "somebody's login is somebody's: {acts:?}");
+}
+
+#[test]
+fn what_pam_runs_before_a_job_is_not_the_job() {
+    let mut b = Bench::new();
+    b.branch(70, BranchCause::Job, None, "", "cron");
+    assert_eq!(b.exec(70, 300, &["unix_chkpwd", "root", "chkexpiry"]), []);
+    let acts = b.exec(70, 301, &["/bin/sh", "-c", "work"]);
+    assert_eq!(handed(&acts).what.as_slice(), b"work");
+}
+
+#[test]
+fn the_path_of_a_control_group_goes_on_whoever_is_in_it() {
+    let mut b = Bench::new();
+    b.branch(70, BranchCause::Job, None, "", "cron");
+    let told = Act::Cgroup { id: 5, path: "/system.slice".into() };
+    assert_eq!(b.event(70, 300, "cron", told.clone()), [told]);
 }

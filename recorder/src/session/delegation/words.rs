@@ -43,6 +43,33 @@ pub(super) fn is_unit(text: &str) -> bool {
         && text.rsplit_once('.').is_some_and(|(stem, kind)| !stem.is_empty() && TYPES.contains(&kind))
 }
 
+/// Units through which people log in, or that run jobs of everybody: what such a daemon starts is other people's work, whoever had
+/// it started or changed its unit.
+pub(super) fn lets_people_in(unit: &str) -> bool {
+    const STEMS: [&str; 18] = [
+        "ssh",
+        "sshd",
+        "dropbear",
+        "telnet",
+        "getty",
+        "serial-getty",
+        "console-getty",
+        "container-getty",
+        "user",
+        "user-runtime-dir",
+        "systemd-logind",
+        "systemd-user-sessions",
+        "display-manager",
+        "gdm",
+        "cockpit",
+        "cron",
+        "crond",
+        "atd",
+    ];
+    let stem = unit.split(['.', '@']).next().unwrap_or(unit);
+    STEMS.contains(&stem) || (stem.starts_with("session-") && unit.ends_with(".scope"))
+}
+
 /// Sockets that everybody speaks to all the time and that do nothing for anybody.
 pub(super) fn is_everyday(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 9] = [

@@ -198,6 +198,14 @@ pub(crate) fn loginuid_rewritten(stage: &mut Stage) -> Result<()> {
     leave(stage, terminal, 2)?;
     let events = stage.finish(running)?;
     let first = session_is_of(stage, &events, "as-himself", &oncall)?;
+    // The kernel's number did change.
+    let tag = stage.tag("as-another");
+    let another = events.execs_with(&tag).next().context("no exec")?;
+    ensure!(
+        recorder_tests::journal::number(another, &["user", "auid"]) == Some(54321),
+        "nothing was rewritten: {}",
+        another["user"]
+    );
     for tag in ["as-nobody", "as-another", "as-root", "behind"] {
         ensure!(session_is_of(stage, &events, tag, &oncall)? == first, "{tag} left the session");
     }
