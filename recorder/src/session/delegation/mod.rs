@@ -400,7 +400,8 @@ impl Handover {
             }
             RequestWhat::Send => {
                 if self.streams.len() >= MOST && !self.streams.contains_key(&key) {
-                    self.streams.clear();
+                    // What was said in the middle of a message is not known any more.
+                    self.unread.extend(self.streams.drain().map(|((mark, _), _)| (mark, now)));
                 }
                 let stream = self.streams.entry(key).or_default();
                 let mut calls = stream.push(request.bytes.as_slice());
