@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -153,8 +154,13 @@ pub(crate) fn taken_hold_of(stage: &mut Stage) -> Result<()> {
     let running = stage.record()?;
     let mut terminal = stage.shell(&oncall)?;
     stage.become_root(&mut terminal)?;
-    let line = format!("{} reach {pid} && {}; echo did-$((40+2))", stage.workload(), stage.noop("reached"));
-    let asked = terminal.ask(&line, "did-42", stage.limit(20));
+    let line = format!(
+        "{} reach {pid}; echo reached-$?; {}; echo did-$((40+2))",
+        stage.workload(),
+        stage.noop("reached")
+    );
+    let asked = terminal.ask(&line, "reached-0", stage.limit(5));
+    let asked = asked.and_then(|from| terminal.wait_for("did-42", from, stage.limit(20)));
     proc::kill(&mut target);
     asked?;
     leave(stage, terminal, 2)?;
@@ -234,9 +240,11 @@ pub(crate) fn asked_for_a_unit(stage: &mut Stage) -> Result<()> {
     let units = ["asked", "nobodys"].map(|unit| groups.join(format!("{}.service", stage.tag(unit))));
     let clean: Vec<String> = units.iter().map(|unit| format!("rmdir {}", unit.display())).collect();
     stage.janitor.at_end(&format!("{}; umount {}", clean.join("; "), groups.display()))?;
-    let socket = PathBuf::from(format!("/run/user/0/{}", stage.tag("manager")));
-    fs::create_dir_all("/run/user/0")?;
-    stage.janitor.at_end(&format!("rm -f {}", socket.display()))?;
+    // The number of this user, in a place that no real manager has.
+    let socket = PathBuf::from("/run/user/00/bus");
+    fs::create_dir_all("/run/user/00")?;
+    let _ = fs::remove_file(&socket);
+    stage.janitor.at_end("rm -rf /run/user/00")?;
     let listener = UnixListener::bind(&socket)?;
     let message = stage.dir.join("message");
     fs::write(&message, start_unit(&format!("{}.service", stage.tag("asked")))?)?;
@@ -245,6 +253,8 @@ pub(crate) fn asked_for_a_unit(stage: &mut Stage) -> Result<()> {
         units.iter().cloned().zip([stage.noop("by-manager"), stage.noop("others")]).collect();
     let manager = thread::spawn(move || -> Result<()> {
         let (mut client, _) = listener.accept()?;
+        // Who reads faster than the kernel side looks makes the request one that could not be read, and what comes of it likely.
+        thread::sleep(Duration::from_millis(200));
         let mut heard = [0; 4096];
         let n = client.read(&mut heard)?;
         ensure!(n > 0, "nothing was said");

@@ -3,9 +3,11 @@
 use std::{
     fs::{self, File},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
+use recorder_tests::proc;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 #[derive(clap::Args)]
@@ -16,13 +18,16 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut own = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().context("sleep")?;
-    let reached = [own.id(), args.pid].into_iter().try_for_each(reach);
+    let pids = [own.id(), args.pid];
+    // A child that has just begun may have no memory yet.
+    let reached = proc::until("memory", Duration::from_secs(20), || pids.into_iter().try_for_each(read).ok())
+        .and_then(|()| pids.into_iter().try_for_each(reach));
     own.kill()?;
     own.wait()?;
     reached
 }
 
-fn reach(pid: u32) -> Result<()> {
+fn read(pid: u32) -> Result<()> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
     let first = maps.split('-').next().context("no memory")?;
     let address = usize::from_str_radix(first, 16)?;
@@ -34,6 +39,11 @@ fn reach(pid: u32) -> Result<()> {
     // SAFETY: eight bytes into a buffer of eight; the other address is another process'.
     let n = unsafe { libc::process_vm_readv(raw, &raw const local, 1, &raw const remote, 1, 0) };
     ensure!(n == 8, "process_vm_readv: {}", std::io::Error::last_os_error());
+    Ok(())
+}
+
+fn reach(pid: u32) -> Result<()> {
+    let raw = libc::pid_t::try_from(pid)?;
     File::open(format!("/proc/{pid}/mem")).context("its memory")?;
     let handle = pidfd_open(Pid::from_raw(raw).context("no pid")?, PidfdFlags::empty())?;
     pidfd_getfd(&handle, 0, PidfdGetfdFlags::empty()).context("pidfd_getfd")?;
