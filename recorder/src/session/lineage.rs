@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::tracker::Host;
 use crate::model::{
-    Act, BootNanos, Bytes, Caps, Delegation, DelegationRole, Elevated, Elevation, Handed, Ids, KernelEvent,
-    LoginWitness, Mark, SessionId, SessionStart, Task, TaskId, Via,
+    Act, Body, BootNanos, Bytes, Caps, Delegation, DelegationRole, Elevated, Elevation, Flags, Handed, Ids,
+    KernelEvent, LoginWitness, Mark, SessionId, SessionStart, Task, TaskId, Via,
 };
 
 /// Sessions that are over and may still have work come of them.
@@ -124,6 +125,31 @@ pub(super) fn ends(handed: &Handed, child: SessionId, parent: Option<SessionId>)
         evidence: handed.evidence.clone(),
     };
     (of(DelegationRole::By, parent), of(DelegationRole::To, Some(child)))
+}
+
+/// The first record of a session that began with an elevation.
+pub(super) fn opened(
+    id: SessionId,
+    who: &Task,
+    elevated: &Elevated,
+    path: Bytes,
+    flags: Flags,
+    host: &mut impl Host,
+) -> Body {
+    let login = host.login(who, elevated.audit_session);
+    Body::SessionStart(Box::new(SessionStart {
+        id,
+        root: who.id,
+        login,
+        elevation: Elevation {
+            from: elevated.old,
+            to: elevated.new,
+            caps: elevated.caps,
+            via: Via::from_code(elevated.via),
+            path,
+        },
+        seeded: u8::from(flags.has(Flags::SEEDED)),
+    }))
 }
 
 /// What stands for the elevation of a session whose first event was lost.

@@ -39,7 +39,7 @@ pub(super) fn means(call: u32) -> Option<String> {
 pub(super) fn ends(
     reached: &Reached,
     means: &str,
-    program: Bytes,
+    program: &Bytes,
     by: SessionId,
     of: Option<SessionId>,
 ) -> (Delegation, Delegation) {

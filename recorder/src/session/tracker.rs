@@ -8,9 +8,9 @@ use std::{
 use super::lineage::{self, Coming, Lineage, Origin};
 use super::{permissions::Rights, places::Atlas, reached};
 use crate::model::{
-    Act, Body, BootNanos, Bytes, Capability, Captured, Coverage, Cred, Elevated, Elevation, EndReason,
-    Enforcement, Exit, FileOp, Flags, Fork, KernelEvent, LoginWitness, Loss, Mark, Passed, Place, Places,
-    Reached, Record, SessionEnd, SessionId, SessionStart, Task, TaskId, Tty, TtyAct, TtyOp, Uncovered, Via,
+    Act, Body, BootNanos, Bytes, Capability, Captured, Coverage, Cred, Elevated, EndReason, Enforcement,
+    Exit, FileOp, Flags, Fork, KernelEvent, LoginWitness, Loss, Mark, Passed, Place, Places, Reached, Record,
+    SessionEnd, SessionId, Task, TaskId, Tty, TtyAct, TtyOp, Uncovered,
 };
 
 /// After the last task is gone, its last output may still be on the way through the terminal's reader.
@@ -175,7 +175,7 @@ impl Tracker {
                 _ => host.program(who.id),
             };
             session.rights.began(&elevated.old, &elevated.new, &path, who.id, boot_ns);
-            let body = start(session.id, &who, &elevated, path, flags, host);
+            let body = lineage::opened(session.id, &who, &elevated, path, flags, host);
             if let Body::SessionStart(start) = &body {
                 session.login = Some(start.login.clone());
             }
@@ -195,7 +195,7 @@ impl Tracker {
             let by = session.id;
             let other = reached.of.and_then(|of| Some((of, self.sessions.get(&of)?.id)));
             let (asked, held) =
-                reached::ends(reached, &means, host.program(reached.target), by, other.map(|(_, id)| id));
+                reached::ends(reached, &means, &host.program(reached.target), by, other.map(|(_, id)| id));
             let (task, body) = (Some(task), Body::Delegation(Box::new(asked)));
             out.push(Tracked::Event { mark, record: Record { boot_ns, cpu, flags, task, body } });
             if let Some((mark, _)) = other {
@@ -351,30 +351,6 @@ fn begin(event: &KernelEvent, host: &mut impl Host) -> Session {
     Session { opening, ..Session::new(host.session_id(), event.task.id) }
 }
 
-fn start(
-    id: SessionId,
-    who: &Task,
-    elevated: &Elevated,
-    path: Bytes,
-    flags: Flags,
-    host: &mut impl Host,
-) -> Body {
-    let login = host.login(who, elevated.audit_session);
-    Body::SessionStart(Box::new(SessionStart {
-        id,
-        root: who.id,
-        login,
-        elevation: Elevation {
-            from: elevated.old,
-            to: elevated.new,
-            caps: elevated.caps,
-            via: Via::from_code(elevated.via),
-            path,
-        },
-        seeded: u8::from(flags.has(Flags::SEEDED)),
-    }))
-}
-
 impl Session {
     fn new(id: SessionId, root: TaskId) -> Self {
         Self {
@@ -410,6 +386,7 @@ impl Session {
             | Act::Branch(_)
             | Act::Request(_)
             | Act::Stdin { .. }
+            | Act::Reached(_)
             | Act::Handed(_) => None,
             // Members found at start are told by their later acts.
             Act::Seeded(_) => {
@@ -417,7 +394,6 @@ impl Session {
                 None
             }
             Act::Asked(asked) => Some(Body::Delegation(asked)),
-            Act::Reached(_) => None,
             Act::Refused { act, path } => Some(Body::Enforcement(Box::new(Enforcement {
                 act,
                 // What was missing is told by who knows the grants.

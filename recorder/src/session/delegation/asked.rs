@@ -1,5 +1,6 @@
 //! What sessions asked managers for: names that will start, and for how long they are waited for.
 
+use super::words::units_of;
 use crate::model::{BootNanos, Mark};
 
 /// A unit is waited for so long after it was asked for.
@@ -64,14 +65,8 @@ impl Asked {
     /// Who asked last for a unit whose control group this is.
     pub(super) fn of_cgroup(&mut self, path: &str, now: BootNanos) -> Option<&Wanted> {
         self.wanted.retain(|wanted| now <= wanted.until);
-        // The innermost name counts: what lies in a slice is not the slice.
-        let is_slice = |part: &str| part.ends_with(".slice");
-        let parts = path.rsplit('/').enumerate().filter(|(n, part)| *n == 0 || !is_slice(part));
-        let mut named = parts.filter_map(|(_, part)| {
-            let part = part.strip_prefix('_').unwrap_or(part);
-            self.wanted.iter().rposition(|wanted| wanted.unit == part)
-        });
-        named.next().and_then(|at| self.wanted.get(at))
+        let newest = |part: &str| self.wanted.iter().rfind(|wanted| wanted.unit == part);
+        units_of(path).find_map(newest)
     }
 
     /// Until when managers have to be looked at: something may start by itself.

@@ -101,12 +101,9 @@ impl Stream {
             return true;
         }
         // Lines, of which the last is BEGIN and nothing else; whatever else it is, it is no D-Bus.
-        let lines = match self.held.split_first() {
-            Some((0, lines)) => lines,
-            _ => {
-                self.is_broken = self.held.len() >= 16;
-                return false;
-            }
+        let Some((0, lines)) = self.held.split_first() else {
+            self.is_broken = self.held.len() >= 16;
+            return false;
         };
         let mut at = 0;
         while let Some(end) = lines.get(at..).and_then(|rest| rest.windows(2).position(|w| w == b"\r\n")) {

@@ -7,19 +7,20 @@ mod asked;
 mod dbus;
 mod jobs;
 mod plants;
+mod requests;
 mod words;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::model::{
     Act, BootNanos, Branch, BranchCause, Bytes, Captured, Confidence, Delegation, DelegationRole, Dropped,
-    Exec, Handed, KernelEvent, Mark, Place, Request, RequestWhat, SessionId, TaskId, Trigger,
+    Exec, Handed, KernelEvent, Mark, Place, SessionId, TaskId, Trigger,
 };
 use asked::Asked;
-use dbus::{Call, Stream};
+use dbus::Stream;
 use jobs::Jobs;
 use plants::{Plants, Run};
-use words::{is_everyday, is_manager, is_question, is_unit, lets_people_in, starts};
+use words::lets_people_in;
 
 /// A unit that nobody asked for by name may still belong to a request that could not be read; for so long after it.
 const WINDOW_NS: u64 = 5_000_000_000;
@@ -35,8 +36,6 @@ const MOST_DROPPED: usize = 16 * 1024;
 const PATIENCE_NS: u64 = 30_000_000_000;
 /// Events that wait, of all branches together: anybody may name a process after a daemon.
 const MOST_HELD_OF_ALL: usize = 64 * 1024;
-/// Characters that are kept of what was asked for.
-const LONGEST_WORDS: usize = 1024;
 
 /// What has to be read of the host.
 pub trait Files {
@@ -376,123 +375,6 @@ impl Handover {
         tasks.dedup();
         let_go.push(Dropped { mark, cgroup, plant, tasks });
     }
-
-    /// A session speaks to a socket.
-    fn request(
-        &mut self,
-        event: &KernelEvent,
-        request: &Request,
-        files: &impl Files,
-        out: &mut Vec<Captured>,
-    ) {
-        let (mark, now) = (event.mark, event.boot_ns);
-        let key = (mark, request.connection);
-        match request.what {
-            RequestWhat::Connect => {
-                if !is_everyday(request.to.as_slice()) {
-                    let what = Bytes::from("connect");
-                    self.say(event, request, Trigger::Connect, what, out);
-                }
-            }
-            RequestWhat::Opaque => {
-                self.unread.insert(mark, now);
-                self.say(event, request, Trigger::Bus, Bytes::from("a message that could not be read"), out);
-            }
-            RequestWhat::Send => {
-                if self.streams.len() >= MOST && !self.streams.contains_key(&key) {
-                    // What was said in the middle of a message is not known any more.
-                    self.unread.extend(self.streams.drain().map(|((mark, _), _)| (mark, now)));
-                }
-                let stream = self.streams.entry(key).or_default();
-                let mut calls = stream.push(request.bytes.as_slice());
-                if request.missing > 0 {
-                    calls.extend(stream.gap(u64::from(request.missing)));
-                }
-                if !stream.is_sound() {
-                    self.streams.remove(&key);
-                    self.unread.insert(mark, now);
-                }
-                for call in calls {
-                    self.call(event, request, &call, files, out);
-                }
-            }
-        }
-    }
-
-    fn call(
-        &mut self,
-        event: &KernelEvent,
-        request: &Request,
-        call: &Call,
-        files: &impl Files,
-        out: &mut Vec<Captured>,
-    ) {
-        if is_question(call) {
-            return;
-        }
-        let named = call.strings.first().map(|name| format!(" {name}")).unwrap_or_default();
-        let words: String = format!("{}{named}", call.member).chars().take(LONGEST_WORDS).collect();
-        let trigger = if is_manager(call) { Trigger::Unit } else { Trigger::Bus };
-        if trigger == Trigger::Unit && starts(&call.member) {
-            let mut units: Vec<String> = match call.member.as_str() {
-                // The unit, those that come with it, and what a timer is to start. Other strings only look like names: a slice
-                // that it is to lie in, words of a command.
-                "StartTransientUnit" => {
-                    let started = call.strings.windows(2).filter_map(|pair| match pair {
-                        [key, unit] if key == "Unit" => Some(unit),
-                        _ => None,
-                    });
-                    let all = call.strings.first().into_iter().chain(&call.units).chain(started);
-                    all.filter(|text| is_unit(text)).cloned().collect()
-                }
-                _ => call.strings.first().filter(|text| is_unit(text)).cloned().into_iter().collect(),
-            };
-            let aliases: Vec<String> = units.iter().filter_map(|unit| files.alias(unit)).collect();
-            units.extend(aliases);
-            let is_his = call.member == "StartTransientUnit";
-            self.asked.start(event.mark, &units, &words, is_his, event.boot_ns);
-            if call.is_cut || units.is_empty() {
-                self.unread.insert(event.mark, event.boot_ns);
-            }
-        }
-        let what = if trigger == Trigger::Unit || call.destination.is_empty() {
-            words
-        } else {
-            format!("{} {words}", call.destination)
-        };
-        self.say(event, request, trigger, Bytes::from(what.as_str()), out);
-    }
-
-    /// Says once what a session asked for.
-    fn say(
-        &mut self,
-        event: &KernelEvent,
-        request: &Request,
-        trigger: Trigger,
-        what: Bytes,
-        out: &mut Vec<Captured>,
-    ) {
-        if self.said.len() >= 64 * MOST {
-            self.said.clear();
-        }
-        if trigger != Trigger::Unit && !self.said.insert((event.mark, request.to.clone(), what.clone())) {
-            return;
-        }
-        let asked = Delegation {
-            role: DelegationRole::Asked,
-            trigger,
-            confidence: Confidence::Unresolved,
-            session: SessionId::NOBODY,
-            peer: request.peer,
-            to: request.to.clone(),
-            what,
-            evidence: Bytes::default(),
-        };
-        out.push(Captured::Event(Box::new(KernelEvent {
-            act: Act::Asked(Box::new(asked)),
-            ..event.clone()
-        })));
-    }
 }
 
 /// Says to the session that asked what came of it, where that is not followed.
@@ -511,7 +393,7 @@ fn tell(event: &KernelEvent, handed: &Handed, out: &mut Vec<Captured>) {
     let act = Act::Asked(Box::new(told));
     // Where the other one lives is nothing of his.
     let place = Place::default();
-    out.push(Captured::Event(Box::new(KernelEvent { mark, act, place, ..event.clone() })));
+    out.push(Captured::Event(Box::new(KernelEvent { mark, place, act, ..event.clone() })));
 }
 
 enum Verdict {

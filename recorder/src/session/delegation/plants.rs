@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::words::units_of;
 use crate::model::{Exec, File, FileOp, Mark, TaskId};
 
 /// Files, units and processes that are remembered; then all are forgotten.
@@ -122,10 +123,7 @@ impl Plants {
         if self.units.is_empty() {
             return None;
         }
-        let is_slice = |part: &str| part.ends_with(".slice");
-        let parts = cgroup.rsplit('/').enumerate().filter(|(n, part)| *n == 0 || !is_slice(part));
-        parts.map(|(_, part)| part).find_map(|part| {
-            let part = part.strip_prefix('_').unwrap_or(part);
+        units_of(cgroup).find_map(|part| {
             let template = part
                 .split_once('@')
                 .and_then(|(stem, rest)| Some(format!("{stem}@.{}", rest.rsplit_once('.')?.1)));

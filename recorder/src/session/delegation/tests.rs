@@ -2,7 +2,7 @@ use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use super::dbus::tests::{message, strings};
 use super::*;
-use crate::model::{File, FileOp, Flags, Place, Task};
+use crate::model::{File, FileOp, Flags, Request, RequestWhat, Task};
 
 #[derive(Default)]
 struct Host(RefCell<HashMap<Vec<u8>, Vec<u8>>>);

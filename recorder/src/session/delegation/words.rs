@@ -43,6 +43,14 @@ pub(super) fn is_unit(text: &str) -> bool {
         && text.rsplit_once('.').is_some_and(|(stem, kind)| !stem.is_empty() && TYPES.contains(&kind))
 }
 
+/// The names in a control group's path, the innermost first. A slice counts as the innermost only: what lies in it is not the slice.
+pub(super) fn units_of(cgroup: &str) -> impl Iterator<Item = &str> {
+    let is_slice = |part: &str| part.rsplit_once('.').is_some_and(|(_, kind)| kind == "slice");
+    let parts = cgroup.rsplit('/').enumerate().filter(move |(n, part)| *n == 0 || !is_slice(part));
+    // systemd puts a _ before names that a controller has.
+    parts.map(|(_, part)| part.strip_prefix('_').unwrap_or(part))
+}
+
 /// Units through which people log in, or that run jobs of everybody: what such a daemon starts is other people's work, whoever had
 /// it started or changed its unit.
 pub(super) fn lets_people_in(unit: &str) -> bool {
@@ -67,7 +75,7 @@ pub(super) fn lets_people_in(unit: &str) -> bool {
         "atd",
     ];
     let stem = unit.split(['.', '@']).next().unwrap_or(unit);
-    STEMS.contains(&stem) || (stem.starts_with("session-") && unit.ends_with(".scope"))
+    STEMS.contains(&stem) || stem.starts_with("session-")
 }
 
 /// Sockets that everybody speaks to all the time and that do nothing for anybody.
