@@ -5,6 +5,8 @@
 
 /// Longest message that is put together; the rest of a longer one is skipped.
 const LONGEST: usize = 64 * 1024;
+/// Authentication has no more bytes than this.
+const LONGEST_GREETING: usize = 4096;
 /// The specification's limits.
 const MAX_BODY: u32 = 1 << 27;
 const MAX_FIELDS: u32 = 1 << 26;
@@ -105,6 +107,7 @@ impl Stream {
             self.is_broken = self.held.len() >= 16;
             return false;
         };
+        let lines = lines.get(..lines.len().min(LONGEST_GREETING)).unwrap_or_default();
         let mut at = 0;
         while let Some(end) = lines.get(at..).and_then(|rest| rest.windows(2).position(|w| w == b"\r\n")) {
             let line = lines.get(at..at + end);
@@ -115,7 +118,7 @@ impl Stream {
                 return true;
             }
         }
-        self.is_broken = self.held.len() > 4096;
+        self.is_broken = self.held.len() > LONGEST_GREETING;
         false
     }
 
