@@ -28,10 +28,14 @@ pub(crate) fn heard(prefix: &str, line: &str) {
     }
 }
 
-/// The last lines of what ended without telling how, for the same place.
+/// The last lines of what ended without telling how, for the same place; failures among them stand there already.
 pub(crate) fn last_words<'a>(prefix: &str, lines: impl IntoIterator<Item = &'a str>) {
     if let Ok(mut failures) = FAILURES.lock() {
-        failures.extend(lines.into_iter().map(|line| format!("{prefix}{line}")));
+        for line in lines.into_iter().map(|line| format!("{prefix}{line}")) {
+            if !failures.contains(&line) {
+                failures.push(line);
+            }
+        }
     }
 }
 
@@ -119,6 +123,9 @@ mod tests {
         heard("[6.1] ", "FAILED wakes (2.0 s): never");
         heard("", "test a::b ... FAILED");
         assert_eq!(failures(), ["[6.1] FAILED wakes (2.0 s): never", "test a::b ... FAILED"]);
+        last_words("[6.1] ", ["FAILED wakes (2.0 s): never", "--- no exit code"]);
+        assert_eq!(failures().last().map(String::as_str), Some("[6.1] --- no exit code"));
+        assert_eq!(failures().len(), 3, "a failure is told twice");
     }
 
     #[test]

@@ -231,13 +231,13 @@ fn run(args: &Args) -> Result<ExitCode> {
             continue;
         }
         let start = Instant::now();
-        let watch = overdue::Watch::start(name, args.patience);
+        let running = overdue::watch(name, args.patience, args.crashes.unwrap_or(0));
         let result = Stage::set(&world, name).and_then(|mut stage| {
             let result = (scenario.run)(&mut stage);
             stage.strike(args.keep && result.is_err());
             result
         });
-        drop(watch);
+        drop(running);
         match result {
             Ok(()) => {
                 println!("ok {name} ({:.1} s)", start.elapsed().as_secs_f64());
