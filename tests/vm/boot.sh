@@ -37,7 +37,7 @@ EOI
 chmod +x "$w/i/init"
 (cd "$w/i" && find . | cpio -o -H newc --quiet) >"$w/initramfs"
 set +e
-timeout "${VM_TIMEOUT:-300}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -M q35 -m "${VM_MEM:-3072}" \
+timeout "${VM_TIMEOUT:-300}" qemu-system-x86_64 -accel "$(vm_accel)" -cpu max -M q35 -m "${VM_MEM:-3072}" \
   -smp "${VM_SMP:-2}" -display none -nodefaults -no-reboot -serial "file:$w/console" -serial stdio \
   -kernel "$kernel" -initrd "$w/initramfs" -append "console=ttyS0 quiet panic=-1 ${VM_APPEND:-}" \
   </dev/null 2>"$w/qemu" | tee "$w/out" | sed -u '/^@@EXIT/d; /^$/d'
@@ -49,8 +49,4 @@ if [ -n "$rc" ]; then
   [ "$rc" -ne 137 ] || tail -25 "$w/console"
   exit "$rc"
 fi
-echo "--- no exit code from the machine; emulator ended with $q; end of its console:"
-cat "$w/qemu"
-tail -25 "$w/console"
-[ "$q" = 124 ] && exit 124
-exit 125
+vm_died "$q" "$w"

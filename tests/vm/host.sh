@@ -64,7 +64,7 @@ lsm=$(cat "$tree/boot/config-$version" "$tree/lib/modules/$version/config" 2>/de
 case ,$lsm, in *,bpf,*) ;; *) lsm=${lsm:+$lsm,}bpf ;; esac
 
 touch "$w/out"
-timeout "${VM_TIMEOUT:-300}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -M q35 -m "${VM_MEM:-1024}" -smp "${VM_SMP:-2}" \
+timeout "${VM_TIMEOUT:-300}" qemu-system-x86_64 -accel "$(vm_accel)" -cpu max -M q35 -m "${VM_MEM:-1024}" -smp "${VM_SMP:-2}" \
   -display none -nodefaults -no-reboot -serial "file:$w/console" -serial "file:$w/out" -kernel "$kernel" -initrd "$w/initramfs" \
   -drive "file=$root/root.ext4,format=raw,if=virtio,snapshot=on" -drive "file=$w/files.tar,format=raw,if=virtio,readonly=on" \
   -netdev "user,id=n0,restrict=on${VM_SSH:+,hostfwd=tcp:127.0.0.1:$VM_SSH-10.0.2.15:22}" -device virtio-net-pci,netdev=n0,romfile= \
@@ -80,8 +80,4 @@ rc=$(sed -n 's/^@@EXIT \([0-9]*\) .*/\1/p' "$w/out" | tail -1)
 [ -z "$rc" ] || exit "$rc"
 # Switched off from inside, after it was up.
 if [ "$q" = 0 ] && [ $# -eq 0 ] && grep -q '^@@UP@@' "$w/out"; then exit 0; fi
-echo "--- no exit code from the machine; emulator ended with $q; end of its console:"
-cat "$w/qemu"
-tail -25 "$w/console"
-[ "$q" = 124 ] && exit 124
-exit 125
+vm_died "$q" "$w"
