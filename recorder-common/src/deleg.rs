@@ -35,6 +35,8 @@ impl BranchEvent {
     pub const JOB: u32 = 2;
     /// Somebody runs a program that a session wrote.
     pub const PLANT: u32 = 3;
+    /// Somebody runs a script that a session wrote; the path that was asked for follows, the inode is 0 where only that is known.
+    pub const SCRIPT: u32 = 4;
 }
 
 /// Payload of `Kind::REQUEST`; `path_len` bytes of the socket's name follow, then `len` bytes that were sent.
@@ -111,6 +113,14 @@ pub struct ControlKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct SocketName(pub [u8; SUN_PATH]);
+
+/// Bytes of the path of a script, with its zero, as far as one is known by it.
+pub const SCRIPT_NAME: usize = 128;
+
+/// Key of the map of scripts that are known by their path, filled up with zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ScriptName(pub [u8; SCRIPT_NAME]);
 
 /// Value of the map of managers that were asked for something.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -21,7 +21,7 @@ pub use cap::{CapEvent, CapKey, CapUse, PassedEvent};
 pub use context::{CgroupEvent, Place};
 pub use deleg::{
     Armed, BranchEvent, ControlEvent, ControlKey, PlantKey, REQUEST_PART, REQUEST_PARTS, RequestEvent,
-    SUN_PATH, SocketName, StdinEvent,
+    SCRIPT_NAME, SUN_PATH, ScriptName, SocketName, StdinEvent,
 };
 pub use exec::{ArgvPart, CredEvent, Creds, ExecEvent, ExitEvent, ForkEvent, MarkEvent};
 pub use file::FileEvent;

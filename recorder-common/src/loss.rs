@@ -49,6 +49,8 @@ pub struct CpuCounters {
     pub scratch_mask: u64,
     /// Checks of capabilities that could not be counted by program.
     pub caps_full: u64,
+    /// Files of sessions that were not remembered before.
+    pub plants: u64,
 }
 
 /// Settings in read-only data: the verifier sees constants and drops what is switched off.

@@ -111,6 +111,8 @@ offsets! {
     kernfs_name: "kernfs_node"."name";
     bprm_file: "linux_binprm"."file";
     bprm_argc: "linux_binprm"."argc";
+    bprm_filename: "linux_binprm"."filename";
+    bprm_interp: "linux_binprm"."interp";
     bprm_secureexec: "linux_binprm"."secureexec";
     file_path_dentry: "file"."f_path.dentry";
     file_path_mnt: "file"."f_path.mnt";

@@ -368,7 +368,7 @@ pub fn forked(parent: TaskPtr, child: TaskPtr) -> Option<u64> {
 }
 
 #[inline(always)]
-fn plant_key(inode: u64) -> PlantKey {
+pub fn plant_key(inode: u64) -> PlantKey {
     let id = kernel::inode_id(inode);
     PlantKey { ino: id.ino, dev: id.dev, generation: kernel::read(inode, off!(inode_generation)) }
 }
@@ -380,7 +380,13 @@ pub fn written(session: u64, inode: u64) {
     if mode & S_IFMT != S_IFREG {
         return;
     }
-    if PLANTED.insert(&plant_key(inode), &session, 0).is_ok() {
+    let key = plant_key(inode);
+    if PLANTED.get_ptr(&key).is_none() {
+        // The map forgets the oldest by itself; how many there were says when.
+        // SAFETY: map value.
+        emit::count(|c| unsafe { &raw mut (*c).plants }, 1);
+    }
+    if PLANTED.insert(&key, &session, 0).is_ok() {
         emit::set_state(State::PLANTED);
     }
 }

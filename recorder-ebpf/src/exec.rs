@@ -10,7 +10,7 @@ use crate::{
     emit::Event,
     gate,
     kernel::{self, Place, TaskPtr, off},
-    scope, tty,
+    scope, script, tty,
 };
 
 /// `sched_process_exec(task, old_pid, bprm)`: the new image is in place, its arguments lie on its fresh stack.
@@ -21,6 +21,9 @@ pub fn exec(bprm: u64) {
     let mut session = scope::judge_exec(inode);
     if session == 0 {
         session = deleg::run(inode);
+    }
+    if session == 0 {
+        session = script::script(bprm);
     }
     if session == 0 {
         return;

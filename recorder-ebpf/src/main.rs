@@ -16,6 +16,7 @@ mod kernel;
 mod log;
 mod maps;
 mod scope;
+mod script;
 mod tty;
 mod walk;
 
@@ -193,6 +194,12 @@ fn security_capable(ctx: FExitContext) -> i32 {
 fn on_capable(ctx: BtfTracePointContext) -> i32 {
     let [_, ns, _, number, ret] = args(&ctx);
     cap::tracepoint(ctx.as_ptr(), ns, number, ret as i32);
+    0
+}
+
+#[fentry(function = "security_bprm_check")]
+fn bprm_check(ctx: FEntryContext) -> i32 {
+    script::checked(args::<1>(&ctx)[0]);
     0
 }
 

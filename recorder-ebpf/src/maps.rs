@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use recorder_common::{
     Allow, Armed, CapKey, CapUse, ControlKey, CpuCounters, Gate, Offsets, PlantKey, SCRATCH, SCRATCH_SLOTS,
-    Settings, SocketName, State, TaskMark, TtyState,
+    ScriptName, Settings, SocketName, State, TaskMark, TtyState,
 };
 
 /// Filled by the loader from BTF; frozen, so the verifier sees constants.
@@ -114,6 +114,12 @@ pub static PENDING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0)
 /// Regular files that sessions wrote, and which session.
 #[map]
 pub static PLANTED: LruHashMap<PlantKey, u64> = LruHashMap::with_max_entries(65536, 0);
+/// What threads of nobody's are about to run, where a session wrote it (trampoline backend).
+#[map]
+pub static SCRIPTS: LruHashMap<u64, PlantKey> = LruHashMap::with_max_entries(1024, 0);
+/// Scripts by their path, and which session wrote them. Written by the service where inodes are not seen (tracepoint backend).
+#[map]
+pub static SCRIPT_NAMES: LruHashMap<ScriptName, u64> = LruHashMap::with_max_entries(16384, 0);
 /// Which session got hold of which process by which call, as far as it was told.
 #[map]
 pub static CONTROLLED: LruHashMap<ControlKey, u64> = LruHashMap::with_max_entries(4096, 0);

@@ -53,8 +53,15 @@ impl Site {
 
     /// Makes segments as small as they can be: each crash leaves one at its full length.
     pub fn small_segments(&self) -> Result<()> {
+        self.set("journal", "segment = \"1MiB\"")
+    }
+
+    /// Adds a line to a section that has none of its name.
+    pub fn set(&self, section: &str, line: &str) -> Result<()> {
         let text = fs::read_to_string(&self.config)?;
-        fs::write(&self.config, text.replacen("[journal]\n", "[journal]\nsegment = \"1MiB\"\n", 1))?;
+        let section = format!("[{section}]\n");
+        anyhow::ensure!(text.contains(&section), "no section {section:?}");
+        fs::write(&self.config, text.replacen(&section, &format!("{section}{line}\n"), 1))?;
         Ok(())
     }
 

@@ -135,6 +135,8 @@ fn pair(
     let count = load.count(args.full);
     let before = if is_none_first { Some(place.run(load, count)?) } else { None };
     let site = Site::prepare(recorder, dir, &args.backend)?;
+    // What is stored for each byte is measured over all of them, not over what a flood leaves.
+    site.set("capture", "terminal_burst = \"1TiB\"")?;
     let running = site.start(PATIENCE)?;
     let idle = stored::cpu_when_still(running.child())?;
     let ours = place.run(load, count)?;

@@ -44,6 +44,8 @@ pub(crate) const SESSION: &[Need] = &[
 const TEST: &[Need] = &[
     Need::program("openssh-server", &["sshd"]),
     Need::program("openssh-client", &["ssh", "ssh-keygen"]),
+    Need::path("openssh-sftp-server", "/usr/lib/openssh/sftp-server"),
+    Need::program("rsync", &["rsync"]),
     Need::program("age", &["age", "age-keygen"]),
 ];
 const VM: &[Need] = &[

@@ -12,6 +12,7 @@ pub(super) fn branch(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
         BranchEvent::UNIT => BranchCause::Unit,
         BranchEvent::JOB => BranchCause::Job,
         BranchEvent::PLANT => BranchCause::Plant,
+        BranchEvent::SCRIPT => BranchCause::Script,
         _ => return Err(DecodeError::Cut),
     };
     let parent = (e.parent != 0).then(|| Mark::new(e.parent));
@@ -19,6 +20,7 @@ pub(super) fn branch(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
         cause,
         parent,
         object: e.object,
+        device: dev(e.dev),
         dev: e.dev,
         generation: e.generation,
         path: Bytes::from(r.take(e.path_len)?),

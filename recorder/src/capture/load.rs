@@ -66,6 +66,7 @@ impl Backend {
                 "io_uring: opens, renames, removals, terminal bytes",
                 "32-bit system calls",
                 "renames, removals and failed opens show the path as passed, after its directory",
+                "scripts that sessions wrote and others run: known by their path alone, the newest 8192",
                 "terminal bytes read by splice, recvmsg or io_uring",
                 "terminals other than ptys (VT, serial)",
                 "links, modes, owners, attributes, mounts, network (not recorded yet)",

@@ -14,6 +14,9 @@ use crate::model::{Bytes, Loss, LossReason};
 /// How long a hole may wait for a late number.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// Files of sessions that the kernel side remembers at least; some less than its map holds, which forgets in advance.
+const PLANTS: u64 = 60_000;
+
 const RING_NAMES: [&str; RINGS] = ["critical", "bulk"];
 
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +38,8 @@ pub(super) struct LossTracker {
     lanes: HashMap<(u16, u16), Lane>,
     last: Vec<CpuCounters>,
     undecodable: u64,
+    /// Files of sessions that were forgotten, as far as it was told.
+    plants: u64,
 }
 
 impl LossTracker {
@@ -85,6 +90,13 @@ impl LossTracker {
                 }
             }
             unnumbered(cpu, new, old, &mut out);
+        }
+        let plants: u64 = counters.iter().map(|one| one.plants).sum();
+        let forgotten = plants / PLANTS * PLANTS;
+        let count = forgotten.saturating_sub(self.plants);
+        if count > 0 {
+            out.push(Loss { count, ..loss("plant", LossReason::MapFull) });
+            self.plants = forgotten;
         }
         if self.undecodable > 0 {
             out.push(Loss {
@@ -241,6 +253,21 @@ mod tests {
         c[0].seq[1] = 4;
         let out = l.declare(&c, t0, true);
         assert_eq!((out[0].from, out[0].to, out[0].count, out.len()), (1, 3, 3, 1));
+    }
+
+    #[test]
+    fn files_of_sessions_that_were_forgotten_are_told_each_time_the_map_turned_over() {
+        let mut tracker = LossTracker::default();
+        let mut told = |first, second| -> Vec<_> {
+            let mut c = vec![CpuCounters::default(), CpuCounters::default()];
+            (c[0].plants, c[1].plants) = (first, second);
+            let out = tracker.declare(&c, Instant::now(), false);
+            out.into_iter().map(|x| (x.class.escaped(), x.count)).collect()
+        };
+        assert_eq!(told(59_999, 0), []);
+        assert_eq!(told(59_999, 1), [("plant".to_owned(), 60_000)]);
+        assert_eq!(told(59_999, 60_000), []);
+        assert_eq!(told(90_000, 95_000), [("plant".to_owned(), 120_000)]);
     }
 
     #[test]

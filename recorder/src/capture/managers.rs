@@ -1,13 +1,10 @@
 //! Which managers are listened to, and what they made that is nobody's.
 
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
-
 use aya::maps::{HashMap as BpfHashMap, MapData, MapError};
-use recorder_common::{Armed, PlantKey, SUN_PATH};
+use recorder_common::{Armed, PlantKey, SCRIPT_NAME, SUN_PATH};
 use zerocopy::IntoBytes as _;
 
-use crate::model::{BootNanos, Dropped};
+use crate::model::{BootNanos, Dropped, Mark};
 
 /// Sockets whose messages are read: the system's manager and the bus. Those of users lie under /run/user, which the kernel side
 /// knows by itself.
@@ -26,6 +23,7 @@ pub(super) struct Managers {
     armed: BpfHashMap<MapData, u64, [u8; 16]>,
     pending: BpfHashMap<MapData, u64, u64>,
     planted: BpfHashMap<MapData, [u8; 16], u64>,
+    scripts: BpfHashMap<MapData, [u8; SCRIPT_NAME], u64>,
 }
 
 impl Managers {
@@ -35,12 +33,13 @@ impl Managers {
             armed: BpfHashMap::try_from(ebpf.take_map("ARMED")?).ok()?,
             pending: BpfHashMap::try_from(ebpf.take_map("PENDING")?).ok()?,
             planted: BpfHashMap::try_from(ebpf.take_map("PLANTED")?).ok()?,
+            scripts: BpfHashMap::try_from(ebpf.take_map("SCRIPT_NAMES")?).ok()?,
         })
     }
 
     pub(super) fn listen(&mut self) -> Result<(), MapError> {
         for socket in SOCKETS {
-            if let Some(name) = name(Path::new(socket)) {
+            if let Some(name) = padded(socket.as_bytes()) {
                 self.sockets.insert(name, SYSTEM, 0)?;
             }
         }
@@ -55,6 +54,11 @@ impl Managers {
         self.armed.insert(SYSTEM, raw, 0)
     }
 
+    /// Who runs that path runs what the session wrote; a path that is too long stays unknown.
+    pub(super) fn script(&mut self, path: &[u8], by: Mark) -> Result<(), MapError> {
+        padded(path).map_or(Ok(()), |name| self.scripts.insert(name, by.get(), 0))
+    }
+
     pub(super) fn forget(&mut self, dropped: &Dropped) {
         if let Some(cgroup) = dropped.cgroup {
             let _ = self.pending.remove(&cgroup);
@@ -64,14 +68,15 @@ impl Managers {
             raw.copy_from_slice(PlantKey { ino, dev, generation }.as_bytes());
             let _ = self.planted.remove(&raw);
         }
+        if let Some(name) = dropped.script.as_ref().and_then(|path| padded(path.as_slice())) {
+            let _ = self.scripts.remove(&name);
+        }
     }
 }
 
-/// `sun_path` as the kernel side compares it; `None` if it does not fit.
-fn name(path: &Path) -> Option<[u8; SUN_PATH]> {
-    let bytes = path.as_os_str().as_bytes();
-    let mut out = [0; SUN_PATH];
-    // An address of a path counts its zero.
-    out.get_mut(..bytes.len()).filter(|_| bytes.len() < SUN_PATH)?.copy_from_slice(bytes);
+/// A path as the kernel side compares it, with a zero behind it; `None` if it does not fit.
+fn padded<const N: usize>(path: &[u8]) -> Option<[u8; N]> {
+    let mut out = [0; N];
+    out.get_mut(..path.len()).filter(|_| path.len() < N)?.copy_from_slice(path);
     Some(out)
 }

@@ -21,6 +21,7 @@ mod programs;
 mod ring;
 mod rounds;
 mod seed;
+mod skips;
 mod support;
 
 pub(crate) use canary::EXIT_ARGUMENT;

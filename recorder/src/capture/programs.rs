@@ -28,7 +28,7 @@ pub(super) const CGROUPS: [Typed; 2] = [
 pub(super) const REQUESTS: Typed = Typed { program: "on_data_ready", target: "sk_data_ready" };
 pub(super) const REQUESTS_BEFORE: Typed = Typed { program: "def_readable", target: "sock_def_readable" };
 
-pub(super) const TRAMPOLINES: [Typed; 11] = [
+pub(super) const TRAMPOLINES: [Typed; 12] = [
     Typed { program: "do_filp_open", target: "do_filp_open" },
     Typed { program: "commit_creds", target: "commit_creds" },
     Typed { program: "path_unlink", target: "security_path_unlink" },
@@ -37,6 +37,7 @@ pub(super) const TRAMPOLINES: [Typed; 11] = [
     Typed { program: "vfs_rmdir", target: "vfs_rmdir" },
     Typed { program: "path_rename", target: "security_path_rename" },
     Typed { program: "vfs_rename", target: "vfs_rename" },
+    Typed { program: "bprm_check", target: "security_bprm_check" },
     Typed { program: "ptrace_access", target: "security_ptrace_access_check" },
     Typed { program: "pty_write_enter", target: "pty_write" },
     Typed { program: "pty_write", target: "pty_write" },

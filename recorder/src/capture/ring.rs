@@ -23,9 +23,10 @@ use super::{
     order::Reorder,
     rounds::{CanaryRound, Rounds},
     seed,
+    skips::Skips,
 };
 use crate::{
-    model::{BootNanos, Capability, Captured, Dropped, Mark},
+    model::{BootNanos, Bytes, Capability, Captured, Dropped, Mark},
     sys::clock,
 };
 
@@ -33,6 +34,8 @@ use crate::{
 const COUNTER_WORDS: usize = size_of::<CpuCounters>() / 8;
 /// Events taken from one ring before the other gets its turn.
 const TURN: usize = 64 * 1024;
+/// Between looks at what the kernel left out.
+const SKIPS: Duration = Duration::from_secs(5);
 
 /// What was seen so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +60,9 @@ pub struct Capture {
     gates: Gates,
     rounds: Rounds,
     managers: Managers,
+    skips: Skips,
+    looked: Instant,
+    horizon: BootNanos,
 }
 
 impl Capture {
@@ -86,6 +92,9 @@ impl Capture {
             ),
             rounds: Rounds::default(),
             managers: Managers::open(&mut loaded.ebpf).ok_or_else(|| missing("the maps of delegation"))?,
+            skips: Skips::default(),
+            looked: Instant::now(),
+            horizon: BootNanos::default(),
             loaded,
         };
         for raw in std::mem::take(&mut capture.loaded.early) {
@@ -156,6 +165,17 @@ impl Capture {
         self.loaded.state.set(State::ARMED, 1, 0)
     }
 
+    /// Sessions wrote these files; what runs them as scripts is looked at. Where the kernel side sees their inodes it needs no paths.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn scripts(&mut self, written: &HashMap<Bytes, Mark>) -> Result<(), MapError> {
+        if self.loaded.backend == Backend::Trampoline {
+            return Ok(());
+        }
+        written.iter().try_for_each(|(path, by)| self.managers.script(path.as_slice(), *by))
+    }
+
     /// Forgets what was nobody's: its control group and its processes carry no mark any more.
     pub fn let_go(&mut self, dropped: &Dropped) {
         self.managers.forget(dropped);
@@ -181,6 +201,7 @@ impl Capture {
             log.flush();
         }
         let horizon = clock::boot();
+        self.horizon = horizon;
         let now = Instant::now();
         let before = self.counts.events;
         self.rounds.look(&mut self.loaded);
@@ -210,6 +231,13 @@ impl Capture {
                 out.push(Captured::Lost(loss));
             }
         }
+        if last || now.duration_since(self.looked) > SKIPS {
+            self.looked = now;
+            for loss in self.skips.look(&self.loaded.ebpf) {
+                self.counts.lost += loss.count;
+                out.push(Captured::Lost(loss));
+            }
+        }
         usize::try_from(self.counts.events - before).unwrap_or(usize::MAX)
     }
 
@@ -233,6 +261,11 @@ impl Capture {
     fn take(&mut self, raw: &[u8], now: Instant) {
         let Self { decoder, losses, order, counts, rounds, .. } = self;
         take(raw, now, decoder, losses, order, counts, rounds);
+    }
+
+    /// Everything that happened before was given out by the last call of [`Self::drain`], and nothing later.
+    pub const fn horizon(&self) -> BootNanos {
+        self.horizon
     }
 
     /// True if events are held for their order.
@@ -349,5 +382,6 @@ fn counters_of(words: &[u64; COUNTER_WORDS]) -> CpuCounters {
         unread_tty_bytes: next(),
         scratch_mask: next(),
         caps_full: next(),
+        plants: next(),
     }
 }

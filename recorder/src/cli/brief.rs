@@ -342,7 +342,11 @@ fn terminal(op: TtyOp, tty: &Tty) -> String {
             let text = tty.data.escaped();
             let short: String = text.chars().take(120).collect();
             let more = if short.len() < text.len() { "…" } else { "" };
-            format!("{name} #{} {} bytes: {short}{more}", tty.no, tty.data.len())
+            let folded = match tty.folded() {
+                0 => String::new(),
+                folded => format!("{folded} bytes folded, then "),
+            };
+            format!("{name} #{} {folded}{} bytes: {short}{more}", tty.no, tty.data.len())
         }
     }
 }

@@ -123,6 +123,9 @@ fn status(frame: &Frame<'_>, clipped: Option<String>) -> String {
     if frame.lost > 0 {
         parts.push(format!("{} EVENTS LOST", frame.lost));
     }
+    if frame.folded > 0 {
+        parts.push(format!("{} FOLDED", table::bytes(frame.folded)));
+    }
     parts.extend(frame.message.clone());
     parts.extend(clipped);
     if frame.message.is_none() {

@@ -164,6 +164,7 @@ struct ScreenJson {
     cursor: CursorJson,
     lines: Vec<String>,
     lost: u64,
+    folded: u64,
 }
 
 #[derive(Serialize)]
@@ -185,7 +186,8 @@ fn print_screen(player: &mut Player, tty: u32, format: Format, io: &mut Io<'_>) 
     }
     let ((cols, rows), (col, row)) = (screen.size(), screen.cursor());
     let cursor = CursorJson { col, row, visible: screen.cursor_visible() };
-    let json = ScreenJson { time: frame.time.map(rfc3339), tty, cols, rows, cursor, lines, lost: frame.lost };
+    let (time, lost, folded) = (frame.time.map(rfc3339), frame.lost, frame.folded);
+    let json = ScreenJson { time, tty, cols, rows, cursor, lines, lost, folded };
     match format {
         Format::Json => write_pretty(io.out, &json)?,
         _ => write_line(io.out, &json)?,
@@ -218,13 +220,13 @@ fn transcript(
                 match op {
                     TtyOp::Resize => transcript.resize((tty.cols, tty.rows)),
                     TtyOp::Output => {
+                        if let (folded @ 1.., true) = (tty.folded(), due) {
+                            writeln!(io.out, "* {folded} bytes are folded here, only their hash is kept")?;
+                        }
                         let mut lines = Vec::new();
                         transcript.feed(tty.data.as_slice(), &mut |shown| lines.push(shown));
                         for shown in lines.iter().filter(|_| due) {
                             print_shown(shown, io)?;
-                        }
-                        if let (Some(cut), true) = (&tty.cut, due) {
-                            writeln!(io.out, "* not all of {} bytes are kept", cut.bytes)?;
                         }
                     }
                     TtyOp::Input => {}

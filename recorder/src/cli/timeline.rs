@@ -159,9 +159,10 @@ fn words(what: &What) -> (String, String) {
             own("typed", format!("#{tty} \"{}\", {hidden} bytes not kept", data.escaped()))
         }
         What::Loss(loss) => own("LOSS", brief::loss(loss)),
-        What::Cut { tty, bytes } => {
-            own("CUT", format!("terminal {tty} showed {bytes} bytes at once, not all are kept"))
-        }
+        What::Cut { tty, bytes } => own(
+            "CUT",
+            format!("terminal {tty} flooded: {bytes} bytes are folded here, only their hash is kept"),
+        ),
         What::Jump(jump) => own("JUMP", brief::jump(jump)),
         What::Gap(why) => own("GAP", (*why).to_owned()),
         What::Unknown(code) => own("unknown", format!("kind {code}")),

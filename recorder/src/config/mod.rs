@@ -64,6 +64,10 @@ pub struct Config {
     pub critical_ring: u32,
     /// Bytes of the bulk ring.
     pub bulk_ring: u32,
+    /// Bytes that the terminals of a session may show at once before they are folded.
+    pub terminal_burst: u64,
+    /// Bytes more each second.
+    pub terminal_rate: u64,
     /// The kernel programs' debug log.
     pub kernel_log: bool,
     /// Where grants come from and who decides about them.
@@ -237,6 +241,10 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
     let critical =
         size("capture.critical_ring", raw.capture.critical_ring.as_deref(), 4 << 20, 1 << 16, 1 << 30);
     let bulk = size("capture.bulk_ring", raw.capture.bulk_ring.as_deref(), 16 << 20, 1 << 16, 1 << 30);
+    let terminal_burst =
+        size("capture.terminal_burst", raw.capture.terminal_burst.as_deref(), 64 << 20, 1 << 10, 1 << 40);
+    let terminal_rate =
+        size("capture.terminal_rate", raw.capture.terminal_rate.as_deref(), 64 << 10, 1 << 10, 1 << 40);
     for (key, n) in [("capture.critical_ring", critical), ("capture.bulk_ring", bulk)] {
         if !n.is_power_of_two() {
             faults.push(format!("{key}: must be a power of two"));
@@ -264,6 +272,8 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         tty_input: raw.capture.tty_input,
         critical_ring: u32::try_from(critical).unwrap_or(4 << 20),
         bulk_ring: u32::try_from(bulk).unwrap_or(16 << 20),
+        terminal_burst,
+        terminal_rate,
         kernel_log: raw.capture.kernel_log,
         grants,
         socket,

@@ -51,6 +51,8 @@ pub(super) struct Capture {
     pub(super) tty_input: InputKey,
     pub(super) critical_ring: Option<String>,
     pub(super) bulk_ring: Option<String>,
+    pub(super) terminal_burst: Option<String>,
+    pub(super) terminal_rate: Option<String>,
     pub(super) kernel_log: bool,
 }
 

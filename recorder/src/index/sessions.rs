@@ -151,8 +151,7 @@ impl Sessions {
             Body::Exec(_) => info.execs += 1,
             Body::File(..) => info.files += 1,
             Body::Tty(TtyOp::Output, tty) => {
-                info.tty_bytes =
-                    info.tty_bytes.saturating_add(u64::try_from(tty.data.len()).unwrap_or(u64::MAX));
+                info.tty_bytes = info.tty_bytes.saturating_add(tty.shown());
             }
             _ => {}
         }

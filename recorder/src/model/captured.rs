@@ -131,6 +131,8 @@ pub enum BranchCause {
     Job,
     /// A program runs that a session wrote.
     Plant,
+    /// A script runs that a session wrote.
+    Script,
 }
 
 /// Something that starts and may have been asked for.
@@ -140,13 +142,15 @@ pub struct Branch {
     pub cause: BranchCause,
     /// The session that may be behind it, if one is known.
     pub parent: Option<Mark>,
-    /// The control group's id or the program's inode.
+    /// The control group's id or the program's inode; 0 for a script that is known by its path.
     pub object: u64,
-    /// Device of a planted program, the kernel's internal encoding.
+    /// Device of a planted program, major and minor.
+    pub device: (u32, u32),
+    /// The same in the kernel's internal encoding.
     pub dev: u32,
     /// Generation of its inode.
     pub generation: u32,
-    /// The control group's path; empty for others.
+    /// The control group's path, or a script's as it was asked for; empty for others.
     pub path: Bytes,
 }
 
@@ -215,6 +219,8 @@ pub struct Dropped {
     pub cgroup: Option<u64>,
     /// The planted program that is not to be looked at again: inode, device, generation.
     pub plant: Option<(u64, u32, u32)>,
+    /// The path of a planted script that is not to be looked at again.
+    pub script: Option<Bytes>,
     /// Its processes, as far as they are known.
     pub tasks: Vec<TaskId>,
 }

@@ -142,6 +142,9 @@ pub enum LossReason {
     ReadFault,
     /// Unacknowledged at a storage fault.
     Storage,
+    /// The kernel did not run a program (the class), because it ran already on that processor; whether a session's act was
+    /// behind it is not known.
+    Skipped,
     /// A newer recorder's word.
     Unknown(u16),
 }
@@ -157,6 +160,7 @@ impl LossReason {
             Self::MapFull => 5,
             Self::ReadFault => 6,
             Self::Storage => 7,
+            Self::Skipped => 8,
             Self::Unknown(n) => n,
         }
     }
@@ -171,6 +175,7 @@ impl LossReason {
             5 => Self::MapFull,
             6 => Self::ReadFault,
             7 => Self::Storage,
+            8 => Self::Skipped,
             n => Self::Unknown(n),
         }
     }
@@ -185,6 +190,7 @@ impl LossReason {
             Self::MapFull => "map_full",
             Self::ReadFault => "read_fault",
             Self::Storage => "storage",
+            Self::Skipped => "skipped",
             Self::Unknown(_) => "unknown",
         }
     }

@@ -230,7 +230,7 @@ pub struct Tty {
     pub name: Bytes,
     /// The terminal's number in its session, from 1, in order of appearance; 1 is the main one.
     pub no: u32,
-    /// The bytes.
+    /// The bytes; where `cut` says that they are not all, the last ones.
     pub data: Bytes,
     /// Typed bytes that were not kept (no echo, or not in line mode).
     pub hidden: u32,
@@ -240,4 +240,17 @@ pub struct Tty {
     pub rows: u16,
     /// What was cut.
     pub cut: Option<Cut>,
+}
+
+impl Tty {
+    /// Bytes that were shown or typed, with those that are not kept.
+    pub fn shown(&self) -> u64 {
+        let kept = u64::try_from(self.data.len()).unwrap_or(u64::MAX);
+        self.cut.as_ref().map_or(kept, |cut| cut.bytes.max(kept))
+    }
+
+    /// Bytes that are not kept: those before `data`, of which only the end is there.
+    pub fn folded(&self) -> u64 {
+        self.shown().saturating_sub(u64::try_from(self.data.len()).unwrap_or(u64::MAX))
+    }
 }

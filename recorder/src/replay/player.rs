@@ -77,6 +77,8 @@ pub struct Frame<'a> {
     pub speed: Speed,
     /// Terminal events that are missing up to here.
     pub lost: u64,
+    /// Bytes of floods that are not kept up to here.
+    pub folded: u64,
     /// Something to say, such as `not found`.
     pub message: Option<String>,
     /// When to call again without input; `None`: not before there is input.
@@ -95,14 +97,32 @@ enum Goal {
     },
 }
 
+/// Steps that tell of something missing, with the sum up to them; they are few.
+#[derive(Default)]
+struct Missing(Vec<(usize, u64)>);
+
+impl Missing {
+    fn add(&mut self, step: usize, count: u64) {
+        let sum = self.0.last().map_or(0, |(_, sum)| *sum);
+        self.0.push((step, sum.saturating_add(count)));
+    }
+
+    /// The sum before a step.
+    fn before(&self, next: usize) -> u64 {
+        let before = self.0.partition_point(|(step, _)| *step < next);
+        before.checked_sub(1).and_then(|at| self.0.get(at)).map_or(0, |(_, sum)| *sum)
+    }
+}
+
 /// Plays one tape.
 pub struct Player {
     tape: Tape,
     unpacked: Unpacked,
     /// Playing time of each step.
     play_at: Vec<u64>,
-    /// Steps that declare a loss, with the number of lost events up to them.
-    losses: Vec<(usize, u64)>,
+    /// What is missing.
+    losses: Missing,
+    folds: Missing,
     screen: Screen,
     /// The step that comes next, and how many of its bytes were shown already.
     next: usize,
@@ -122,11 +142,12 @@ impl Player {
     pub fn new(tape: Tape, speed: Speed, idle_limit: Option<u64>) -> Self {
         let mut play_at = Vec::with_capacity(tape.steps.len());
         let (mut clock, mut before) = (0u64, 0u64);
-        let (mut losses, mut lost) = (Vec::new(), 0u64);
+        let (mut losses, mut folds) = (Missing::default(), Missing::default());
         for (n, step) in tape.steps.iter().enumerate() {
-            if let What::Lost(count) = step.what {
-                lost = lost.saturating_add(count);
-                losses.push((n, lost));
+            match step.what {
+                What::Lost(count) => losses.add(n, count),
+                What::Folded(count) => folds.add(n, count),
+                _ => {}
             }
             let gap = step.at.saturating_sub(before);
             clock = clock.saturating_add(idle_limit.map_or(gap, |limit| gap.min(limit)));
@@ -138,6 +159,7 @@ impl Player {
             unpacked: Unpacked::default(),
             play_at,
             losses,
+            folds,
             screen: Screen::new((0, 0)),
             next: 0,
             offset: 0,
@@ -204,12 +226,6 @@ impl Player {
         self.play_at.last().copied().unwrap_or(0)
     }
 
-    /// Losses up to here; they are few.
-    fn lost(&self) -> u64 {
-        let before = self.losses.partition_point(|(step, _)| *step < self.next);
-        before.checked_sub(1).and_then(|at| self.losses.get(at)).map_or(0, |(_, sum)| *sum)
-    }
-
     fn frame(&self, behind: bool) -> Frame<'_> {
         let ended = self.next >= self.tape.steps.len();
         let wake = match self.play_at.get(self.next) {
@@ -237,7 +253,8 @@ impl Player {
             paused: !self.playing,
             ended,
             speed: self.speed,
-            lost: self.lost(),
+            lost: self.losses.before(self.next),
+            folded: self.folds.before(self.next),
             message,
             wake,
         }
@@ -341,7 +358,7 @@ impl Player {
         let mut used = 64;
         match step.what {
             What::Resize(cols, rows) => self.screen.resize((cols, rows)),
-            What::Lost(_) => {}
+            What::Lost(_) | What::Folded(_) => {}
             What::Output { block, from, len } => {
                 let data = self.unpacked.get(&self.tape, block, from, len);
                 let data = data.get(self.offset..).unwrap_or_default();

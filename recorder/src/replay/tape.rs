@@ -28,6 +28,8 @@ pub(super) enum What {
     Resize(u16, u16),
     /// So many terminal events are missing here.
     Lost(u64),
+    /// So many bytes were shown here and not kept.
+    Folded(u64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -97,21 +99,22 @@ impl Tape {
         let known = self.terminals.entry(tty.no);
         let known = known.or_insert_with(|| Terminal { no: tty.no, name: tty.name.clone(), bytes: 0 });
         if op == TtyOp::Output {
-            known.bytes = known.bytes.saturating_add(u64::try_from(tty.data.len()).unwrap_or(u64::MAX));
+            known.bytes = known.bytes.saturating_add(tty.shown());
         }
         if tty.no != self.no {
             return;
         }
         match op {
             TtyOp::Resize => self.push(entry, What::Resize(tty.cols, tty.rows)),
-            TtyOp::Output => self.output(entry, tty.data.as_slice()),
+            TtyOp::Output => {
+                // What is kept of a flood is its end.
+                match tty.folded() {
+                    0 => {}
+                    folded => self.push(entry, What::Folded(folded)),
+                }
+                self.output(entry, tty.data.as_slice());
+            }
             TtyOp::Input => {}
-        }
-        if op == TtyOp::Output
-            && let Some(cut) = &tty.cut
-        {
-            let kept = u64::try_from(tty.data.len()).unwrap_or(u64::MAX);
-            self.push(entry, What::Lost(cut.bytes.saturating_sub(kept).max(1)));
         }
     }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::index::fixture::{self as fx, Fixture};
-use crate::model::TtyOp;
+use crate::model::{Body, Bytes, Cut, CutField, Digest, Tty, TtyOp};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -192,6 +192,21 @@ fn losses_and_cuts_are_on_the_tape() {
     let mut player = Player::new(collect(&f), Speed::NORMAL, None);
     player.show_at(usize::MAX);
     assert_eq!(player.step(at(0), None).lost, 8);
+}
+
+#[test]
+fn what_was_folded_stands_before_the_end_that_is_kept() {
+    let mut f = Fixture::with_session();
+    let cut = Cut { field: CutField::Tty, bytes: 1_000_004, sha256: Some(Digest::new([7; 32])) };
+    let tty = Tty { no: 1, data: Bytes::from("last"), cut: Some(cut), ..Tty::default() };
+    f.show("first\r\n").of(1, None, Body::Tty(TtyOp::Output, tty)).of(1, None, fx::end());
+    let tape = collect(&f);
+    assert_eq!(tape.terminals().next().map(|t| t.bytes), Some(1_000_011));
+    let mut player = Player::new(tape, Speed::NORMAL, None);
+    let whole = player.show_at(usize::MAX);
+    assert_eq!(whole.row(1), "last");
+    let frame = player.step(at(0), None);
+    assert_eq!((frame.folded, frame.lost), (1_000_000, 0));
 }
 
 #[test]

@@ -110,6 +110,9 @@ impl Handing {
             over.append(&mut self.nobodys);
         }
         capture.forget(&over);
+        if let Err(error) = capture.scripts(&self.rules.scripts()) {
+            tracing::error!(%error, "scripts that sessions wrote are not seen");
+        }
         let standing = self.rules.standing_until(now);
         if standing != self.standing {
             self.standing = standing;

@@ -6,6 +6,7 @@
 //! fails the writer takes everything, keeps what fits into memory and counts the rest. When it hangs the first does that.
 
 mod anchor;
+mod beat;
 mod board;
 mod books;
 mod boot;
@@ -41,6 +42,7 @@ use std::{
 pub use self::control::SocketError;
 use self::{
     anchor::{Anchors, Hands},
+    beat::{Beat, Listener},
     control::Control,
     ending::Ending,
     grants::{Desk, Enforcer},
@@ -56,6 +58,7 @@ use crate::{
         recipients::{MAX_RECIPIENTS, RecipientError},
     },
     model::Bytes,
+    session::Allowance,
     sys::{clock, notify, process, secret},
 };
 
@@ -223,7 +226,9 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let writer =
         writer::start(books, inlets, stop.clone(), faults).map_err(host_error("cannot start the writer"))?;
     let pump_stop = stop.clone();
-    let settings = pump_settings(config, first.control, ending, gauge);
+    let beat = Beat::default();
+    let mut listener = Listener::new(beat.clone(), std::time::Instant::now());
+    let settings = pump_settings(config, first.control, ending, gauge, beat);
     let pump = std::thread::Builder::new()
         .name("pump".into())
         .spawn(move || pump::run(capture, seeded, desk, &pump_end, to_writer, &pump_stop, settings))
@@ -234,7 +239,7 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let mut reload = || sealing::reload(config, &rekey, observer);
     let signal = runtime.block_on(async {
         tokio::select! {
-            signal = signals.wait(&writer_state, &mut reload) => signal,
+            signal = signals.wait(&writer_state, &mut listener, &mut reload) => signal,
             () = control.serve() => 0,
         }
     });
@@ -259,9 +264,20 @@ fn pump_settings(
     first: Vec<crate::model::Record>,
     ending: Option<Ending>,
     gauge: Gauge,
+    beat: Beat,
 ) -> pump::Settings {
     let (journal_dir, tell) = (config.journal_dir.clone(), config.notices.at_elevation);
-    pump::Settings { journal_dir, tell, records_jobs: config.records_jobs, first, ending, gauge }
+    let terminal = Allowance { burst: config.terminal_burst, rate: config.terminal_rate };
+    pump::Settings {
+        journal_dir,
+        tell,
+        records_jobs: config.records_jobs,
+        terminal,
+        first,
+        ending,
+        gauge,
+        beat,
+    }
 }
 
 /// Begins to hand checkpoints out. A log whose admission key is gone is recorded all the same.
@@ -304,7 +320,12 @@ impl Signals {
     }
 
     /// The signal that asked for the end; 0 if the writer ended by itself.
-    async fn wait(&mut self, writer: &mpsc::Receiver<()>, reload: &mut dyn FnMut()) -> u8 {
+    async fn wait(
+        &mut self,
+        writer: &mpsc::Receiver<()>,
+        pump: &mut Listener,
+        reload: &mut dyn FnMut(),
+    ) -> u8 {
         loop {
             tokio::select! {
                 _ = self.term.recv() => return 15,
@@ -314,7 +335,9 @@ impl Signals {
                     if !matches!(writer.try_recv(), Err(mpsc::TryRecvError::Empty)) {
                         return 0;
                     }
-                    notify::systemd("WATCHDOG=1");
+                    if pump.is_alive(std::time::Instant::now()) {
+                        notify::systemd("WATCHDOG=1");
+                    }
                 }
             }
         }

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     StopFlag,
+    beat::Beat,
     control::{PumpEnd, Reply},
     ending::Ending,
     grants::Desk,
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     capture::{Capture, Seeded},
     model::{BootNanos, Record},
-    session::{Tracked, Tracker},
+    session::{Allowance, Flood, Tracked, Tracker},
     sys::{clock, process},
 };
 
@@ -33,11 +34,15 @@ pub(super) struct Settings {
     pub(super) tell: bool,
     /// What cron and at run for root is recorded, whoever planted it.
     pub(super) records_jobs: bool,
+    /// What the terminals of a session may show before they are folded.
+    pub(super) terminal: Allowance,
     /// What was said about grants before the pump ran.
     pub(super) first: Vec<Record>,
     /// Ends sessions when storage has failed for good, if that is to follow.
     pub(super) ending: Option<Ending>,
     pub(super) gauge: Gauge,
+    /// Told of each turn.
+    pub(super) beat: Beat,
 }
 
 /// What goes to the writer at once.
@@ -76,6 +81,7 @@ pub(super) fn run(
     let mut hanging = false;
     let mut herald = settings.tell.then(Herald::default);
     let mut tracker = Tracker::default();
+    let mut flood = Flood::new(settings.terminal);
     let mut host = RunningHost;
     let mut pulse = Pulse::new(clock::reading(), capture.hooks().len());
     let mut captured = seeded.members;
@@ -87,6 +93,7 @@ pub(super) fn run(
     let mut counted = Instant::now();
     let mut first = std::mem::take(&mut settings.first);
     loop {
+        settings.beat.turn();
         let last = stop.is_raised();
         let taken = capture.drain(&mut captured, last);
         let now = clock::pair();
@@ -119,6 +126,7 @@ pub(super) fn run(
         if last {
             tracker.stop(now.boot, &mut batch.tracked);
         }
+        flood.pass(capture.horizon(), &mut batch.tracked);
         handing.tend(now.boot, &batch.tracked, &mut capture);
         if let Some(desk) = &mut desk {
             let round = desk.round(now, std::mem::take(&mut batch.tracked));
@@ -140,12 +148,7 @@ pub(super) fn run(
         control.silent(pulse.silent());
         let here = Instant::now();
         let storage = settings.gauge.watch(here);
-        if hanging != (storage.state == State::Hanging) {
-            hanging = !hanging;
-            if hanging {
-                tracing::error!("the journal hangs: a write does not come back; records wait in memory");
-            }
-        }
+        hanging = hangs(hanging, storage.state);
         if let Some(ending) = &mut settings.ending {
             let acts = ending.step(&batch.tracked, storage, now, here);
             batch.tracked.extend(acts);
@@ -159,6 +162,7 @@ pub(super) fn run(
             return;
         }
         while outbox.is_crowded(Instant::now()) {
+            settings.beat.turn();
             std::thread::sleep(NAP);
             if outbox.flush(Instant::now()) == Err(Gone) {
                 return;
@@ -171,6 +175,15 @@ pub(super) fn run(
             capture.sleep(if tracker.open_sessions() > 0 { SLEEP_BUSY } else { SLEEP_IDLE });
         }
     }
+}
+
+/// Whether the storage hangs, which is logged once.
+fn hangs(already: bool, state: State) -> bool {
+    let now = state == State::Hanging;
+    if now && !already {
+        tracing::error!("the journal hangs: a write does not come back; records wait in memory");
+    }
+    now
 }
 
 /// Ends what is gone although its end was not seen.

@@ -5,6 +5,7 @@
 
 mod container;
 mod delegation;
+mod flood;
 mod lineage;
 mod permissions;
 mod places;
@@ -12,6 +13,7 @@ mod reached;
 mod tracker;
 
 pub use delegation::{Files, Handover};
+pub use flood::{Allowance, Flood};
 pub use tracker::{Host, Tracked, Tracker};
 
 #[cfg(test)]

@@ -228,11 +228,11 @@ impl Builder {
             }
             TtyOp::Input => self.hidden.terminal = self.hidden.terminal.saturating_add(1),
             TtyOp::Output => {
-                self.screens.feed(tty.no, tty.data.as_slice(), now, &mut self.items);
-                if let Some(cut) = &tty.cut {
+                if tty.folded() > 0 {
                     self.screens.settle(&mut self.hidden, &mut self.items);
-                    self.items.push(item(What::Cut { tty: tty.no, bytes: cut.bytes }));
+                    self.items.push(item(What::Cut { tty: tty.no, bytes: tty.folded() }));
                 }
+                self.screens.feed(tty.no, tty.data.as_slice(), now, &mut self.items);
             }
         }
     }

@@ -18,7 +18,7 @@ enum Place {
     SystemTable,
     /// A job of at.
     Spool,
-    /// A program in `cron.daily` and the like, run by run-parts: the planted program tells itself.
+    /// A program in `cron.daily` and the like, run by run-parts: a job of the host, whose planter is not known.
     Other,
 }
 

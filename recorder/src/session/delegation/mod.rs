@@ -105,6 +105,11 @@ impl Handover {
         self.asked.standing_until(now).max(later)
     }
 
+    /// Files that sessions wrote since the last call: what runs them as scripts has to be looked at.
+    pub fn scripts(&mut self) -> HashMap<Bytes, Mark> {
+        self.plants.fresh()
+    }
+
     /// True if something waits to be known.
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
@@ -222,7 +227,7 @@ impl Handover {
                 None => self.drop_branch(mark, let_go),
             },
             // The program and its arguments come with the exec right behind.
-            BranchCause::Job | BranchCause::Plant => {}
+            BranchCause::Job | BranchCause::Plant | BranchCause::Script => {}
         }
     }
 
@@ -276,13 +281,16 @@ impl Handover {
         let verdict = match (&event.act, waiting.branch.cause) {
             (Act::Exec(exec), BranchCause::Plant) => {
                 let handed = plant(waiting, exec);
-                match self.plants.runs(exec.dev, exec.ino) {
-                    Run::Followed => Verdict::Known(handed),
-                    Run::Told => {
-                        tell(&event, &handed, out);
-                        Verdict::Nobodys
-                    }
-                }
+                ran(self.plants.runs(exec.dev, exec.ino), handed, &event, out)
+            }
+            (Act::Exec(_), BranchCause::Script) => {
+                let branch = &waiting.branch;
+                // Another file may lie at a path by now, in another tree even.
+                let (run, confidence) = match branch.object {
+                    0 => (self.plants.runs_path(&branch.path), Confidence::Likely),
+                    ino => (self.plants.runs(branch.device, ino), Confidence::Certain),
+                };
+                ran(run, script(waiting, confidence), &event, out)
             }
             (Act::Exec(exec), BranchCause::Job) => {
                 let (daemon, stdin) = (waiting.daemon.clone(), waiting.stdin.clone());
@@ -367,13 +375,15 @@ impl Handover {
         }
         self.dropped.insert(mark);
         self.order.push_back(mark);
-        let Branch { cause, object, dev, generation, .. } = waiting.branch;
+        let Branch { cause, object, dev, generation, path, .. } = waiting.branch;
         let cgroup = (cause == BranchCause::Unit).then_some(object);
-        let plant = (cause == BranchCause::Plant).then_some((object, dev, generation));
+        let is_plant = matches!(cause, BranchCause::Plant | BranchCause::Script) && object != 0;
+        let plant = is_plant.then_some((object, dev, generation));
+        let script = (cause == BranchCause::Script).then_some(path);
         let mut tasks = waiting.tasks;
         tasks.sort_unstable();
         tasks.dedup();
-        let_go.push(Dropped { mark, cgroup, plant, tasks });
+        let_go.push(Dropped { mark, cgroup, plant, script, tasks });
     }
 }
 
@@ -410,6 +420,31 @@ fn plant(waiting: &Waiting, exec: &Exec) -> Handed {
         to: waiting.daemon.clone(),
         what: exec.path.clone(),
         evidence: Bytes::from(format!("inode {} on {}:{}", exec.ino, exec.dev.0, exec.dev.1).as_str()),
+    }
+}
+
+/// What follows from a run of something planted.
+fn ran(run: Run, handed: Handed, event: &KernelEvent, out: &mut Vec<Captured>) -> Verdict {
+    if run == Run::Followed {
+        return Verdict::Known(handed);
+    }
+    tell(event, &handed, out);
+    Verdict::Nobodys
+}
+
+fn script(waiting: &Waiting, confidence: Confidence) -> Handed {
+    let Branch { parent, object, device: (major, minor), path, .. } = &waiting.branch;
+    let evidence = match object {
+        0 => "the path".to_owned(),
+        _ => format!("inode {object} on {major}:{minor}"),
+    };
+    Handed {
+        from: *parent,
+        trigger: Trigger::Plant,
+        confidence,
+        to: waiting.daemon.clone(),
+        what: path.clone(),
+        evidence: Bytes::from(evidence.as_str()),
     }
 }
 

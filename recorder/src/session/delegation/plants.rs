@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 
 use super::words::units_of;
-use crate::model::{Exec, File, FileOp, Mark, TaskId};
+use crate::model::{Bytes, Exec, File, FileOp, Mark, TaskId};
 
 /// Files, units and processes that are remembered; then all are forgotten.
 const MOST: usize = 64 * 1024;
+/// Paths that are remembered: half of what the kernel side has room for, which forgets in advance.
+const MOST_PATHS: usize = 8 * 1024;
+/// With its zero behind it a path fits into the kernel side's key, `SCRIPT_NAME`.
+const LONGEST_PATH: usize = 128;
 /// A program that runs so often is told and followed no more.
 const MOST_RUNS: u32 = 100;
 /// What installs software for everybody: what it wrote is run by everybody, which makes nobody's work his.
@@ -46,6 +50,10 @@ struct Plant {
 #[derive(Debug, Default)]
 pub(super) struct Plants {
     files: HashMap<((u32, u32), u64), Plant>,
+    /// How often what lies at a path was run: scripts may be known by it alone.
+    paths: HashMap<Bytes, u32>,
+    /// Paths at which sessions wrote since the last look, and who did so last.
+    fresh: HashMap<Bytes, Mark>,
     /// Units by name.
     units: HashMap<String, Mark>,
     /// Files were forgotten: what is not known may have come with a package.
@@ -97,6 +105,9 @@ impl Plants {
             }
             self.files.insert((file.dev, file.ino), Plant { by_packager, runs: 0 });
         }
+        if !by_packager {
+            self.named(by, op, file, writes);
+        }
         let path = match (&file.to, writes) {
             (Some(to), _) => to,
             (None, true) => &file.path,
@@ -108,6 +119,36 @@ impl Plants {
             }
             self.units.insert(unit.to_owned(), by);
         }
+    }
+
+    /// A path at which a session wrote, or to which it moved something.
+    fn named(&mut self, by: Mark, op: FileOp, file: &File, writes: bool) {
+        let path = match &file.to {
+            Some(to) if op == FileOp::Rename => to,
+            _ if writes => &file.path,
+            _ => return,
+        };
+        // Longer ones, and those that are none from the root, the kernel side can't look for.
+        if path.as_slice().first() != Some(&b'/') || path.len() >= LONGEST_PATH {
+            return;
+        }
+        if self.paths.len() >= MOST_PATHS {
+            self.paths.clear();
+        }
+        self.paths.insert(path.clone(), 0);
+        self.fresh.insert(path.clone(), by);
+    }
+
+    /// What was written since the last call.
+    pub(super) fn fresh(&mut self) -> HashMap<Bytes, Mark> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// Somebody who is nobody's runs a script by a path at which a session wrote.
+    pub(super) fn runs_path(&mut self, path: &Bytes) -> Run {
+        let Some(runs) = self.paths.get_mut(path) else { return Run::Told };
+        *runs = runs.saturating_add(1);
+        if *runs > MOST_RUNS { Run::Told } else { Run::Followed }
     }
 
     /// Somebody who is nobody's runs a planted program.
@@ -179,6 +220,31 @@ mod tests {
             99,
             "what runs all the time is told"
         );
+    }
+
+    #[test]
+    fn a_script_is_known_by_its_path_and_is_his_who_wrote_there_last() {
+        let mut plants = Plants::default();
+        let path = Bytes::from("/etc/cron.daily/x");
+        let written = file("/etc/cron.daily/x", 10);
+        plants.touched(Mark::new(5), task(3), FileOp::Open, &written);
+        plants.touched(Mark::new(6), task(4), FileOp::Open, &written);
+        plants.touched(Mark::new(5), task(3), FileOp::Open, &file("relative", 11));
+        plants.touched(Mark::new(5), task(3), FileOp::Open, &file(&format!("/{}", "x".repeat(127)), 11));
+        assert_eq!(plants.fresh(), HashMap::from([(path.clone(), Mark::new(6))]));
+        assert_eq!(plants.runs_path(&path), Run::Followed);
+        let other = Bytes::from("/etc/cron.daily/y");
+        assert_eq!(plants.runs_path(&other), Run::Told, "nothing is known of it");
+        plants.touched(
+            Mark::new(5),
+            task(3),
+            FileOp::Rename,
+            &File { to: Some(other.clone()), ..written.clone() },
+        );
+        assert_eq!(plants.fresh(), HashMap::from([(other.clone(), Mark::new(5))]));
+        assert_eq!((0..101).filter(|_| plants.runs_path(&other) == Run::Followed).count(), 100);
+        plants.touched(Mark::new(5), task(3), FileOp::Open, &written);
+        assert_eq!(plants.fresh().len(), 1, "what is written again is told again");
     }
 
     #[test]

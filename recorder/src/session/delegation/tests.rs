@@ -79,6 +79,7 @@ impl Bench {
             cause,
             parent: parent.map(Mark::new),
             object: mark,
+            device: (0, 0),
             dev: 0,
             generation: 1,
             path: path.into(),

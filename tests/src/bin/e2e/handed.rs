@@ -34,6 +34,23 @@ fn ends<'e>(events: &'e Events, session: &str, role: &str) -> Vec<&'e Value> {
 
 /// What ran with `tag` is a session of its own that says it came of the session of `asker`, and the other way round.
 fn came_of(stage: &Stage, events: &Events, tag: &str, asker: &str, trigger: &str) -> Result<()> {
+    came_so_surely(stage, events, tag, asker, (trigger, "certain"))
+}
+
+/// As above, of a script: by its inode, or where that is not seen by its path.
+fn came_of_script(stage: &Stage, events: &Events, tag: &str, asker: &str) -> Result<()> {
+    let boot = events.of_kind("boot").next().context("no boot record")?;
+    let confidence = if text(boot, &["boot", "backend"]) == "trampoline" { "certain" } else { "likely" };
+    came_so_surely(stage, events, tag, asker, ("plant", confidence))
+}
+
+fn came_so_surely(
+    stage: &Stage,
+    events: &Events,
+    tag: &str,
+    asker: &str,
+    (trigger, confidence): (&str, &str),
+) -> Result<()> {
     let child = events.session_of(&stage.tag(tag))?;
     let parent = events.session_of(&stage.tag(asker))?;
     ensure!(child != parent, "{tag} ran in the asker's own session");
@@ -42,7 +59,7 @@ fn came_of(stage: &Stage, events: &Events, tag: &str, asker: &str, trigger: &str
     let one = by.first().context("none")?;
     let told = |key| text(one, &["delegation", key]);
     ensure!(told("session") == parent, "{tag} came of {}, not of {parent}", told("session"));
-    ensure!(told("trigger") == trigger && told("confidence") == "certain", "{tag}: {one}");
+    ensure!(told("trigger") == trigger && told("confidence") == confidence, "{tag}: {one}");
     let to = ends(events, &parent, "to");
     ensure!(
         to.iter().any(|e| text(e, &["delegation", "session"]) == child),
@@ -80,6 +97,60 @@ pub(crate) fn planted_program(stage: &mut Stage) -> Result<()> {
     ensure!(by.iter().any(|e| text(e, &["delegation", "session"]) == planter), "fired late: {by:?}");
     ensure!(events.execs_with(&stage.tag("others")).next().is_none(), "nobody's program is recorded");
     Ok(())
+}
+
+/// A script that a session wrote, and one that it moved to its place: what others run is the interpreter.
+pub(crate) fn planted_script(stage: &mut Stage) -> Result<()> {
+    let oncall = stage.account("oncall", Sudo::Free)?;
+    let running = stage.record()?;
+    let mut terminal = stage.shell(&oncall)?;
+    stage.become_root(&mut terminal)?;
+    let [planted, draft, moved, own] = ["planted", "draft", "moved", "nobodys"].map(|name| stage.path(name));
+    let script = format!("#!/bin/sh\n{} noop \"$1\"\n", stage.workload());
+    fs::write(&own, &script)?;
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o755))?;
+    let line = format!(
+        "{}; cat {own} >{planted}; cat {own} >{draft}; chmod 755 {planted} {draft}; mv {draft} {moved}; echo did-$((40+2))",
+        stage.noop("planter")
+    );
+    terminal.ask(&line, "did-42", stage.limit(20))?;
+    // Where it is known by its path, the service has to have heard of it.
+    std::thread::sleep(stage.limit(1) / 4);
+    for (script, tag) in [(&planted, "fired"), (&moved, "fired-moved"), (&own, "others")] {
+        quiet(script, &[&stage.tag(tag)])?;
+    }
+    leave(stage, terminal, 2)?;
+    let events = stage.finish(running)?;
+    came_of_script(stage, &events, "fired", "planter")?;
+    came_of_script(stage, &events, "fired-moved", "planter")?;
+    ensure!(events.execs_with(&stage.tag("others")).next().is_none(), "nobody's script is recorded");
+    Ok(())
+}
+
+/// The kernel itself runs what a session wrote: the helper that it names for core dumps.
+pub(crate) fn planted_helper(stage: &mut Stage) -> Result<()> {
+    const PATTERN: &str = "/proc/sys/kernel/core_pattern";
+    let oncall = stage.account("oncall", Sudo::Free)?;
+    let before = fs::read_to_string(PATTERN)?;
+    stage.janitor.at_end(&format!("echo '{}' >{PATTERN}", before.trim()))?;
+    let running = stage.record()?;
+    let mut terminal = stage.shell(&oncall)?;
+    stage.become_root(&mut terminal)?;
+    let (helper, fired) = (stage.path("helper"), stage.path("fired"));
+    let line = format!(
+        "{}; printf '#!/bin/sh\\n{}\\n: >{fired}\\n' >{helper}; chmod 755 {helper}; echo '|{helper}' >{PATTERN}; echo did-$((40+2))",
+        stage.noop("planter"),
+        stage.noop("dumped")
+    );
+    terminal.ask(&line, "did-42", stage.limit(20))?;
+    std::thread::sleep(stage.limit(1) / 4);
+    let _ = Command::new("/bin/sh").args(["-c", "kill -SEGV $$"]).status()?;
+    let ran = proc::until("the helper", stage.limit(20), || Path::new(&fired).exists().then_some(()));
+    fs::write(PATTERN, before.trim())?;
+    ran?;
+    leave(stage, terminal, 2)?;
+    let events = stage.finish(running)?;
+    came_of_script(stage, &events, "dumped", "planter")
 }
 
 /// A daemon by that name, which nobody logged in to.

@@ -1,18 +1,24 @@
 //! Whose work it stays, whatever he does to look like somebody else (docs/attacks.md, groups A and B).
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use recorder_tests::{account::Sudo, journal::text, proc, pty::Terminal};
+use recorder_tests::{
+    account::Sudo,
+    journal::{self, number, text},
+    proc,
+    pty::Terminal,
+};
 
 use crate::{
-    logins::session_is_of,
+    logins::{Sshd, session_is_of},
     secrets::leave,
     stage::{SIZE, Stage, quiet},
 };
@@ -44,6 +50,66 @@ pub(crate) fn no_terminal(stage: &mut Stage) -> Result<()> {
     for (way, ..) in &ways {
         session_is_of(stage, &events, way, &oncall)?;
     }
+    Ok(())
+}
+
+/// A9: several channels of one connection, and files that are carried by sftp and rsync as root.
+pub(crate) fn one_connection_many_channels(stage: &mut Stage) -> Result<()> {
+    let oncall = stage.account("oncall", Sudo::Free)?;
+    let sshd = Sshd::start(stage, &oncall)?;
+    let running = stage.record()?;
+    let (path, port) = (format!("ControlPath={}", stage.path("control")), sshd.port().to_string());
+    let host = format!("{}@127.0.0.1", oncall.name);
+    let mut master = sshd.ssh(&oncall);
+    master.args(["-o", &path, "-M", "-N"]).stdin(Stdio::null());
+    let mut master = master.spawn()?;
+    stage.janitor.watch(&master)?;
+    let control = stage.path("control");
+    proc::until("the connection", stage.limit(20), || Path::new(&control).exists().then_some(()))?;
+    for way in ["first", "second"] {
+        let words = format!("sudo -n {}", stage.noop(way));
+        run(sshd.ssh(&oncall).args(["-o", &path, "-T", &words]), "")?;
+    }
+    // As root, each to where only root may write.
+    let (kept, file) = (stage.dir.join("roots"), stage.path("file"));
+    fs::create_dir(&kept)?;
+    fs::set_permissions(&kept, Permissions::from_mode(0o700))?;
+    fs::write(&file, "carried\n")?;
+    let server = "sudo -n /usr/lib/openssh/sftp-server";
+    let put = format!("put {file} {}/by-sftp\n", kept.display());
+    run(sshd.options("sftp").args(["-q", "-P", &port, "-s", server, "-b", "-", &host]), &put)?;
+    let shell = sshd.options("ssh");
+    let words = shell.get_args().map(|word| word.to_string_lossy().into_owned());
+    let shell = format!("ssh {} -p {port}", words.collect::<Vec<_>>().join(" "));
+    let to = format!("{host}:{}/by-rsync", kept.display());
+    run(Command::new("rsync").args(["-e", &shell, "--rsync-path=sudo -n rsync", &file, &to]), "")?;
+    proc::kill(&mut master);
+    stage.janitor.forget(master.id())?;
+    drop(sshd);
+    for name in ["by-sftp", "by-rsync"] {
+        ensure!(fs::read(kept.join(name))? == b"carried\n", "{name} did not arrive");
+    }
+    let events = stage.finish(running)?;
+    for way in ["first", "second"] {
+        session_is_of(stage, &events, way, &oncall)?;
+    }
+    let listed = journal::sessions(&stage.site)?;
+    for (kind, key, name) in [("create", "path", "by-sftp"), ("rename", "to", "by-rsync")] {
+        let written = events.of_kind(kind).find(|event| text(event, &["file", key]).ends_with(name));
+        let session = text(written.with_context(|| format!("nothing of {name}"))?, &["session"]);
+        let whose = listed.iter().find(|listed| text(listed, &["id"]) == session).context("no session")?;
+        ensure!(number(whose, &["auid"]) == Some(oncall.uid.into()), "{name} is somebody else's: {whose}");
+    }
+    Ok(())
+}
+
+/// Runs it to its end with this on its standard input.
+fn run(command: &mut Command, input: &str) -> Result<()> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    child.stdin.take().context("no input")?.write_all(input.as_bytes())?;
+    let out = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&out.stderr);
+    ensure!(out.status.success(), "{} ended with {}: {said}", command.get_program().display(), out.status);
     Ok(())
 }
 
@@ -134,7 +200,7 @@ pub(crate) fn one_user_after_the_other(stage: &mut Stage) -> Result<()> {
         let tag = stage.tag(way);
         let last = events.execs_with(&tag).last().context("no exec")?;
         ensure!(
-            recorder_tests::journal::number(last, &["user", "uid"]) == Some(other.uid.into()),
+            number(last, &["user", "uid"]) == Some(other.uid.into()),
             "{way} is not recorded as the other user: {}",
             last["user"]
         );
@@ -201,11 +267,7 @@ pub(crate) fn loginuid_rewritten(stage: &mut Stage) -> Result<()> {
     // The kernel's number did change.
     let tag = stage.tag("as-another");
     let another = events.execs_with(&tag).next().context("no exec")?;
-    ensure!(
-        recorder_tests::journal::number(another, &["user", "auid"]) == Some(54321),
-        "nothing was rewritten: {}",
-        another["user"]
-    );
+    ensure!(number(another, &["user", "auid"]) == Some(54321), "nothing was rewritten: {}", another["user"]);
     for tag in ["as-nobody", "as-another", "as-root", "behind"] {
         ensure!(session_is_of(stage, &events, tag, &oncall)? == first, "{tag} left the session");
     }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use recorder_tests::{
     account::Sudo,
     journal::{Events, field, number, text},
@@ -16,6 +17,8 @@ const EXECS: u32 = 4000;
 const FILES: u32 = 20_000;
 const FAILING: u32 = 5000;
 const TERMINAL_BYTES: u32 = 10_000_000;
+/// Six times what its scenario allows.
+const FLOOD_BYTES: u32 = 400_000;
 /// How many missing names an error quotes.
 const QUOTED: usize = 3;
 
@@ -136,6 +139,39 @@ pub(crate) fn terminal_byte_exact(stage: &mut Stage) -> Result<()> {
     let events = stage.finish(running)?;
     same_stream(&events, &name, &shown)?;
     same_screen(stage, &shown)
+}
+
+/// A terminal that floods is bounded: what it showed first is there, then lengths and hashes that are exact, and ends of them.
+pub(crate) fn flood_is_folded(stage: &mut Stage) -> Result<()> {
+    stage.site.set("capture", "terminal_burst = \"64KiB\"\nterminal_rate = \"1KiB\"")?;
+    let oncall = stage.account("oncall", Sudo::Free)?;
+    let running = stage.record()?;
+    let (bytes, truth) = (FLOOD_BYTES.to_string(), stage.path("truth"));
+    let workload = stage.workload();
+    let terminal = stage.elevated(&oncall, &[&workload, "show", "--bytes", &bytes, "--truth", &truth])?;
+    let name = terminal.name().to_owned();
+    let (status, shown) = terminal.finish(stage.limit(60))?;
+    ensure!(status.success(), "the workload ended with {status}");
+    let events = stage.finish(running)?;
+    let (mut at, mut kept, mut folded) = (0, 0, 0);
+    for event in events.of_kind("tty_output") {
+        if text(event, &["tty", "name"]).trim_start_matches("/dev/") != name {
+            continue;
+        }
+        let data = STANDARD.decode(text(event, &["tty", "data"])).context("no base64")?;
+        kept += data.len();
+        let whole = number(event, &["cut", "bytes"]).map_or(Ok(data.len()), usize::try_from)?;
+        let part = shown.get(at..at + whole).context("more than was shown")?;
+        ensure!(part.ends_with(&data), "what is kept at {at} is not the end of what was shown");
+        if whole > data.len() {
+            folded += 1;
+            ensure!(text(event, &["cut", "sha256"]) == sha256(part), "another hash at {at}");
+        }
+        at += whole;
+    }
+    ensure!(at == shown.len(), "{at} bytes accounted for of {}", shown.len());
+    ensure!(folded > 0 && kept < shown.len() / 2, "{folded} folds, {kept} of {} bytes kept", shown.len());
+    Ok(())
 }
 
 /// The stream of the person's terminal is what it showed, byte for byte.

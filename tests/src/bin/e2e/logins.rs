@@ -281,7 +281,7 @@ pub(crate) struct Sshd {
 }
 
 impl Sshd {
-    fn start(stage: &mut Stage, account: &Account) -> Result<Self> {
+    pub(crate) fn start(stage: &mut Stage, account: &Account) -> Result<Self> {
         let program = Command::new(stage.sshd()?);
         Self::start_as(stage, account, program)
     }
@@ -332,7 +332,19 @@ impl Sshd {
     }
 
     pub(crate) fn ssh(&self, account: &Account) -> Command {
-        let mut command = Command::new("ssh");
+        let mut command = self.options("ssh");
+        command.args(["-p", &self.port.to_string(), &format!("{}@127.0.0.1", account.name)]);
+        command
+    }
+
+    /// The port that it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A program of OpenSSH's, with what leads here but the port, which each of them names in its own way.
+    pub(crate) fn options(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         command.args([
             "-F",
             "/dev/null",
@@ -342,7 +354,6 @@ impl Sshd {
             "UserKnownHostsFile=/dev/null",
         ]);
         command.args(["-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes", "-i"]).arg(&self.key);
-        command.args(["-p", &self.port.to_string(), &format!("{}@127.0.0.1", account.name)]);
         command
     }
 }
