@@ -8,6 +8,8 @@ pub const SUN_PATH: usize = 108;
 pub const REQUEST_PART: u32 = 4095;
 /// Events of one message; what lies behind them is not taken along.
 pub const REQUEST_PARTS: u32 = 4;
+/// Descriptors of one message that are told; the event's total says how many there are.
+pub const PASSED_FILES: u32 = 4;
 
 /// Payload of `Kind::BRANCH`; `path_len` bytes follow: the control group's path as the kernel prints it. Something starts that
 /// may have been asked for: its events carry a mark of their own from here on, and the service keeps or drops them.
@@ -66,6 +68,10 @@ impl RequestEvent {
     pub const SEND: u32 = 2;
     /// Bytes were sent, and the receiver had them before they could be read.
     pub const OPAQUE: u32 = 3;
+    /// A descriptor was sent along. The bytes are the walked path of its file, `offset` says the how many-eth it is, `total` of how many.
+    pub const PASSED: u32 = 4;
+    /// As `PASSED`, a terminal. People who are not recorded are told of too, as the session 0, each process of theirs once.
+    pub const TERMINAL: u32 = 5;
 }
 
 /// Payload of `Kind::STDIN`; `path_len` bytes of a walked path follow: what the job that is about to start reads.

@@ -20,8 +20,8 @@ mod tty;
 pub use cap::{CapEvent, CapKey, CapUse, PassedEvent};
 pub use context::{CgroupEvent, Place};
 pub use deleg::{
-    Armed, BranchEvent, ControlEvent, ControlKey, PlantKey, REQUEST_PART, REQUEST_PARTS, RequestEvent,
-    SCRIPT_NAME, SUN_PATH, ScriptName, SocketName, StdinEvent,
+    Armed, BranchEvent, ControlEvent, ControlKey, PASSED_FILES, PlantKey, REQUEST_PART, REQUEST_PARTS,
+    RequestEvent, SCRIPT_NAME, SUN_PATH, ScriptName, SocketName, StdinEvent,
 };
 pub use exec::{ArgvPart, CredEvent, Creds, ExecEvent, ExitEvent, ForkEvent, MarkEvent};
 pub use file::FileEvent;

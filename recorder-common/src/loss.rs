@@ -134,6 +134,8 @@ impl MarkFlag {
     pub const BRANCH: u64 = 16;
     /// A job of cron or at that has not run its first program.
     pub const JOB: u64 = 32;
+    /// A process of nobody who is recorded, which was said to have handed its terminal to a server.
+    pub const SEATED: u64 = 64;
 }
 
 const _: () = assert!(size_of::<TaskMark>() == 64);

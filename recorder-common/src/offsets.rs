@@ -87,6 +87,10 @@ offsets! {
     skb_len: "sk_buff"."len";
     skb_data_len: "sk_buff"."data_len";
     skb_data: "sk_buff"."data";
+    skb_cb: "sk_buff"."cb";
+    unix_parms_fp: "unix_skb_parms"."fp";
+    fp_list_count: "scm_fp_list"."count";
+    fp_list_files: "scm_fp_list"."fp";
     inode_generation: "inode"."i_generation";
     mm_arg_start: "mm_struct"."arg_start";
     mm_arg_end: "mm_struct"."arg_end";

@@ -8,8 +8,8 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use recorder_common::{
-    Armed, BranchEvent, Class, ForkEvent, Kind, MarkFlag, PlantKey, REQUEST_PART, REQUEST_PARTS,
-    RequestEvent, Ring, SUN_PATH, SocketName, State, StdinEvent,
+    Armed, BranchEvent, Class, ForkEvent, Kind, MarkFlag, PASSED_FILES, PlantKey, REQUEST_PART,
+    REQUEST_PARTS, RequestEvent, Ring, SUN_PATH, SocketName, State, StdinEvent,
 };
 
 use crate::{
@@ -24,6 +24,7 @@ const SOCK_STREAM: u16 = 1;
 const TCP_LISTEN: u8 = 10;
 const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
+const S_IFCHR: u32 = 0o020_000;
 /// How long a manager is looked at after something was sent to it; seen: 4 to 18 ms.
 const ARM_NS: u64 = 5_000_000_000;
 /// `/run/user/`: sockets of a user's own manager, which come and go.
@@ -38,15 +39,85 @@ const NAME: u64 = 0xffff_ffff_ffff;
 /// `sk_data_ready(sk)`, `sock_def_readable(sk)`: the current task sent something, `sk` is who receives it.
 #[inline(always)]
 pub fn data_ready(sk: u64) {
-    let session = scope::session_of(kernel::current());
-    if session == 0 || kernel::read::<u16>(sk, off!(sock_family)) != AF_UNIX {
+    let Some(mark) = scope::mark_of(kernel::current()) else { return };
+    if kernel::read::<u16>(sk, off!(sock_family)) != AF_UNIX {
         return;
     }
+    let session = mark.mark;
+    if session == 0 {
+        // Of people who are not recorded too: who hands his terminal to a server sits in what it shows. Once, or he could fill the
+        // ring that others' records come through.
+        if mark.flags & MarkFlag::SEATED == 0 && descriptors(sk, 0) != 0 {
+            mark.flags |= MarkFlag::SEATED;
+        }
+        return;
+    }
+    descriptors(sk, session);
     let kind: u16 = kernel::read(sk, off!(sock_type));
     // Called one after the other: one behind the other, they need more stack than there is.
     if kind == SOCK_STREAM && request(sk, session) == READS {
         message(sk, session);
     }
+}
+
+/// True for the file of a terminal, however it is called where it lies; not for the other end of one.
+#[inline(always)]
+fn is_terminal(file: u64) -> bool {
+    let inode: u64 = kernel::read(file, off!(file_inode));
+    let mode = u32::from(kernel::read::<u16>(inode, off!(inode_mode)));
+    let device: u32 = kernel::read(inode, off!(inode_rdev));
+    // include/uapi/linux/major.h, Documentation/admin-guide/devices.txt: VT and serial, /dev/tty and console, pty slaves, hypervisors.
+    let is_one = match device >> 20 {
+        4 | 229 => true,
+        5 => device & 0xf_ffff < 2,
+        major => major >= 136 && major < 144,
+    };
+    mode & S_IFMT == S_IFCHR && is_one
+}
+
+/// The descriptors that the message sent last brings along; how many were told. A receiver that was faster has taken them.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn descriptors(sk: u64, session: u64) -> u32 {
+    let last: u64 = kernel::read(sk, off!(sock_queue_last));
+    if last == 0 || last == sk + off!(sock_queue) as u64 {
+        return 0;
+    }
+    let list: u64 = kernel::read(last, off!(skb_cb) + off!(unix_parms_fp));
+    if list == 0 {
+        return 0;
+    }
+    let count = u32::from(kernel::read::<u16>(list, off!(fp_list_count)));
+    let (mut i, mut told) = (0, 0);
+    while i < PASSED_FILES && i < count {
+        let file: u64 = kernel::read(list, off!(fp_list_files) + i as usize * 8);
+        told += handed_on(sk, session, file, u64::from(count) << 32 | u64::from(i));
+        i += 1;
+    }
+    told
+}
+
+/// One of them; `which` is how many there are and which one it is, in 32 bits each.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn handed_on(sk: u64, session: u64, file: u64, which: u64) -> u32 {
+    let what = if is_terminal(file) { RequestEvent::TERMINAL } else { RequestEvent::PASSED };
+    if session == 0 && what != RequestEvent::TERMINAL {
+        return 0;
+    }
+    let Some(mut event) = Event::new::<RequestEvent>(Class::SESSION) else { return 0 };
+    let path_len = append_name(&mut event, sk);
+    let len = event.path(Place::of_file(file));
+    // SAFETY: the payload's place in the scratch.
+    let payload = unsafe { &mut *event.payload::<RequestEvent>() };
+    payload.connection = connection(sk);
+    payload.total = (which >> 32) as u32;
+    payload.offset = which as u32;
+    payload.peer = peer(sk, what);
+    payload.what = what;
+    payload.path_len = path_len;
+    payload.len = len;
+    u32::from(event.send_as_is(Kind::REQUEST, Ring::BULK, session, 0))
 }
 
 /// The name a socket is bound to; accepted sockets have their listener's.

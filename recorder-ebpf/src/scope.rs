@@ -116,7 +116,7 @@ pub fn fork(parent: TaskPtr, child: TaskPtr) -> Option<u64> {
         return None;
     }
     let Some(mark) = mark_of(parent) else { return deleg::forked(parent, child) };
-    let copy = TaskMark { mark: mark.mark, flags: mark.flags, creds: mark.creds };
+    let copy = TaskMark { mark: mark.mark, flags: mark.flags & !MarkFlag::SEATED, creds: mark.creds };
     create(child, &raw const copy);
     let process = kernel::tid(child) == kernel::tgid(child);
     if copy.mark == 0 || !process {
@@ -165,6 +165,7 @@ fn exec(task: TaskPtr, inode: u64) -> Option<&'static mut TaskMark> {
         Some(mark) => {
             if !elevated(task, &creds) {
                 mark.creds = creds;
+                mark.flags &= !MarkFlag::SEATED;
                 return None;
             }
             let via = if creds.euid == 0 && creds.uid != 0 {

@@ -10,6 +10,8 @@ CLOCK = (("boot", "u64"), ("real", "u64"))
 IDS = tuple((name, "u32") for name in ("uid", "euid", "suid", "fsuid", "gid", "egid"))
 CAPS = (("effective", "u64"), ("permitted", "u64"))
 TASK = (("pid", "u32"), ("start", "u64"))
+DEV = (("major", "u32"), ("minor", "u32"))
+LOGIN = (("auid", "u32"), ("audit_session", "u32"), ("user", "bytes"), ("tty", "bytes"), ("remote", "bytes"))
 COVERAGE = (("state", "u16"), ("reason", "u16"), ("grant", "digest"))
 
 FREE = {
@@ -17,7 +19,7 @@ FREE = {
     48: (
         ("id", "id"),
         ("root", TASK),
-        ("login", (("auid", "u32"), ("audit_session", "u32"), ("user", "bytes"), ("tty", "bytes"), ("remote", "bytes"))),
+        ("login", LOGIN),
         ("elevation", (("from", IDS), ("to", IDS), ("caps", CAPS), ("via", "u16"), ("path", "bytes"))),
         ("seeded", "u8"),
     ),
@@ -25,6 +27,33 @@ FREE = {
     50: (("from", "u64"), ("coverage", COVERAGE), ("person", "bytes"), ("incident", "bytes")),
     51: (("task", TASK), ("grant", "digest"), ("since", "u64"), ("reason", "u16")),
     52: (("act", "u16"), ("coverage", COVERAGE), ("task", TASK), ("count", "u32"), ("text", "bytes")),
+    53: tuple((name, "u16") for name in ("role", "trigger", "confidence"))
+    + (("session", "id"), ("peer", "u32"))
+    + tuple((name, "bytes") for name in ("to", "what", "evidence")),
+    54: (("program", "bytes"), ("dev", DEV), ("ino", "u64"), ("by", TASK), ("number", "u32"), ("granted", "u8"), ("inner", "u8"))
+    + tuple((name, "u64") for name in ("count", "first", "last")),
+    55: (("own", "u16"),)
+    + tuple((name, "u32") for name in ("mnt_ns", "pid_ns", "user_ns", "cgroup_ns"))
+    + (("cgroup", "u64"), ("path", "bytes"), ("engine", "u16"), ("container", "bytes")),
+    56: (
+        ("users", [(("uid", "u32"), ("program", "bytes"), ("by", TASK), ("first", "u64"), ("count", "u64"))]),
+        (
+            "programs",
+            [
+                (("path", "bytes"), ("dev", DEV), ("ino", "u64"), ("how", "u16"), ("by", TASK))
+                + tuple((name, "u64") for name in ("first", "count", "gained"))
+            ],
+        ),
+    ),
+    57: (
+        ("session", "id"),
+        ("login", LOGIN),
+        ("terminal", "bytes"),
+        ("server", TASK),
+        ("program", "bytes"),
+        ("person", "bytes"),
+        ("coverage", ("?", COVERAGE)),
+    ),
     256: (
         ("boot_id", "id"),
         ("clock", CLOCK),
@@ -111,7 +140,7 @@ FREE = {
 NAMES = {
     1: "exec", 2: "fork", 3: "exit", 4: "cred", 16: "open", 17: "create", 18: "rename", 19: "unlink", 32: "tty_output",
     33: "tty_input", 34: "tty_resize", 48: "session_start", 49: "session_end", 50: "coverage", 51: "overdue",
-    52: "enforcement", 256: "boot", 257: "heartbeat", 258: "loss", 259: "jump", 260: "stop", 261: "session_opened",
+    52: "enforcement", 53: "delegation", 54: "capability", 55: "context", 56: "permissions", 57: "participant", 256: "boot", 257: "heartbeat", 258: "loss", 259: "jump", 260: "stop", 261: "session_opened",
     262: "session_closed", 263: "storage", 264: "grant", 265: "login", 266: "token", 267: "checkpoint",
     268: "tombstone", 269: "hook", 270: "clock",
 }  # fmt: skip

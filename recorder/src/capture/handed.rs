@@ -34,6 +34,8 @@ pub(super) fn request(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
         RequestEvent::CONNECT => RequestWhat::Connect,
         RequestEvent::SEND => RequestWhat::Send,
         RequestEvent::OPAQUE => RequestWhat::Opaque,
+        RequestEvent::PASSED => RequestWhat::Passed { which: e.offset, of: e.total },
+        RequestEvent::TERMINAL => RequestWhat::Terminal,
         _ => return Err(DecodeError::Cut),
     };
     let name = r.take(e.path_len)?;
@@ -41,6 +43,11 @@ pub(super) fn request(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
     let end = name.iter().skip(1).position(|b| *b == 0).map_or(name.len(), |at| at + 1);
     let to = if name.first() == Some(&0) { name } else { name.get(..end).unwrap_or_default() };
     let bytes = r.take(e.len)?;
+    let bytes = if matches!(e.what, RequestEvent::PASSED | RequestEvent::TERMINAL) {
+        joined(bytes)
+    } else {
+        Bytes::from(bytes)
+    };
     // What lies behind the last part of a message was not taken along.
     let end = e.offset.saturating_add(e.len);
     let is_last = e.len < REQUEST_PART || end >= REQUEST_PART * REQUEST_PARTS;
@@ -50,7 +57,7 @@ pub(super) fn request(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
         connection: e.connection,
         peer: e.peer,
         to: Bytes::from(to),
-        bytes: Bytes::from(bytes),
+        bytes,
         missing,
     }))
 }

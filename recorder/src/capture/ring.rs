@@ -26,7 +26,7 @@ use super::{
     skips::Skips,
 };
 use crate::{
-    model::{BootNanos, Bytes, Capability, Captured, Dropped, Mark},
+    model::{BootNanos, Bytes, Capability, Captured, Dropped, Mark, TaskId},
     sys::clock,
 };
 
@@ -174,6 +174,11 @@ impl Capture {
             return Ok(());
         }
         written.iter().try_for_each(|(path, by)| self.managers.script(path.as_slice(), *by))
+    }
+
+    /// Gives a process of nobody's, and what descends from it, a mark of their own; tells which ones. `None` if it is gone or somebody's.
+    pub fn adopt(&self, pid: u32) -> Option<(Mark, Vec<TaskId>)> {
+        seed::adopt(&self.loaded.tasks, pid)
     }
 
     /// Forgets what was nobody's: its control group and its processes carry no mark any more.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
     sync::Arc,
 };
 
@@ -61,12 +61,7 @@ pub(super) fn run(tasks: &Map) -> Seeded {
     let mut marks: HashMap<TaskId, u64> = HashMap::new();
     let mut next = SEEDED | clock::boot().get();
     for _ in 0..PASSES {
-        let all: HashMap<u32, Process> = process::pids()
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(process::read)
-            .map(|p| (p.id.pid, p))
-            .collect();
+        let all = everybody();
         let mut added = 0;
         for process in in_tree_order(&all) {
             if marks.contains_key(&process.id) {
@@ -74,10 +69,7 @@ pub(super) fn run(tasks: &Map) -> Seeded {
             }
             let parent = all.get(&process.ppid).and_then(|p| marks.get(&p.id)).copied();
             let Some(mark) = judge(process, parent, &mut next) else { continue };
-            // The kernel may have marked it meanwhile, by fork or exec: its word counts.
-            if bpf::open_process(process.id.pid)
-                .is_ok_and(|p| matches!(bpf::task_mark(fd, p.as_fd()), Ok(Some(_))))
-            {
+            if is_marked(fd, process.id.pid) {
                 continue;
             }
             // What was there before the gate is not judged by it; what outlives its grant is (docs/grants.md).
@@ -101,6 +93,46 @@ pub(super) fn run(tasks: &Map) -> Seeded {
         }
     }
     seeded
+}
+
+/// Gives a process of nobody's and what descends from it a mark of their own, but for what the kernel side has marked already;
+/// parents before children. Empty if it is gone or somebody's.
+pub(super) fn adopt(tasks: &Map, pid: u32) -> Option<(Mark, Vec<TaskId>)> {
+    let Map::Unsupported(data) = tasks else { return None };
+    let fd = data.fd().as_fd();
+    let mark = SEEDED | clock::boot().get();
+    let mut adopted: Vec<TaskId> = Vec::new();
+    for _ in 0..PASSES {
+        let all: HashMap<u32, Process> = everybody();
+        let before = adopted.len();
+        for process in in_tree_order(&all) {
+            let parent = all.get(&process.ppid).map(|parent| parent.id);
+            let is_his = process.id.pid == pid || parent.is_some_and(|parent| adopted.contains(&parent));
+            if !is_his || adopted.contains(&process.id) || is_marked(fd, process.id.pid) {
+                continue;
+            }
+            let flags = MarkFlag::BRANCH | MarkFlag::ADMITTED;
+            let value = TaskMark { mark, flags, creds: creds(process) };
+            let Ok(bytes) = <[u8; 64]>::read_from_bytes(value.as_bytes()) else { continue };
+            if bpf::set_task_mark(fd, process.id.pid, &bytes).is_ok() {
+                adopted.push(process.id);
+            }
+        }
+        if adopted.len() == before {
+            break;
+        }
+    }
+    (!adopted.is_empty()).then(|| (Mark::new(mark), adopted))
+}
+
+fn everybody() -> HashMap<u32, Process> {
+    let all = process::pids().unwrap_or_default();
+    all.into_iter().filter_map(process::read).map(|p| (p.id.pid, p)).collect()
+}
+
+/// The kernel may have marked it meanwhile, by fork or exec: its word counts.
+fn is_marked(tasks: BorrowedFd<'_>, pid: u32) -> bool {
+    bpf::open_process(pid).is_ok_and(|p| matches!(bpf::task_mark(tasks, p.as_fd()), Ok(Some(_))))
 }
 
 /// The mark a process gets: its parent's session, a new one if it is elevated, 0 if it is a person's and not elevated.

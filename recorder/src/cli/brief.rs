@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use crate::model::{
     ActedAs, Body, Bytes, Capability, ClockChange, ClockEvent, CoverageChange, Cred, Delegation,
     DelegationRole, Digest, Enforcement, EnforcementAct, Exec, Exit, File, FileOp, Grant, HookChange,
-    HookState, Jump, Login, Loss, Overdue, Passed, Permissions, Record, SessionId, TaskContext, Token,
-    Trigger, Tty, TtyOp,
+    HookState, Jump, Login, Loss, Overdue, Participant, Passed, Permissions, Record, SessionId, TaskContext,
+    Token, Trigger, Tty, TtyOp, Uncovered,
 };
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.
@@ -49,6 +49,7 @@ pub(crate) fn body(record: &Record) -> String {
         Body::SessionClosed(s) => format!("{} {}, {} records", s.id, s.reason.name(), s.records),
         Body::Coverage(c) => coverage(c),
         Body::Delegation(d) => delegation(d),
+        Body::Participant(p) => participant(p),
         Body::Overdue(o) => overdue(o),
         Body::Enforcement(e) => enforcement(e),
         Body::Capability(c) => capability(c),
@@ -177,6 +178,26 @@ pub(crate) fn enforcement(enforcement: &Enforcement) -> String {
     }
 }
 
+/// Who sits at the session, where, and whether his own grants would allow it.
+pub(crate) fn participant(p: &Participant) -> String {
+    let mut text = p.login.user.escaped();
+    if !p.person.is_empty() {
+        let _ = write!(text, " ({})", p.person.escaped());
+    }
+    if !p.login.remote.is_empty() {
+        let _ = write!(text, " from {}", p.login.remote.escaped());
+    }
+    let _ = write!(text, " sits at it on {}, through {}", p.terminal.escaped(), p.program.escaped());
+    if p.session != SessionId::NOBODY {
+        let _ = write!(text, ", session {}", p.session);
+    }
+    if let Some(coverage) = p.coverage {
+        let _ =
+            write!(text, ", his own grants: {}", coverage.reason().map_or(coverage.name(), Uncovered::name));
+    }
+    text
+}
+
 /// Work that was handed over, or came from somewhere.
 pub(crate) fn delegation(d: &Delegation) -> String {
     let (what, to) = (d.what.escaped(), d.to.escaped());
@@ -184,6 +205,16 @@ pub(crate) fn delegation(d: &Delegation) -> String {
     let mut text = match d.role {
         DelegationRole::Asked if d.trigger == Trigger::Control => {
             let mut text = format!("took hold of process {} ({to}): {what}", d.peer);
+            if !nobody {
+                let _ = write!(text, ", of session {}", d.session);
+            }
+            text
+        }
+        DelegationRole::Asked if d.trigger == Trigger::Descriptor => {
+            format!("handed {what} to process {} at {to}", d.peer)
+        }
+        DelegationRole::Asked if d.trigger == Trigger::Terminal => {
+            let mut text = format!("sits down at {what}, process {}", d.peer);
             if !nobody {
                 let _ = write!(text, ", of session {}", d.session);
             }

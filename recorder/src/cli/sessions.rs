@@ -63,6 +63,7 @@ fn print_table(sessions: &[SessionInfo], io: &mut Io<'_>) -> Result<(), Failure>
         "COVERAGE",
         "ELEVATION",
         "CAME OF",
+        "WITH",
         "ACTED AS",
         "INSIDE",
         "REFUSED",
@@ -98,6 +99,7 @@ fn row(s: &SessionInfo) -> Vec<String> {
         elevation
             .map_or_else(|| "-".to_owned(), |e| format!("{}>{} {}", e.from.euid, e.to.euid, e.via.name())),
         s.came_of.map_or_else(|| "-".to_owned(), |(from, trigger)| came_of(from, trigger)),
+        listed(s.company.iter().map(Bytes::escaped)),
         listed(s.users.iter().map(u32::to_string)),
         inside(s),
         listed(names(&s.refused).into_iter()),
@@ -189,6 +191,7 @@ impl Serialize for Json<'_> {
             json!({ "session": session, "trigger": trigger.name() })
         });
         map.serialize_entry("came_of", &came_of)?;
+        map.serialize_entry("company", &info.company.iter().map(Bytes::escaped).collect::<Vec<_>>())?;
         map.serialize_entry("handed_over", &info.handed_over)?;
         map.serialize_entry("execs", &info.execs)?;
         map.serialize_entry("files", &info.files)?;

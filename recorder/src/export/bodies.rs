@@ -7,9 +7,9 @@ use serde::{Serialize, Serializer};
 
 use super::json::{Shown, auid, put_bytes, put_list, put_opt, rfc3339};
 use crate::model::{
-    Body, Boot, Caps, ClockPair, Cosigned, CoverageChange, Cred, Cut, Delegation, Elevation, Enforcement,
-    Exec, Exit, File, FileOp, Grant, Heartbeat, Ids, Jump, Login, LoginWitness, Loss, Overdue, SessionClosed,
-    SessionEnd, SessionId, SessionStart, StorageFault, TaskId, Token, Tombstone, Tty, Uncovered,
+    Body, Boot, Caps, ClockPair, Cosigned, CoverageChange, Cred, Cut, Elevation, Enforcement, Exec, Exit,
+    File, FileOp, Grant, Heartbeat, Ids, Jump, Login, LoginWitness, Loss, Overdue, SessionClosed, SessionEnd,
+    SessionStart, StorageFault, TaskId, Token, Tombstone, Tty, Uncovered,
 };
 
 /// What was cut in a record, wherever its kind keeps that.
@@ -44,6 +44,7 @@ pub(super) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Er
         // The keys `grant` and `coverage` of every event say which one held; these are the changes themselves.
         Body::Coverage(b) => map.serialize_entry("coverage_change", &Obj(&**b)),
         Body::Delegation(b) => map.serialize_entry("delegation", &Obj(&**b)),
+        Body::Participant(b) => map.serialize_entry("participant", &Obj(&**b)),
         Body::Overdue(b) => map.serialize_entry("overdue", &Obj(b)),
         Body::Enforcement(b) => map.serialize_entry("enforcement", &Obj(&**b)),
         // The key `context` of every event says where its process lives; this is the change itself.
@@ -122,20 +123,6 @@ impl Fields for Enforcement {
         map.serialize_entry("start_ns", &self.task.start.get())?;
         map.serialize_entry("count", &self.count)?;
         put_bytes(map, "text", "text_b64", &self.text)
-    }
-}
-
-impl Fields for Delegation {
-    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        map.serialize_entry("role", self.role.name())?;
-        map.serialize_entry("trigger", self.trigger.name())?;
-        map.serialize_entry("confidence", self.confidence.name())?;
-        let session = (self.session != SessionId::NOBODY).then_some(Shown(self.session));
-        map.serialize_entry("session", &session)?;
-        map.serialize_entry("peer", &self.peer)?;
-        put_bytes(map, "to", "to_b64", &self.to)?;
-        put_bytes(map, "what", "what_b64", &self.what)?;
-        put_bytes(map, "evidence", "evidence_b64", &self.evidence)
     }
 }
 

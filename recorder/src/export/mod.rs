@@ -1,6 +1,7 @@
 //! Journal content in forms that other programs read. Owns the JSON shapes of docs/events.md; reads verified entries only.
 
 mod bodies;
+mod company;
 pub mod json;
 mod liveness;
 mod permissions;

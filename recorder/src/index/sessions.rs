@@ -11,6 +11,8 @@ use crate::verify::{Entry, Report, Verified};
 
 /// Containers listed of one session.
 const CONTAINERS: usize = 256;
+/// People listed who sat at one session.
+const COMPANY: usize = 64;
 
 /// What is known about one session. Counts are counted from verified records, not taken from its end record.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +56,8 @@ pub struct SessionInfo {
     pub refused: BTreeSet<u32>,
     /// The session that it came of, if it was handed over, and by which means.
     pub came_of: Option<(SessionId, Trigger)>,
+    /// Who sat at it besides, as person or account, in the order of the first time; at most [`COMPANY`].
+    pub company: Vec<Bytes>,
     /// Sessions that came of it.
     pub handed_over: u64,
     /// Losses declared while it was open.
@@ -141,6 +145,12 @@ impl Sessions {
                     }
                 }
             }
+            Body::Participant(who) => {
+                let name = if who.person.is_empty() { &who.login.user } else { &who.person };
+                if info.company.len() < COMPANY && !info.company.contains(name) {
+                    info.company.push(name.clone());
+                }
+            }
             Body::Delegation(end) => match end.role {
                 DelegationRole::By => {
                     info.came_of.get_or_insert((end.session, end.trigger));
@@ -197,6 +207,7 @@ fn empty(id: SessionId) -> SessionInfo {
         used: BTreeSet::new(),
         refused: BTreeSet::new(),
         came_of: None,
+        company: Vec::new(),
         handed_over: 0,
         loss: 0,
         completeness: "unknown",

@@ -200,6 +200,7 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
         Body::Coverage(x) => put_serde(out, x),
         Body::Overdue(x) => put_serde(out, x),
         Body::Delegation(x) => put_serde(out, x),
+        Body::Participant(x) => put_serde(out, x),
         Body::Enforcement(x) => put_serde(out, x),
         Body::Capability(x) => put_serde(out, x),
         Body::Context(x) => put_serde(out, &**x),
@@ -247,6 +248,7 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::SESSION_CLOSED => Body::SessionClosed(get_serde(raw)?),
         Kind::STORAGE => Body::Storage(get_serde(raw)?),
         Kind::DELEGATION => Body::Delegation(get_serde(raw)?),
+        Kind::PARTICIPANT => Body::Participant(get_serde(raw)?),
         Kind::OVERDUE => Body::Overdue(get_serde(raw)?),
         Kind::ENFORCEMENT => Body::Enforcement(get_serde(raw)?),
         Kind::CAPABILITY => Body::Capability(get_serde(raw)?),
@@ -318,6 +320,12 @@ pub(super) fn interned_len(body: &Body) -> usize {
             x.login.user.len() + x.login.tty.len() + x.login.remote.len() + x.elevation.path.len()
         }
         Body::Delegation(x) => x.to.len() + x.what.len() + x.evidence.len(),
+        Body::Participant(x) => {
+            [&x.login.user, &x.login.tty, &x.login.remote, &x.terminal, &x.program, &x.person]
+                .map(Bytes::len)
+                .iter()
+                .sum()
+        }
         Body::Loss(x) => x.class.len() + x.ring.len(),
         Body::Storage(x) => x.operation.len(),
         Body::Checkpoint(x) => x.note.len(),

@@ -75,6 +75,8 @@ pub enum Act {
     Branch(Branch),
     /// A session spoke to a socket.
     Request(Request),
+    /// Somebody handed his terminal to a server; of people who are not recorded too.
+    Shared(Shared),
     /// What the job that is about to start reads.
     Stdin {
         /// Device, major and minor.
@@ -163,6 +165,15 @@ pub enum RequestWhat {
     Send,
     /// Bytes that the receiver had before they could be read.
     Opaque,
+    /// The descriptor of a terminal; the bytes are the path of its device.
+    Terminal,
+    /// Another descriptor; the bytes are the path of its file.
+    Passed {
+        /// Its position among those of the message.
+        which: u32,
+        /// How many there are.
+        of: u32,
+    },
 }
 
 /// A session spoke to a socket.
@@ -176,10 +187,21 @@ pub struct Request {
     pub peer: u32,
     /// The socket's name; an abstract one begins with a zero byte.
     pub to: Bytes,
-    /// What was sent.
+    /// What was sent, or the path of a file that was.
     pub bytes: Bytes,
     /// So many bytes are missing behind these.
     pub missing: u32,
+}
+
+/// A terminal that was handed to a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// The process behind the socket.
+    pub server: u32,
+    /// The socket's name.
+    pub to: Bytes,
+    /// The device.
+    pub terminal: Bytes,
 }
 
 /// A process that a session got hold of, by ptrace or one of its kin.

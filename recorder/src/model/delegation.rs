@@ -73,6 +73,10 @@ codes! {
         Bus = 6, "bus";
         /// Somebody else's process was taken hold of: ptrace, its memory, its descriptors.
         Control = 7, "control";
+        /// A terminal was handed to a server (tmux, screen): who sits at it works in what the server shows.
+        Terminal = 9, "terminal";
+        /// A descriptor was handed to somebody else's process.
+        Descriptor = 10, "descriptor";
     }
 }
 

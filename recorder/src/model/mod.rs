@@ -16,6 +16,7 @@ mod grant;
 mod id;
 mod liveness;
 mod login;
+mod participant;
 mod permissions;
 mod record;
 mod retention;
@@ -25,7 +26,7 @@ mod token;
 pub use bytes::Bytes;
 pub use captured::{
     Act, Branch, BranchCause, Captured, Dropped, Elevated, Handed, KernelEvent, Place, Reached, Request,
-    RequestWhat, TtyAct,
+    RequestWhat, Shared, TtyAct,
 };
 pub use checkpoint::Cosigned;
 pub use context::{Engine, Places, TaskContext};
@@ -41,6 +42,7 @@ pub use grant::{Grant, GrantAct};
 pub use id::{BootId, BootNanos, Digest, LogId, Mark, RealNanos, SessionId, StreamNo, TaskId};
 pub use liveness::{ClockChange, ClockEvent, HookChange, HookState};
 pub use login::Login;
+pub use participant::Participant;
 pub use permissions::{ActedAs, Capability, Passed, Permissions};
 pub use record::{Body, Flags, Kind, Record};
 pub use retention::Tombstone;

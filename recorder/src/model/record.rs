@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Boot, BootNanos, Capability, ClockChange, Cosigned, CoverageChange, Cred, Delegation, Enforcement, Exec,
-    Exit, File, FileOp, Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue, Permissions,
-    SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task, TaskContext, Token,
-    Tombstone, Tty, TtyOp,
+    Exit, File, FileOp, Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue, Participant,
+    Permissions, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task,
+    TaskContext, Token, Tombstone, Tty, TtyOp,
 };
 
 macro_rules! kinds {
@@ -79,6 +79,8 @@ kinds! {
     CONTEXT = 55, "context";
     /// As which users a session acted, and which programs gave it rights.
     PERMISSIONS = 56, "permissions";
+    /// Somebody sits at the session through a server of terminals.
+    PARTICIPANT = 57, "participant";
     /// The recorder started.
     BOOT = 256, "boot";
     /// The recorder lives.
@@ -138,6 +140,7 @@ impl Kind {
                 | Self::COVERAGE
                 | Self::OVERDUE
                 | Self::DELEGATION
+                | Self::PARTICIPANT
                 | Self::ENFORCEMENT
                 | Self::BOOT
                 | Self::LOSS
@@ -255,6 +258,7 @@ pub enum Body {
     Coverage(Box<CoverageChange>),
     Overdue(Overdue),
     Delegation(Box<Delegation>),
+    Participant(Box<Participant>),
     Enforcement(Box<Enforcement>),
     Capability(Box<Capability>),
     Context(Arc<TaskContext>),
@@ -301,6 +305,7 @@ impl Body {
             Self::Coverage(_) => Kind::COVERAGE,
             Self::Overdue(_) => Kind::OVERDUE,
             Self::Delegation(_) => Kind::DELEGATION,
+            Self::Participant(_) => Kind::PARTICIPANT,
             Self::Enforcement(_) => Kind::ENFORCEMENT,
             Self::Capability(_) => Kind::CAPABILITY,
             Self::Context(_) => Kind::CONTEXT,

@@ -8,12 +8,14 @@ use std::{
         fs::OpenOptionsExt as _,
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use crate::{
-    capture::Capture,
-    model::{BootNanos, Captured, Dropped, Mark},
+    capture::{Backend, Capture},
+    model::{Act, BootNanos, Bytes, Captured, Confidence, Dropped, Handed, KernelEvent, Mark, Task, Trigger},
     session::{Files, Handover, Tracked},
+    sys::process,
 };
 
 /// Longest table of cron that is read.
@@ -51,6 +53,40 @@ impl Files for Host {
     }
 }
 
+/// Servers of terminals that may be older than every session. Whatever else gets hold of a terminal is told and not followed: below a
+/// bus or a manager everybody's work is found.
+const SERVERS: [&[u8]; 6] = [b"tmux", b"screen", b"zellij", b"dtach", b"abduco", b"tmate"];
+
+/// A session sits down at a server that is nobody's: what runs in it is his work from here on.
+fn adopted(item: &Captured, capture: &Capture) -> Option<Vec<Captured>> {
+    let Captured::Event(event) = item else { return None };
+    let Act::Shared(shared) = &event.act else { return None };
+    let server = process::read(shared.server)?;
+    // With a login uid it is a person's, whose own elevations open sessions of his.
+    if event.mark == Mark::default()
+        || server.loginuid != u32::MAX
+        || !SERVERS.contains(&server.program.as_slice())
+    {
+        return None;
+    }
+    let (mark, tasks) = capture.adopt(server.id.pid)?;
+    let handed = Handed {
+        from: Some(event.mark),
+        trigger: Trigger::Terminal,
+        confidence: Confidence::Certain,
+        to: Bytes::new(server.program),
+        what: Bytes::from("a server of terminals that is older"),
+        evidence: shared.terminal.clone(),
+    };
+    let of = |act| {
+        let task = Task { id: server.id, tid: server.id.pid, ppid: server.ppid, ..Task::clone(&event.task) };
+        let event = KernelEvent { mark, task: Arc::new(task), act, ..(**event).clone() };
+        Captured::Event(Box::new(event))
+    };
+    let known = tasks.into_iter().map(|task| of(Act::Fork(task)));
+    Some(std::iter::once(of(Act::Handed(Box::new(handed)))).chain(known).collect())
+}
+
 /// What the pump does between the kernel side and the tracker.
 pub(super) struct Handing {
     rules: Handover,
@@ -64,6 +100,9 @@ impl Handing {
     /// Knows the tables as they stand, and lets the kernel side look.
     pub(super) fn start(capture: &mut Capture, records_jobs: bool) -> Self {
         let mut rules = Handover::new(records_jobs);
+        if capture.backend() == Backend::Trampoline {
+            rules = rules.by_inode();
+        }
         let mut tables = vec![PathBuf::from("/etc/crontab")];
         for dir in TABLES {
             tables
@@ -82,10 +121,13 @@ impl Handing {
     }
 
     /// Gives on what belongs to sessions.
-    pub(super) fn pass(&mut self, captured: &mut Vec<Captured>) -> Vec<Captured> {
+    pub(super) fn pass(&mut self, captured: &mut Vec<Captured>, capture: &Capture) -> Vec<Captured> {
         let mut out = Vec::with_capacity(captured.len());
         for item in captured.drain(..) {
+            let from = out.len();
             self.rules.step(item, &Host, &mut out, &mut self.let_go);
+            let come = out.iter().skip(from).find_map(|item| adopted(item, capture));
+            out.extend(come.into_iter().flatten());
         }
         out
     }

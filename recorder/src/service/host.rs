@@ -3,23 +3,29 @@
 use std::fs;
 
 use crate::{
-    model::{Bytes, LoginWitness, Place, SessionId, Task, TaskId},
+    capture::Marks,
+    model::{Bytes, LoginWitness, Mark, Place, SessionId, Task, TaskId},
     session::Host,
     sys::process,
 };
 
 /// The running host.
-pub(super) struct RunningHost;
+pub(super) struct RunningHost {
+    /// Whose a process is; `None` if the kernel can't be asked.
+    pub(super) marks: Option<Marks>,
+}
 
 impl Host for RunningHost {
     fn session_id(&mut self) -> SessionId {
         SessionId::new(uuid::Uuid::now_v7().into_bytes())
     }
 
-    fn login(&mut self, task: &Task, audit_session: u32) -> LoginWitness {
+    fn login(&mut self, task: &Task, audit_session: Option<u32>) -> LoginWitness {
         // The elevated program may be gone already; its parent, the person's shell, knows as much.
         let either = |pid: u32, parent: u32| process::read(pid).or_else(|| process::read(parent));
-        let tty = either(task.id.pid, task.ppid).map_or(0, |p| p.tty);
+        let process = either(task.id.pid, task.ppid);
+        let tty = process.as_ref().map_or(0, |p| p.tty);
+        let audit_session = audit_session.or_else(|| Some(process?.audit_session)).unwrap_or(u32::MAX);
         let remote = process::environment(task.id.pid, "SSH_CONNECTION")
             .or_else(|| process::environment(task.ppid, "SSH_CONNECTION"))
             .unwrap_or_default();
@@ -40,6 +46,14 @@ impl Host for RunningHost {
         use std::os::unix::ffi::OsStrExt;
         let link = fs::read_link(format!("/proc/{}/exe", task.pid));
         link.map(|p| Bytes::from(p.as_os_str().as_bytes())).unwrap_or_default()
+    }
+
+    fn above(&mut self, task: TaskId) -> Vec<TaskId> {
+        process::above(task)
+    }
+
+    fn session_of(&mut self, pid: u32) -> Option<Mark> {
+        self.marks.as_ref()?.session_of(pid).ok().flatten()
     }
 
     fn namespaces(&mut self) -> Place {

@@ -82,7 +82,7 @@ pub(super) fn run(
     let mut herald = settings.tell.then(Herald::default);
     let mut tracker = Tracker::default();
     let mut flood = Flood::new(settings.terminal);
-    let mut host = RunningHost;
+    let mut host = RunningHost { marks: capture.marks().ok() };
     let mut pulse = Pulse::new(clock::reading(), capture.hooks().len());
     let mut captured = seeded.members;
     let mut handing = Handing::start(&mut capture, settings.records_jobs);
@@ -99,7 +99,7 @@ pub(super) fn run(
         let now = clock::pair();
         let asked = control.carry_out(now.boot, desk.as_mut());
         let mut batch = Batch { control: std::mem::take(&mut first), ..Batch::default() };
-        for item in handing.pass(&mut captured) {
+        for item in handing.pass(&mut captured, &capture) {
             tracker.step(now.boot, item, &mut host, &mut batch.tracked);
         }
         for (mark, record) in asked.denials {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::tracker::Host;
+use super::Host;
 use crate::model::{
     Act, Body, BootNanos, Bytes, Caps, Delegation, DelegationRole, Elevated, Elevation, Flags, Handed, Ids,
     KernelEvent, LoginWitness, Mark, SessionId, SessionStart, Task, TaskId, Via,
@@ -136,7 +136,7 @@ pub(super) fn opened(
     flags: Flags,
     host: &mut impl Host,
 ) -> Body {
-    let login = host.login(who, elevated.audit_session);
+    let login = host.login(who, Some(elevated.audit_session));
     Body::SessionStart(Box::new(SessionStart {
         id,
         root: who.id,

@@ -3,8 +3,10 @@
 //! `step(now, captured) -> outputs`; whatever it wants to know of the host comes through [`Host`]. docs/sessions.md is
 //! the law.
 
+mod company;
 mod container;
 mod delegation;
+mod edges;
 mod flood;
 mod lineage;
 mod permissions;
@@ -13,9 +15,12 @@ mod reached;
 mod tracker;
 
 pub use delegation::{Files, Handover};
+pub use edges::{Host, Tracked};
 pub use flood::{Allowance, Flood};
-pub use tracker::{Host, Tracked, Tracker};
+pub use tracker::Tracker;
 
+#[cfg(test)]
+mod guests;
 #[cfg(test)]
 mod handed;
 #[cfg(test)]

@@ -15,8 +15,22 @@ impl Host for Fixed {
         self.0 += 1;
         SessionId::new([self.0; 16])
     }
-    fn login(&mut self, task: &Task, audit_session: u32) -> LoginWitness {
+    fn login(&mut self, task: &Task, audit_session: Option<u32>) -> LoginWitness {
+        // Who is asked for has come by a login of his own.
+        let audit_session = audit_session.unwrap_or(task.id.pid);
         LoginWitness { auid: task.auid, audit_session, ..LoginWitness::default() }
+    }
+    fn above(&mut self, task: TaskId) -> Vec<TaskId> {
+        // Everybody in this house descends from 900 but what has a higher number; 666 is gone.
+        let id = |pid: u32| TaskId { pid, start: BootNanos::new(u64::from(pid)) };
+        match task.pid {
+            666 => Vec::new(),
+            pid if pid < 900 => vec![id(pid), id(900), id(1)],
+            pid => vec![id(pid), id(1)],
+        }
+    }
+    fn session_of(&mut self, pid: u32) -> Option<Mark> {
+        (pid == 950).then(|| Mark::new(9))
     }
     fn user(&mut self, uid: u32) -> Bytes {
         Bytes::from(format!("user{uid}").as_str())

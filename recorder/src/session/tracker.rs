@@ -6,70 +6,16 @@ use std::{
 };
 
 use super::lineage::{self, Coming, Lineage, Origin};
-use super::{permissions::Rights, places::Atlas, reached};
+use super::{Host, Tracked};
+use super::{company::Company, permissions::Rights, places::Atlas, reached};
 use crate::model::{
     Act, Body, BootNanos, Bytes, Capability, Captured, Coverage, Cred, Elevated, EndReason, Enforcement,
     Exit, FileOp, Flags, Fork, KernelEvent, LoginWitness, Loss, Mark, Passed, Place, Places, Reached, Record,
-    SessionEnd, SessionId, Task, TaskId, Tty, TtyAct, TtyOp, Uncovered,
+    SessionEnd, SessionId, Shared, Task, TaskId, Tty, TtyAct, TtyOp, Uncovered,
 };
 
 /// After the last task is gone, its last output may still be on the way through the terminal's reader.
 const LINGER_NS: u64 = 250_000_000;
-
-/// What the tracker asks about the host.
-pub trait Host {
-    /// A fresh session id.
-    fn session_id(&mut self) -> SessionId;
-    /// Who logged in, as far as this task shows.
-    fn login(&mut self, task: &Task, audit_session: u32) -> LoginWitness;
-    /// The name of a user; empty if it has none.
-    fn user(&mut self, uid: u32) -> Bytes;
-    /// The program that a task runs, for tasks whose start was not seen.
-    fn program(&mut self, task: TaskId) -> Bytes;
-    /// The namespaces of the host's own processes.
-    fn namespaces(&mut self) -> Place;
-    /// The path of a task's cgroup in the default hierarchy; empty if it is gone.
-    fn cgroup(&mut self, task: TaskId) -> Bytes;
-}
-
-/// What tracking gives out, in order.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Tracked {
-    /// A session began.
-    Opened {
-        /// The kernel's name for it.
-        mark: Mark,
-        /// Ours.
-        id: SessionId,
-        /// When.
-        at: BootNanos,
-    },
-    /// A record of a session.
-    Event {
-        /// The session.
-        mark: Mark,
-        /// The record.
-        record: Record,
-    },
-    /// A session is over; nothing more comes.
-    Closed {
-        /// The session.
-        mark: Mark,
-        /// Why.
-        reason: EndReason,
-        /// Losses declared while it was open.
-        losses: u64,
-        /// When.
-        at: BootNanos,
-    },
-    /// Events are missing.
-    Lost {
-        /// When it was noticed.
-        at: BootNanos,
-        /// What is missing.
-        loss: Loss,
-    },
-}
 
 /// A terminal of a session.
 #[derive(Debug)]
@@ -109,6 +55,7 @@ pub struct Tracker {
     sessions: BTreeMap<Mark, Session>,
     lineage: Lineage,
     atlas: Atlas,
+    company: Company,
 }
 
 impl Tracker {
@@ -140,6 +87,9 @@ impl Tracker {
             return self.atlas.learn(id, path);
         }
         let mark = event.mark;
+        if let Act::Shared(shared) = &event.act {
+            return self.shares(&event, shared, host, out);
+        }
         if !self.sessions.contains_key(&mark) {
             self.lineage.again(mark);
         }
@@ -179,8 +129,14 @@ impl Tracker {
             if let Body::SessionStart(start) = &body {
                 session.login = Some(start.login.clone());
             }
+            let root = who.id;
             let record = Record { boot_ns, cpu, flags, task: Some(who), body };
             out.push(Tracked::Event { mark, record });
+            let guests = self.company.of(root, host);
+            let login = session.login.as_ref();
+            for guest in guests.iter().filter(|guest| !login.is_some_and(|login| guest.is(login))) {
+                out.push(Tracked::Event { mark, record: guest.record(boot_ns, cpu) });
+            }
         }
         if let Some(context) = self.atlas.of(&task, place, host)
             && !session.places.is_told(task.id.pid, &context)
@@ -207,6 +163,39 @@ impl Tracker {
         if let Some(body) = session.apply(&task, boot_ns, act) {
             let record = Record { boot_ns, cpu, flags, task: Some(task), body };
             session.places.see(&record);
+            out.push(Tracked::Event { mark, record });
+        }
+    }
+
+    /// Somebody, recorded or not, hands his terminal to a server: he sits at every session that it is in, or that is in it.
+    fn shares(&mut self, event: &KernelEvent, shared: &Shared, host: &mut impl Host, out: &mut Vec<Tracked>) {
+        if self.company.knows(event.task.id, shared.server) {
+            return;
+        }
+        let (mark, at, cpu) = (event.mark, event.boot_ns, event.cpu);
+        let own = self.sessions.get(&mark).and_then(Session::origin);
+        let own = own.map(|origin| (mark, origin.id, origin.login));
+        let Some(guest) = self.company.sits_down(&event.task, shared, own, host) else { return };
+        let inside = host.session_of(guest.server().pid);
+        let mut of = None;
+        for (other, session) in self.sessions.iter().filter(|(other, _)| **other != mark) {
+            if inside != Some(*other) && !session.is_below(guest.server(), host) {
+                continue;
+            }
+            of = Some(session.id);
+            if !session.login.as_ref().is_some_and(|login| guest.is(login)) {
+                out.push(Tracked::Event { mark: *other, record: guest.record(at, cpu) });
+            }
+        }
+        // His own server is no news.
+        if guest.session.is_some() && inside != Some(mark) {
+            let record = Record {
+                boot_ns: at,
+                cpu,
+                flags: event.flags,
+                task: Some(Arc::clone(&event.task)),
+                body: guest.asked(&shared.to, of),
+            };
             out.push(Tracked::Event { mark, record });
         }
     }
@@ -374,6 +363,14 @@ impl Session {
         }
     }
 
+    /// True if it runs in that server. Its first task may be gone; then another tells.
+    fn is_below(&self, server: TaskId, host: &mut impl Host) -> bool {
+        const LOOKS: usize = 8;
+        let others = self.alive.iter().map(|(pid, start)| TaskId { pid: *pid, start: *start });
+        let mut above = std::iter::once(self.root).chain(others).take(LOOKS).map(|task| host.above(task));
+        above.find(|above| !above.is_empty()).is_some_and(|above| above.contains(&server))
+    }
+
     fn origin(&self) -> Option<Origin> {
         Some(Origin { id: self.id, login: self.login.clone()? })
     }
@@ -385,6 +382,7 @@ impl Session {
             | Act::Cgroup { .. }
             | Act::Branch(_)
             | Act::Request(_)
+            | Act::Shared(_)
             | Act::Stdin { .. }
             | Act::Reached(_)
             | Act::Handed(_) => None,

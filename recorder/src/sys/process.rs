@@ -47,7 +47,7 @@ pub fn read(pid: u32) -> Option<Process> {
     let stat = fs::read(dir.join("stat")).ok()?;
     let status = fs::read_to_string(dir.join("status")).ok()?;
     let number = |name: &str| fs::read_to_string(dir.join(name)).ok().and_then(|t| t.trim().parse().ok());
-    let Stat { comm, start, tty, sid } = parse_stat(&stat)?;
+    let Stat { comm, start, tty, sid, .. } = parse_stat(&stat)?;
     let mut process = Process {
         id: TaskId { pid, start: BootNanos::new(start.saturating_mul(NANOS_PER_TICK)) },
         ppid: 0,
@@ -91,6 +91,7 @@ fn four(value: &str) -> Option<[u32; 4]> {
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     comm: Vec<u8>,
+    ppid: u32,
     /// In ticks since boot.
     start: u64,
     tty: u32,
@@ -104,11 +105,12 @@ fn parse_stat(stat: &[u8]) -> Option<Stat> {
     let comm = stat.get(open + 1..close)?.to_vec();
     let rest = std::str::from_utf8(stat.get(close + 2..)?).ok()?;
     let mut fields = rest.split(' ');
-    // Counted from 0 behind the name: 3 = session, 4 = tty_nr, 19 = starttime (proc(5) fields 6, 7 and 22).
-    let sid = fields.nth(3)?.parse().ok()?;
+    // Counted from 0 behind the name: 1 = ppid, 3 = session, 4 = tty_nr, 19 = starttime (proc(5) fields 4, 6, 7 and 22).
+    let ppid = fields.nth(1)?.parse().ok()?;
+    let sid = fields.nth(1)?.parse().ok()?;
     let tty: i32 = fields.next()?.parse().ok()?;
     let start = fields.nth(14)?.parse().ok()?;
-    Some(Stat { comm, start, tty: tty.cast_unsigned(), sid })
+    Some(Stat { comm, ppid, start, tty: tty.cast_unsigned(), sid })
 }
 
 /// Inode number of a process's namespace (`mnt`, `pid`, `user`, …).
@@ -128,6 +130,27 @@ pub fn is_alive(id: TaskId) -> bool {
     let Ok(stat) = fs::read(format!("/proc/{}/stat", id.pid)) else { return false };
     let Some(Stat { start, .. }) = parse_stat(&stat) else { return false };
     start == id.start.get() / NANOS_PER_TICK && !is_zombie(&stat)
+}
+
+/// That process, its parent, the parent's parent and so on, with starts rounded to ticks; empty if it is gone. A start of 0 stands
+/// for whoever has the number now.
+pub fn above(task: TaskId) -> Vec<TaskId> {
+    // Deeper ones are none that people make.
+    const DEEPEST: usize = 1024;
+    let mut above = Vec::new();
+    let mut pid = task.pid;
+    while pid != 0 && above.len() < DEEPEST {
+        let Some(stat) = fs::read(format!("/proc/{pid}/stat")).ok().filter(|stat| !is_zombie(stat)) else {
+            break;
+        };
+        let Some(Stat { ppid, start, .. }) = parse_stat(&stat) else { break };
+        if above.is_empty() && task.start.get() != 0 && start != task.start.get() / NANOS_PER_TICK {
+            break;
+        }
+        above.push(TaskId { pid, start: BootNanos::new(start.saturating_mul(NANOS_PER_TICK)) });
+        pid = ppid;
+    }
+    above
 }
 
 /// True if a process of that number exists and is no zombie.
@@ -198,7 +221,7 @@ mod tests {
         let stat = b"12 (a) b (c) S 1 12 12 34816 12 4194304 1 2 3 4 5 6 7 8 20 0 1 0 777 1 1";
         assert_eq!(
             parse_stat(stat),
-            Some(Stat { comm: b"a) b (c".to_vec(), start: 777, tty: 34816, sid: 12 })
+            Some(Stat { comm: b"a) b (c".to_vec(), ppid: 1, start: 777, tty: 34816, sid: 12 })
         );
         assert_eq!(parse_stat(b"12 (a"), None);
     }
@@ -214,6 +237,14 @@ mod tests {
         let me = read(std::process::id()).unwrap();
         assert_eq!(me.id.pid, std::process::id());
         assert!(is_alive(me.id));
+        let above = above(me.id);
+        assert_eq!((above[0], above[1].pid), (me.id, me.ppid));
+        assert_eq!(super::above(TaskId { start: BootNanos::default(), ..me.id }), above);
+        assert_eq!(
+            super::above(TaskId { start: BootNanos::new(NANOS_PER_TICK), ..me.id }),
+            [],
+            "another one"
+        );
         assert!(pids().unwrap().contains(&me.id.pid));
     }
 

@@ -110,6 +110,7 @@ impl Builder {
             Body::Fork(fork) => self.fork(entry, task, fork.child),
             Body::Exit(exit) => self.exit(entry, task, *exit, now),
             Body::Delegation(delegation) => self.push(entry, 0, What::Delegation(delegation.clone())),
+            Body::Participant(who) => self.push(entry, 0, What::Participant(who.clone())),
             Body::Overdue(overdue) => self.push(entry, 0, What::Overdue(*overdue)),
             Body::Enforcement(done) => self.push(entry, 0, What::Enforcement(done.clone())),
             Body::Coverage(coverage) => self.push(entry, 0, What::Coverage(coverage.clone())),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::model::{
     Capability, CoverageChange, Cred, Delegation, Enforcement, Exec, Exit, File, FileOp, Jump, Loss, Overdue,
-    Permissions, RealNanos, SessionEnd, SessionStart, TaskContext,
+    Participant, Permissions, RealNanos, SessionEnd, SessionStart, TaskContext,
 };
 
 /// One line of the story.
@@ -51,6 +51,8 @@ pub enum What {
     Coverage(Box<CoverageChange>),
     /// Work was handed over, or came from another session.
     Delegation(Box<Delegation>),
+    /// Somebody sits at the session too.
+    Participant(Box<Participant>),
     /// A process outlives the grant that it was started under.
     Overdue(Overdue),
     /// What was done because no grant allowed it.

@@ -7,7 +7,7 @@ use crate::{
     grant::{self, Book, Clock, Follow, Standing, Wanted, Work},
     model::{
         Body, BootNanos, Bytes, Coverage, CoverageChange, Enforcement, EnforcementAct, Flags, Mark, Overdue,
-        Record, SessionStart, TaskId,
+        Participant, RealNanos, Record, SessionStart, TaskId,
     },
     service::terminal::Seat,
     session::Tracked,
@@ -83,6 +83,9 @@ impl Watch {
 
     /// Fills in for which lack of coverage the kernel refused something: it knows windows, not reasons.
     fn explain(&mut self, mark: Mark, record: &mut Record, book: &Book, clock: &Clock) {
+        if let Body::Participant(who) = &mut record.body {
+            return self.judge_company(mark, who, clock.real(record.boot_ns), book);
+        }
         let Body::Enforcement(done) = &mut record.body else { return };
         if !matches!(done.act, EnforcementAct::Refused | EnforcementAct::Stopped) {
             return;
@@ -94,6 +97,16 @@ impl Watch {
         let (person, at) = (session.work().person(), clock.real(record.boot_ns));
         done.coverage = grant::coverage(book, person, std::iter::once(&wanted), at);
         self.refused.push((session.seat.clone(), Enforcement::clone(done)));
+    }
+
+    /// Whose login it is that sits at a session, and what his own grants allow him of what it does.
+    fn judge_company(&self, mark: Mark, who: &mut Participant, at: RealNanos, book: &Book) {
+        let account = who.login.user.as_utf8().unwrap_or_default();
+        let person = self.logins.person(book.policy(), account, who.login.audit_session);
+        who.person = Bytes::from(person.unwrap_or_default());
+        let Some(session) = self.sessions.get(&mark) else { return };
+        let wanted = session.work().live().map(|need| &need.wanted);
+        who.coverage = Some(grant::coverage(book, person, wanted, at));
     }
 
     /// What the kernel refused since the last call, with the terminal to tell it on.
@@ -194,6 +207,7 @@ fn matters(record: &Record) -> bool {
             | Body::Fork(_)
             | Body::Exit(_)
             | Body::Enforcement(_)
+            | Body::Participant(_)
     )
 }
 

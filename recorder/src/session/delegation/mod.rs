@@ -90,6 +90,13 @@ impl Handover {
         Self { records_jobs, ..Self::default() }
     }
 
+    /// The kernel side knows scripts by their inodes.
+    #[must_use]
+    pub fn by_inode(mut self) -> Self {
+        self.plants.by_inode();
+        self
+    }
+
     /// A table of cron as it stood before anything was recorded.
     pub fn known_table(&mut self, path: &[u8], text: &[u8]) {
         self.jobs.known(path, text);
@@ -147,6 +154,7 @@ impl Handover {
                 self.branch(&event, branch, out, let_go);
                 return;
             }
+            // Also of people who are not recorded: nothing else of them comes here.
             Act::Request(request) if !self.waiting.contains_key(&mark) => {
                 let request = request.clone();
                 self.request(&event, &request, files, out);

@@ -56,6 +56,7 @@ pub(super) struct Plants {
     fresh: HashMap<Bytes, Mark>,
     /// Units by name.
     units: HashMap<String, Mark>,
+    inodes: bool,
     /// Files were forgotten: what is not known may have come with a package.
     forgot: bool,
     /// Processes that run a package manager.
@@ -105,7 +106,7 @@ impl Plants {
             }
             self.files.insert((file.dev, file.ino), Plant { by_packager, runs: 0 });
         }
-        if !by_packager {
+        if !by_packager && !self.inodes {
             self.named(by, op, file, writes);
         }
         let path = match (&file.to, writes) {
@@ -137,6 +138,11 @@ impl Plants {
         }
         self.paths.insert(path.clone(), 0);
         self.fresh.insert(path.clone(), by);
+    }
+
+    /// Scripts are looked for by their inodes: nobody asks for paths.
+    pub(super) fn by_inode(&mut self) {
+        self.inodes = true;
     }
 
     /// What was written since the last call.

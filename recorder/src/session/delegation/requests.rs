@@ -1,11 +1,13 @@
 //! What sessions say to sockets: read, understood, put on record, and remembered for what starts because of it.
 
 use super::dbus::Call;
-use super::words::{is_everyday, is_manager, is_question, is_unit, starts};
+use super::words::{is_everyday, is_manager, is_of_managers, is_question, is_unit, starts};
 use super::{Files, Handover, MOST};
+use recorder_common::PASSED_FILES;
+
 use crate::model::{
-    Act, Bytes, Captured, Confidence, Delegation, DelegationRole, KernelEvent, Request, RequestWhat,
-    SessionId, Trigger,
+    Act, Bytes, Captured, Confidence, Delegation, DelegationRole, KernelEvent, Mark, Request, RequestWhat,
+    SessionId, Shared, Trigger,
 };
 
 /// Characters that are kept of what was asked for.
@@ -33,6 +35,8 @@ impl Handover {
                 self.unread.insert(mark, now);
                 self.say(event, request, Trigger::Bus, Bytes::from("a message that could not be read"), out);
             }
+            RequestWhat::Terminal => self.terminal(event, request, out),
+            RequestWhat::Passed { which, of } => self.passed(event, request, (which, of), out),
             RequestWhat::Send => {
                 if self.streams.len() >= MOST && !self.streams.contains_key(&key) {
                     // What was said in the middle of a message is not known any more.
@@ -52,6 +56,35 @@ impl Handover {
                 }
             }
         }
+    }
+
+    /// A terminal was handed to whoever listens: that makes company, but at what everybody speaks to.
+    fn terminal(&mut self, event: &KernelEvent, request: &Request, out: &mut Vec<Captured>) {
+        if is_of_managers(request.to.as_slice()) || request.peer <= 1 {
+            return self.passed(event, request, (0, 1), out);
+        }
+        let (to, terminal) = (request.to.clone(), request.bytes.clone());
+        let act = Act::Shared(Shared { server: request.peer, to, terminal });
+        out.push(Captured::Event(Box::new(KernelEvent { act, ..event.clone() })));
+    }
+
+    /// Another descriptor was handed over: that is told.
+    fn passed(
+        &mut self,
+        event: &KernelEvent,
+        request: &Request,
+        (which, of): (u32, u32),
+        out: &mut Vec<Captured>,
+    ) {
+        if event.mark == Mark::default() || is_everyday(request.to.as_slice()) {
+            return;
+        }
+        let mut what = request.bytes.clone();
+        if which + 1 == PASSED_FILES && of > PASSED_FILES {
+            let more = format!("{} and {} more", what.escaped(), of - PASSED_FILES);
+            what = Bytes::from(more.as_str());
+        }
+        self.say(event, request, Trigger::Descriptor, what, out);
     }
 
     fn call(

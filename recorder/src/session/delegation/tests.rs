@@ -180,6 +180,48 @@ fn a_program_of_a_package_is_told_once_and_looked_at_no_more() {
     assert_eq!(b.let_go.pop().and_then(|d| d.plant), Some((70, 0, 1)));
 }
 
+/// A message to the system's manager that could not be read.
+fn opaque() -> Act {
+    Act::Request(Request {
+        what: RequestWhat::Opaque,
+        connection: 9,
+        peer: 1,
+        to: "/run/systemd/private".into(),
+        bytes: Bytes::default(),
+        missing: 0,
+    })
+}
+
+/// A descriptor of that file, handed to process 40 at that socket.
+fn passes(to: &str, path: &str, what: RequestWhat) -> Act {
+    Act::Request(Request { what, connection: 9, peer: 40, to: to.into(), bytes: path.into(), missing: 0 })
+}
+
+#[test]
+fn a_terminal_that_is_handed_over_makes_company_and_other_descriptors_are_told() {
+    let mut b = Bench::new();
+    let mut acts = |mark, act| b.event(mark, 100, "tmux: client", act);
+    for mark in [SESSION, 0] {
+        let shared = acts(mark, passes("/tmp/tmux-0/default", "/dev/tty", RequestWhat::Terminal));
+        assert!(matches!(&shared[..], [Act::Shared(s)] if s.server == 40), "{shared:?}");
+    }
+    // systemd-run --pipe hands its terminal to the manager.
+    assert_eq!(acts(SESSION, passes("/run/systemd/private", "/dev/pts/3", RequestWhat::Terminal)).len(), 0);
+    let one = RequestWhat::Passed { which: 0, of: 1 };
+    let told = acts(SESSION, passes("/run/x", "/etc/shadow", one));
+    assert!(
+        matches!(&told[..], [Act::Asked(d)] if d.trigger == Trigger::Descriptor && d.what.as_slice() == b"/etc/shadow"),
+        "{told:?}"
+    );
+    assert_eq!(acts(SESSION, passes("/run/x", "/etc/shadow", one)).len(), 0, "told once");
+    assert_eq!(acts(0, passes("/run/x", "/etc/shadow", one)).len(), 0, "nobody's who is recorded");
+    let many = acts(SESSION, passes("/run/x", "/etc/group", RequestWhat::Passed { which: 3, of: 20 }));
+    assert!(
+        matches!(&many[..], [Act::Asked(d)] if d.what.as_slice() == b"/etc/group and 16 more"),
+        "{many:?}"
+    );
+}
+
 #[test]
 fn an_alias_is_the_unit_itself() {
     let mut b = Bench::new();
@@ -191,16 +233,8 @@ fn an_alias_is_the_unit_itself() {
 #[test]
 fn what_could_not_be_read_is_likely_his() {
     let mut b = Bench::new();
-    let opaque = Request {
-        what: RequestWhat::Opaque,
-        connection: 9,
-        peer: 1,
-        to: "/run/systemd/private".into(),
-        bytes: Bytes::default(),
-        missing: 0,
-    };
-    assert_eq!(b.event(SESSION, 100, "x", Act::Request(opaque.clone())).len(), 1);
-    assert_eq!(b.event(SESSION, 100, "x", Act::Request(opaque)).len(), 0, "it is said once");
+    assert_eq!(b.event(SESSION, 100, "x", opaque()).len(), 1);
+    assert_eq!(b.event(SESSION, 100, "x", opaque()).len(), 0, "it is said once");
     let acts = b.branch(70, BranchCause::Unit, Some(SESSION), "/system.slice/some.service", "systemd");
     assert_eq!(handed(&acts).confidence, Confidence::Likely);
     b.now += 6_000_000_000;
@@ -327,15 +361,7 @@ fn who_lets_people_in_is_told_and_not_followed() {
 #[test]
 fn whose_message_could_not_be_read_has_what_starts_then() {
     let mut b = Bench::new();
-    let opaque = Request {
-        what: RequestWhat::Opaque,
-        connection: 9,
-        peer: 1,
-        to: "/run/systemd/private".into(),
-        bytes: Bytes::default(),
-        missing: 0,
-    };
-    b.event(SESSION, 100, "x", Act::Request(opaque));
+    b.event(SESSION, 100, "x", opaque());
     // Another session's message was the last.
     let acts = b.branch(70, BranchCause::Unit, Some(SESSION + 1), "/system.slice/any.service", "systemd");
     assert_eq!(

@@ -78,6 +78,14 @@ pub(super) fn lets_people_in(unit: &str) -> bool {
     STEMS.contains(&stem) || stem.starts_with("session-")
 }
 
+/// Sockets of managers: what is handed to them is for what they start, and everybody's work is below them.
+pub(super) fn is_of_managers(name: &[u8]) -> bool {
+    let of_user = |end: &[u8]| name.starts_with(b"/run/user/") && name.ends_with(end);
+    [&b"/run/systemd/"[..], b"/run/dbus/", b"/var/run/dbus/"].iter().any(|dir| name.starts_with(dir))
+        || of_user(b"/bus")
+        || of_user(b"/systemd/private")
+}
+
 /// Sockets that everybody speaks to all the time and that do nothing for anybody.
 pub(super) fn is_everyday(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 9] = [

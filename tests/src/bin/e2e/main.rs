@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
 mod anchors;
+mod company;
 mod contract;
 mod damage;
 mod disk;
@@ -157,6 +158,8 @@ const SCENARIOS: &[Scenario] = &[
     e2e("namespaces-entered", Place::Any, perms::namespaces_entered),
     e2e("a1-no-terminal", Place::Any, lineage::no_terminal),
     e2e("a6-his-own-tmux", Place::Accounts, lineage::his_own_tmux),
+    e2e("a6-two-at-one-tmux", Place::Accounts, company::two_at_one_tmux),
+    e2e("a7-older-tmux", Place::Accounts, company::older_tmux),
     e2e("a8-shells-out-of-programs", Place::Any, lineage::shells_out_of_programs),
     e2e("a9-one-connection-many-channels", Place::Sshd, lineage::one_connection_many_channels),
     e2e("a10-one-user-after-the-other", Place::Accounts, lineage::one_user_after_the_other),
