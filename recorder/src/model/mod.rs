@@ -19,6 +19,7 @@ mod login;
 mod permissions;
 mod record;
 mod retention;
+mod terminal;
 mod text;
 mod token;
 
@@ -44,6 +45,7 @@ pub use login::Login;
 pub use permissions::{ActedAs, Capability, Passed, Permissions};
 pub use record::{Body, Flags, Kind, Record};
 pub use retention::Tombstone;
+pub use terminal::terminal_name;
 pub use text::quoted;
 pub use token::{Token, TokenAct};
 
