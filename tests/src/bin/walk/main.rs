@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
 mod asked;
+mod beside;
 mod enforced;
 mod handed;
 mod inquest;
@@ -72,6 +73,7 @@ const WALKS: &[(&str, Run)] = &[
     ("grants-enforced", enforced::grants_enforced),
     ("handed-over", handed::handed_over),
     ("terminals", terminals::terminals),
+    ("idle-beside-work", beside::idle_beside_work),
     // The last: where it fails it may leave PAM and sudo changed.
     ("logins-asked", asked::logins_asked),
 ];

@@ -192,7 +192,7 @@ fn shown(events: &Events, session: &str, tty: &str) -> Result<Vec<u8>> {
 
 /// From the first marker to the second.
 fn between<'a>(all: &'a [u8], walk: &Walk, n: &str) -> Result<&'a [u8]> {
-    let (begins, ends) = (walk.tag(&format!("{n}-begins")), walk.tag(&format!("{n}-ends\r\n")));
+    let (begins, ends) = (walk.tag(&format!("{n}-begins")), walk.tag(&format!("{n}-ends")));
     let from = find(all, begins.as_bytes());
     let to = find(all, ends.as_bytes());
     let part = from.zip(to).and_then(|(from, to)| all.get(from..to + ends.len()));
@@ -204,8 +204,15 @@ fn judge_line(walk: &Walk, events: &Events, wire: &[u8]) -> Result<()> {
         let session = events.session_of(&walk.tag(n))?;
         let recorded = shown(events, &session, "ttyS2")?;
         let (recorded, came) = (between(&recorded, walk, n)?, between(wire, walk, n)?);
+        let mut expected = came.to_vec();
+        if walk.backend == "tracepoint" && n == "two" {
+            // What root passed to write, before the line discipline made it, and without the echo.
+            let echo = find(&expected, b"an answer\r\n").context("no echo came")?;
+            expected.drain(echo..echo + b"an answer\r\n".len());
+            expected.retain(|byte| *byte != b'\r');
+        }
         ensure!(
-            recorded == came,
+            recorded == expected,
             "{n}: the wire carried {:?}, the journal has {:?}",
             String::from_utf8_lossy(came),
             String::from_utf8_lossy(recorded)
