@@ -197,6 +197,15 @@ impl Event {
         self.bytes(o, n, r)
     }
 
+    /// One byte that lies in no memory.
+    #[inline(always)]
+    pub fn byte(&mut self, byte: u8) {
+        let o = opaque(self.at) & AT_MASK;
+        // SAFETY: at most AT_MASK + 1 bytes are touched.
+        unsafe { self.buf.add(o).write(byte) };
+        self.at = o + 1;
+    }
+
     #[inline(always)]
     fn bytes(&mut self, o: usize, n: usize, r: i64) -> u32 {
         if r != 0 {

@@ -273,6 +273,41 @@ fn pty_write(ctx: FExitContext) -> i32 {
     0
 }
 
+#[fexit(function = "con_write")]
+fn con_write(ctx: FExitContext) -> i32 {
+    let [tty, buf, _, ret] = args(&ctx);
+    tty::line_write(tty, buf, ret as i32);
+    0
+}
+
+#[fexit(function = "uart_write")]
+fn uart_write(ctx: FExitContext) -> i32 {
+    let [tty, buf, _, ret] = args(&ctx);
+    tty::line_write(tty, buf, ret as i32);
+    0
+}
+
+#[fexit(function = "hvc_write")]
+fn hvc_write(ctx: FExitContext) -> i32 {
+    let [tty, buf, _, ret] = args(&ctx);
+    tty::line_write(tty, buf, ret as i32);
+    0
+}
+
+#[fexit(function = "con_put_char")]
+fn con_put_char(ctx: FExitContext) -> i32 {
+    let [tty, byte, ret] = args(&ctx);
+    tty::line_put(tty, byte, ret as i32);
+    0
+}
+
+#[fexit(function = "uart_put_char")]
+fn uart_put_char(ctx: FExitContext) -> i32 {
+    let [tty, byte, ret] = args(&ctx);
+    tty::line_put(tty, byte, ret as i32);
+    0
+}
+
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {

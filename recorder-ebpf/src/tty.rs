@@ -2,7 +2,7 @@
 //!
 //! Keyed by the terminal, never by the task: echo is written by a kworker. The key is the address of the slave's
 //! tty_struct; addresses are reused, so an entry counts only while the terminal's session leader is the one that was
-//! seen when it was made (docs/kernel.md).
+//! seen when it was made (docs/kernel.md). A *line* is a terminal that is no pty: VT, serial, hypervisor console.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_probe_read_user};
 use recorder_common::{Class, Hook, Kind, Ring, State, TTY_CHUNK, TtyEvent, TtyState};
@@ -22,6 +22,9 @@ const SUBTYPE_SLAVE: u16 = 2;
 const PTMX: u32 = (5 << 20) | 2;
 const MASTER_MAJOR: u32 = 128;
 const SLAVE_MAJOR: u32 = 136;
+/// include/uapi/linux/stat.h.
+const S_IFMT: u16 = 0o170_000;
+const S_IFCHR: u16 = 0o020_000;
 const ICANON: u32 = 2;
 const ECHO: u32 = 8;
 /// How long the reader of an outer terminal may lag behind the end of the session's foreground.
@@ -74,12 +77,20 @@ fn group_is(pgid: u32, mark: u64) -> bool {
     pgid != 0 && unsafe { PGRPS.get(&pgid) }.is_some_and(|m| *m == mark)
 }
 
+/// Neither end of a pty. BSD ptys, which have majors of their own, are long gone from stock kernels.
+#[inline(always)]
+fn is_line(tty: u64) -> bool {
+    let driver: u64 = kernel::read(tty, off!(tty_driver));
+    let major: u32 = kernel::read(driver, off!(driver_major));
+    major != 0 && major != MASTER_MAJOR && major != SLAVE_MAJOR
+}
+
 /// The exec of a recorded task: its controlling terminal belongs to the session.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn adopt_controlling(session: u64) -> u32 {
     let tty: u64 = kernel::read(kernel::signal(kernel::current()), off!(signal_tty));
-    if tty == 0 || !is_pty(tty, SUBTYPE_SLAVE) {
+    if tty == 0 || !(is_pty(tty, SUBTYPE_SLAVE) || is_line(tty)) {
         return 0;
     }
     let leader = session_leader(tty);
@@ -401,6 +412,7 @@ pub fn sys_exit_write(ret: i64, vectors: bool) {
     }
     let slave = slave_behind(args.first());
     if slave == 0 {
+        line_written(&args, ret, vectors);
         return;
     }
     let mark = wanted(slave, 0);
@@ -416,6 +428,46 @@ pub fn sys_exit_write(ret: i64, vectors: bool) {
     } else {
         flow.send(args.second(), ret as u64);
     }
+}
+
+/// A recorded task wrote to a line: what it passed, before the line discipline changed it, and no echo. There is no other way
+/// to see a line where functions can't be watched.
+#[inline(always)]
+fn line_written(args: &Args, ret: i64, vectors: bool) {
+    let own = scope::session_of(kernel::current());
+    if own == 0 {
+        return;
+    }
+    let tty = line_behind(args.first());
+    if tty == 0 || wanted(tty, own) != own {
+        return;
+    }
+    let flow = Flow { tty, mark: own, kind: Kind::TTY_OUTPUT, memory: Memory::User };
+    if vectors {
+        flow.send_vectors(args.second(), args.third(), ret as u64);
+    } else {
+        flow.send(args.second(), ret as u64);
+    }
+}
+
+/// The line that descriptor `fd` of the current task is, 0 if it is none that is recorded.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn line_behind(fd: u64) -> u64 {
+    let file = kernel::file_of(kernel::current(), fd as u32);
+    if file == 0 {
+        return 0;
+    }
+    let inode: u64 = kernel::read(file, off!(file_inode));
+    let mode: u16 = kernel::read(inode, off!(inode_mode));
+    if mode & S_IFMT != S_IFCHR {
+        return 0;
+    }
+    // What lies there in a file of another driver is no address of a recorded terminal.
+    let private: u64 = kernel::read(file, off!(file_private));
+    let tty: u64 = kernel::read(private, off!(tty_file_tty));
+    // SAFETY: looked at only.
+    if tty != 0 && unsafe { TTYS.get(&tty) }.is_some() && is_line(tty) { tty } else { 0 }
 }
 
 /// fentry `pty_write(tty, ..)`.
@@ -463,4 +515,48 @@ pub fn pty_write(tty: u64, buf: u64, ret: i32) {
             hidden(slave, mark, ret as u64);
         }
     }
+}
+
+/// fexit `con_write`, `uart_write`, `hvc_write(tty, buf, len) = ret`: what a line shows, echo included. What is typed at it comes
+/// from its driver by other ways, and is seen as far as it is echoed.
+#[inline(always)]
+pub fn line_write(tty: u64, buf: u64, ret: i32) {
+    if ret <= 0 || !armed() {
+        return;
+    }
+    let mark = wanted_of_line(tty);
+    if mark != 0 {
+        Flow { tty, mark, kind: Kind::TTY_OUTPUT, memory: Memory::Kernel }.send(buf, ret as u64);
+    }
+}
+
+/// fexit `con_put_char`, `uart_put_char(tty, byte) = ret`: the line discipline writes echo, and what it changes, so.
+#[inline(always)]
+pub fn line_put(tty: u64, byte: u64, ret: i32) {
+    if ret <= 0 || !armed() {
+        return;
+    }
+    let mark = wanted_of_line(tty);
+    if mark != 0 {
+        tty_byte(tty, mark, byte);
+    }
+}
+
+/// As [`wanted`]. A line outlives the logins on it, unlike a pty: between one that ended and the next only what
+/// the session's own tasks write is theirs.
+#[inline(always)]
+fn wanted_of_line(tty: u64) -> u64 {
+    let own = scope::session_of(kernel::current());
+    let mark = wanted(tty, own);
+    if mark != own && session_leader(tty) == 0 { 0 } else { mark }
+}
+
+/// Sends one byte, which lies in no memory, as an event.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn tty_byte(tty: u64, mark: u64, byte: u64) -> u32 {
+    let Some(mut event) = Event::new::<TtyEvent>(Class::TTY) else { return 0 };
+    event.byte(byte as u8);
+    event.send(Kind::TTY_OUTPUT, Ring::BULK, mark, payload(tty, size(tty), 1, 0), 0);
+    1
 }

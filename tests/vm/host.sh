@@ -3,7 +3,7 @@
 # of DIRECTORY laid over its root. COMMAND runs there as root, its output is shown as it comes, its exit code is ours. Without
 # one the machine says "machine: up" when its sshd answers, and runs until it is switched off or this script is ended.
 # 124: out of time. 125: the machine died without an exit code. Nothing that happens in it stays.
-# Environment: VM_SSH (this port of 127.0.0.1 leads to its sshd), VM_TIMEOUT (s), VM_MEM (MiB), VM_SMP, VM_APPEND.
+# Environment: VM_SSH (this port of 127.0.0.1 leads to its sshd), VM_LINE (socket at the far end of ttyS2), VM_TIMEOUT (s), VM_MEM (MiB), VM_SMP, VM_APPEND.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 . "$here/lib.sh"
@@ -65,7 +65,8 @@ case ,$lsm, in *,bpf,*) ;; *) lsm=${lsm:+$lsm,}bpf ;; esac
 
 touch "$w/out"
 timeout "${VM_TIMEOUT:-300}" qemu-system-x86_64 -accel "$(vm_accel)" -cpu max -M q35 -m "${VM_MEM:-1024}" -smp "${VM_SMP:-2}" \
-  -display none -nodefaults -no-reboot -serial "file:$w/console" -serial "file:$w/out" -kernel "$kernel" -initrd "$w/initramfs" \
+  -display none -nodefaults -no-reboot -serial "file:$w/console" -serial "file:$w/out" \
+  ${VM_LINE:+-serial "unix:$VM_LINE,server=on,wait=off"} -kernel "$kernel" -initrd "$w/initramfs" \
   -drive "file=$root/root.ext4,format=raw,if=virtio,snapshot=on" -drive "file=$w/files.tar,format=raw,if=virtio,readonly=on" \
   -netdev "user,id=n0,restrict=on${VM_SSH:+,hostfwd=tcp:127.0.0.1:$VM_SSH-10.0.2.15:22}" -device virtio-net-pci,netdev=n0,romfile= \
   -append "console=ttyS0 quiet panic=-1 systemd.show_status=0 lsm=$lsm ${VM_APPEND:-}" </dev/null 2>"$w/qemu" &

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the loads of docs/performance.md without a recorder and with ours, run by run in turn; medians and ratios
 //! go to docs/benchmarks.md. They are figures in a report, never a pass or a fail.
 
+mod hooks;
 mod latency;
 mod load;
 mod report;
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Only how long an event waits until it is durable; that section of the report is written anew
     #[arg(long, conflicts_with_all = ["only", "full", "recorder"])]
     latency: bool,
+    /// Only what each family of kernel programs costs; that section of the report is written anew
+    #[arg(long, conflicts_with_all = ["only", "full", "latency"])]
+    hooks: bool,
     /// Measure this binary instead of building one
     #[arg(long)]
     recorder: Option<PathBuf>,
@@ -72,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.latency {
         let section = latency::measure(&Machine::look(None)?)?;
         println!("{section}");
-        latency::replace(&sh::root().join(REPORT), &section)?;
+        latency::replace(&sh::root().join(REPORT), latency::TITLE, &section)?;
         return Ok(ExitCode::SUCCESS);
     }
     for name in &args.only {
@@ -85,6 +89,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let machine = Machine::look(Some(&recorder))?;
     let scratch = Scratch::make()?;
     let place = Place::prepare(&scratch.0.join("load"), &workload)?;
+    let hooks = || {
+        let section = hooks::measure(&recorder, &place, &scratch.0.join("hooks"), &args.backend, &machine)?;
+        println!("\n{section}");
+        latency::replace(&sh::root().join(REPORT), hooks::TITLE, &section)
+    };
+    if args.hooks {
+        hooks()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut measured: Vec<_> = LOADS
         .iter()
         .filter(|load| args.only.is_empty() || args.only.iter().any(|name| name == load.name))
@@ -105,7 +118,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     println!("\n{text}");
     if args.only.is_empty() {
         fs::write(sh::root().join(REPORT), text).context(REPORT)?;
-        latency::replace(&sh::root().join(REPORT), &latency::measure(&machine)?)?;
+        latency::replace(&sh::root().join(REPORT), latency::TITLE, &latency::measure(&machine)?)?;
+        hooks()?;
         println!("bench: written to {REPORT}");
     }
     Ok(ExitCode::SUCCESS)

@@ -365,8 +365,12 @@ fn tty(kind: u16, r: &mut Reader<'_>) -> Result<Act, DecodeError> {
         Kind::TTY_INPUT => TtyOp::Input,
         _ => TtyOp::Resize,
     };
-    let name =
-        if (136..144).contains(&e.major) { format!("pts/{}", e.index) } else { format!("tty{}", e.index) };
+    // The driver's major is the first of the eight that its ptys have.
+    let name = if e.major == 136 {
+        format!("pts/{}", e.index)
+    } else {
+        crate::model::terminal_name(e.major, e.minor)
+    };
     Ok(Act::Tty(
         op,
         TtyAct {

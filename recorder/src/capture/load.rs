@@ -15,7 +15,7 @@ use super::{
     kernel_log::{self, KernelLog},
     links::Hold,
     offsets,
-    programs::{CGROUPS, REQUESTS, REQUESTS_BEFORE, SCHED, SYSCALLS, TRAMPOLINES, Typed},
+    programs::{CGROUPS, LINES, REQUESTS, REQUESTS_BEFORE, SCHED, SYSCALLS, TRAMPOLINES, Typed},
 };
 use crate::{
     model::BootNanos,
@@ -58,7 +58,8 @@ impl Backend {
     pub const fn blind(self) -> &'static [&'static str] {
         match self {
             Self::Trampoline => &[
-                "terminals other than ptys (VT, serial)",
+                "typed input on terminals other than ptys (what they echo is in their output)",
+                "terminals other than ptys, VTs, serial lines of the kernel's core, and hvc (USB serial)",
                 "links, modes, owners, attributes, mounts, network (not recorded yet)",
                 "input of shells without exec (internal-sftp)",
             ],
@@ -68,7 +69,7 @@ impl Backend {
                 "renames, removals and failed opens show the path as passed, after its directory",
                 "scripts that sessions wrote and others run: known by their path alone, the newest 8192",
                 "terminal bytes read by splice, recvmsg or io_uring",
-                "terminals other than ptys (VT, serial)",
+                "terminals other than ptys: what recorded tasks write there, as passed; no echo, no typed input",
                 "links, modes, owners, attributes, mounts, network (not recorded yet)",
                 "input of shells without exec (internal-sftp)",
             ],
@@ -337,6 +338,7 @@ impl Loaded {
             for t in &TRAMPOLINES {
                 self.attach_typed(t, btf)?;
             }
+            self.attach_lines(btf);
         } else {
             self.attach_syscalls()?;
         }
@@ -345,6 +347,19 @@ impl Loaded {
         }
         self.attach_caps(btf)?;
         self.attach_requests(btf)
+    }
+
+    /// Terminals that are no ptys: what a kernel lacks is said, and all else goes on. No canary acts on one: a person would see it.
+    fn attach_lines(&mut self, btf: &Btf) {
+        for line in &LINES {
+            for t in line.programs {
+                if let Err(error) = self.attach_typed(t, btf) {
+                    tracing::debug!(%error, "not seen: {}", line.blind);
+                    self.blind.push(line.blind);
+                    break;
+                }
+            }
+        }
     }
 
     /// What sessions ask of managers; a kernel that shows it in neither way is blind to it, and says so.

@@ -43,6 +43,35 @@ pub(super) const TRAMPOLINES: [Typed; 12] = [
     Typed { program: "pty_write", target: "pty_write" },
 ];
 
+/// Terminals that are no ptys. Each kind is a driver that a kernel may be built without; then nobody can log in there.
+pub(super) struct Line {
+    /// What it shows, and its echo where the driver has a way of its own for single bytes.
+    pub(super) programs: &'static [Typed],
+    /// What is said where one of them can't be attached.
+    pub(super) blind: &'static str,
+}
+
+pub(super) const LINES: [Line; 3] = [
+    Line {
+        programs: &[
+            Typed { program: "con_write", target: "con_write" },
+            Typed { program: "con_put_char", target: "con_put_char" },
+        ],
+        blind: "virtual terminals (VT)",
+    },
+    Line {
+        programs: &[
+            Typed { program: "uart_write", target: "uart_write" },
+            Typed { program: "uart_put_char", target: "uart_put_char" },
+        ],
+        blind: "serial lines",
+    },
+    Line {
+        programs: &[Typed { program: "hvc_write", target: "hvc_write" }],
+        blind: "hypervisor consoles (hvc)",
+    },
+];
+
 pub(super) const SYSCALLS: [Syscalls; 12] = [
     Syscalls {
         program: "sys_exit_open",

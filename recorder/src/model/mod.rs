@@ -20,6 +20,7 @@ mod participant;
 mod permissions;
 mod record;
 mod retention;
+mod terminal;
 mod text;
 mod token;
 
@@ -46,6 +47,7 @@ pub use participant::Participant;
 pub use permissions::{ActedAs, Capability, Passed, Permissions};
 pub use record::{Body, Flags, Kind, Record};
 pub use retention::Tombstone;
+pub use terminal::terminal_name;
 pub use text::quoted;
 pub use token::{Token, TokenAct};
 

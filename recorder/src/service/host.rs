@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::{
     capture::Marks,
-    model::{Bytes, LoginWitness, Mark, Place, SessionId, Task, TaskId},
+    model::{Bytes, LoginWitness, Mark, Place, SessionId, Task, TaskId, terminal_name},
     session::Host,
     sys::process,
 };
@@ -33,7 +33,7 @@ impl Host for RunningHost {
             auid: task.auid,
             audit_session,
             user: Bytes::new(process::user_name(task.auid).unwrap_or_default()),
-            tty: Bytes::from(terminal_name(tty).as_str()),
+            tty: Bytes::from(name_of(tty).as_str()),
             remote: Bytes::new(remote),
         }
     }
@@ -72,15 +72,8 @@ impl Host for RunningHost {
 }
 
 /// /proc's terminal number (minor in bits 0-7 and 20-31, major in 8-15) as a name.
-fn terminal_name(number: u32) -> String {
-    let (major, minor) = (number >> 8 & 0xff, number & 0xff | number >> 12 & 0xf_ff00);
-    match major {
-        0 => String::new(),
-        136..=143 => format!("pts/{}", (major - 136) * 256 + minor),
-        4 if minor < 64 => format!("tty{minor}"),
-        4 => format!("ttyS{}", minor - 64),
-        _ => format!("{major}:{minor}"),
-    }
+fn name_of(number: u32) -> String {
+    terminal_name(number >> 8 & 0xff, number & 0xff | number >> 12 & 0xf_ff00)
 }
 
 #[cfg(test)]
@@ -90,8 +83,8 @@ mod tests {
     #[test]
     fn terminals_have_their_names() {
         for (number, name) in [(0, ""), (34819, "pts/3"), (0x401, "tty1"), (0x440, "ttyS0")] {
-            assert_eq!(terminal_name(number), name);
+            assert_eq!(name_of(number), name);
         }
-        assert_eq!(terminal_name(0x0010_882c), "pts/300");
+        assert_eq!(name_of(0x0010_882c), "pts/300");
     }
 }

@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::line::Line;
 use crate::{
     janitor::Janitor,
     proc,
@@ -49,6 +50,8 @@ pub struct Machine {
     cache: PathBuf,
     patience: u32,
     start: Duration,
+    /// The far end of its third serial line.
+    line: Option<PathBuf>,
     /// Ends with us; `None` for a machine that somebody else started. Dropped behind `drop`.
     emulator: Option<(Child, Janitor)>,
 }
@@ -59,12 +62,15 @@ impl Machine {
         let cache = cache()?;
         // Free now, and bound by the emulator in a second: another program could only take it by chance.
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let line = dir.join("line.sock");
+        let limit = (Duration::from_mins(3) * patience).as_secs().to_string();
         let began = Instant::now();
         let mut child = script("host.sh")
             .arg(kernel)
             .arg(files)
             .env("VM_SSH", port.to_string())
-            .env("VM_TIMEOUT", (Duration::from_mins(3) * patience).as_secs().to_string())
+            .env("VM_LINE", &line)
+            .env("VM_TIMEOUT", std::env::var("VM_TIMEOUT").unwrap_or(limit))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -78,6 +84,7 @@ impl Machine {
             cache,
             patience,
             start: USUAL_START,
+            line: Some(line),
             emulator: Some((child, janitor)),
         };
         let (to, lines) = mpsc::channel();
@@ -110,6 +117,7 @@ impl Machine {
             cache: cache()?,
             patience,
             start: USUAL_START,
+            line: std::env::var_os("VM_LINE").map(PathBuf::from),
             emulator: None,
         };
         machine.connect_root()?;
@@ -124,6 +132,11 @@ impl Machine {
     /// How long it took to start: the measure for windows of time that have to be long enough for some steps.
     pub fn start(&self) -> Duration {
         self.start
+    }
+
+    /// Somebody sits down at the terminal of `ttyS2`.
+    pub fn line(&self) -> Result<Line> {
+        Line::plug_in(self.line.as_deref().context("VM_LINE does not say where the machine's line ends")?)
     }
 
     /// The key by which somebody logs in.

@@ -14,7 +14,7 @@ const RATES: [&str; 3] = ["1000", "10000", "50000"];
 const SECONDS: &str = "20";
 /// Goals of docs/performance.md, in milliseconds: p50, p99.
 const GOAL: (u32, u32) = (10, 15);
-const TITLE: &str = "## Event to sealed and durable";
+pub(super) const TITLE: &str = "## Event to sealed and durable";
 
 /// Measures, and gives the section.
 pub(super) fn measure(machine: &Machine) -> Result<String> {
@@ -61,15 +61,15 @@ pub(super) fn measure(machine: &Machine) -> Result<String> {
     Ok(out)
 }
 
-/// Puts the section into the report in place of the one that is there, or at its end.
-pub(super) fn replace(report: &Path, section: &str) -> Result<()> {
+/// Puts the section of this title into the report in place of the one that is there, or at its end.
+pub(super) fn replace(report: &Path, title: &str, section: &str) -> Result<()> {
     let old = fs::read_to_string(report).with_context(|| report.display().to_string())?;
-    fs::write(report, spliced(&old, section))?;
+    fs::write(report, spliced(&old, title, section))?;
     Ok(())
 }
 
-fn spliced(old: &str, section: &str) -> String {
-    let Some((before, rest)) = old.split_once(TITLE) else {
+fn spliced(old: &str, title: &str, section: &str) -> String {
+    let Some((before, rest)) = old.split_once(title) else {
         return format!("{}\n\n{section}", old.trim_end());
     };
     let after = rest.find("\n## ").and_then(|at| rest.get(at..)).unwrap_or_default();
@@ -83,9 +83,9 @@ mod tests {
     #[test]
     fn a_section_is_replaced_and_nothing_else() {
         let section = format!("{TITLE}\n\nnew\n");
-        let report = spliced("# A\n\nb\n", &section);
+        let report = spliced("# A\n\nb\n", TITLE, &section);
         assert_eq!(report, format!("# A\n\nb\n\n{TITLE}\n\nnew\n"));
         let old = format!("# A\n\n{TITLE}\n\nold\n\n## C\n\nd\n");
-        assert_eq!(spliced(&old, &section), format!("# A\n\n{TITLE}\n\nnew\n\n## C\n\nd\n"));
+        assert_eq!(spliced(&old, TITLE, &section), format!("# A\n\n{TITLE}\n\nnew\n\n## C\n\nd\n"));
     }
 }

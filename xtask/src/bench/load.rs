@@ -121,6 +121,44 @@ pub(super) const LOADS: &[Load] = &[
     },
 ];
 
+/// Those that `--hooks` counts programs around: one for each family.
+pub(super) const HOOK_LOADS: &[Load] = &[
+    hook_load("fork and exec", "exec", 2000, Figure::Wall),
+    hook_load("open", "open", 200_000, Figure::Wall),
+    hook_load("create, rename, unlink", "change", 30_000, Figure::Wall),
+    hook_load("terminal, KiB shown", "flood", 20_000_000, Figure::Wall),
+    hook_load("key echo", "echo", 1000, Figure::P50),
+    hook_load("set the own uid", "cred", 200_000, Figure::Wall),
+    hook_load("send to a socket", "send", 200_000, Figure::Wall),
+    hook_load("read and write a pipe", "pipe", 200_000, Figure::Wall),
+];
+
+const fn hook_load(what: &'static str, word: &'static str, count: u64, figure: Figure) -> Load {
+    let figures: &[(Figure, Option<f64>)] = match figure {
+        Figure::P50 => &[(Figure::P50, None)],
+        _ => &[(Figure::Wall, None)],
+    };
+    Load { name: what, what, word, quick: count, full: count, figures, kinds: &[] }
+}
+
+/// Who does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    /// A person with his own rights: not recorded.
+    Himself,
+    /// The same, elevated.
+    Root,
+}
+
+impl Who {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Himself => "not recorded",
+            Self::Root => "recorded",
+        }
+    }
+}
+
 /// What one run came to, in the order of the load's figures.
 pub(super) struct Run {
     pub(super) figures: Vec<f64>,
@@ -154,8 +192,20 @@ impl Place {
 
     /// One run: log-in, the user's own program, elevation, the load.
     pub(super) fn run(&self, load: &Load, count: u64) -> Result<Run> {
-        let truth = self.dir.join("truth.json");
-        let work = self.dir.join("work");
+        self.run_as(load, count, Who::Root)
+    }
+
+    /// The same, or without elevation.
+    pub(super) fn run_as(&self, load: &Load, count: u64, who: Who) -> Result<Run> {
+        let dir = match who {
+            Who::Root => self.dir.clone(),
+            Who::Himself => self.dir.join("own"),
+        };
+        if who == Who::Himself {
+            fs::create_dir_all(&dir)?;
+            fs::set_permissions(&dir, fs::Permissions::from_mode(0o777))?;
+        }
+        let (truth, work) = (dir.join("truth.json"), dir.join("work"));
         let pair = pty::open_pair(80, 24)?;
         let is_echo = load.word == "echo";
         if is_echo {
@@ -164,7 +214,7 @@ impl Place {
             tcsetattr(&pair.slave, OptionalActions::Now, &modes)?;
         }
         let keys = if is_echo { count + WARM_UP } else { count };
-        let mut child = self.start(load, keys, &work, &truth, pair.slave)?;
+        let mut child = self.start(load, keys, who, &work, &truth, pair.slave)?;
         let mut master = File::from(pair.master);
         let result = (|| -> Result<Vec<f64>> {
             let mut times = if is_echo { echo(&mut master, keys)? } else { Vec::new() };
@@ -210,13 +260,24 @@ impl Place {
         Ok(bytes / told.get("done").and_then(Value::as_f64).context("no count")?)
     }
 
-    fn start(&self, load: &Load, count: u64, work: &Path, truth: &Path, slave: OwnedFd) -> Result<Child> {
+    fn start(
+        &self,
+        load: &Load,
+        count: u64,
+        who: Who,
+        work: &Path,
+        truth: &Path,
+        slave: OwnedFd,
+    ) -> Result<Child> {
         let mut command = pty::on_terminal(&[&self.workload]);
         let id = UID.to_string();
         command.args(["human", "--uid", &id, "--gid", &id, "--name", "bench", "--home"]).arg(&self.dir);
         // A program of the user's own stands first, as a login shell does.
-        command.args(["--", "/bin/sh", "-c", "exec \"$@\"", "sh"]).arg(&self.become_root).arg("elevate");
-        command.arg("--").arg(&self.workload).args(["storm", load.word, "--count", &count.to_string()]);
+        command.args(["--", "/bin/sh", "-c", "exec \"$@\"", "sh"]);
+        if who == Who::Root {
+            command.arg(&self.become_root).args(["elevate", "--"]);
+        }
+        command.arg(&self.workload).args(["storm", load.word, "--count", &count.to_string()]);
         command.arg("--dir").arg(work).arg("--truth").arg(truth);
         command
             .stdin(Stdio::from(slave.try_clone()?))

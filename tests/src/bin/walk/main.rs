@@ -5,12 +5,14 @@
 #![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
 mod asked;
+mod beside;
 mod company;
 mod enforced;
 mod handed;
 mod inquest;
 mod lifecycle;
 mod observed;
+mod terminals;
 
 use std::{
     fs,
@@ -72,6 +74,8 @@ const WALKS: &[(&str, Run)] = &[
     ("grants-enforced", enforced::grants_enforced),
     ("handed-over", handed::handed_over),
     ("a7-company", company::company),
+    ("terminals", terminals::terminals),
+    ("idle-beside-work", beside::idle_beside_work),
     // The last: where it fails it may leave PAM and sudo changed.
     ("logins-asked", asked::logins_asked),
 ];

@@ -4,6 +4,7 @@ use std::{
     env,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
+    os::unix::net::UnixStream,
     path::PathBuf,
     process::{Command, Stdio},
     time::Instant,
@@ -28,6 +29,12 @@ enum Load {
     Flood,
     /// W5: give every key back
     Echo,
+    /// Set the uid to what it is
+    Cred,
+    /// Send a byte to a socket and take it
+    Send,
+    /// Write a byte to a pipe and read it
+    Pipe,
 }
 
 #[derive(clap::Args)]
@@ -56,6 +63,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Load::Change => changes(args)?,
         Load::Flood => flood(args.count)?,
         Load::Echo => echo(args.count)?,
+        Load::Cred => creds(args.count)?,
+        Load::Send => {
+            let (one, other) = UnixStream::pair()?;
+            to_and_fro(one, other, args.count)?
+        }
+        Load::Pipe => {
+            let (from, to) = io::pipe()?;
+            to_and_fro(from, to, args.count)?
+        }
     };
     let wall = start.elapsed();
     let truth = json!({
@@ -130,6 +146,23 @@ fn echo(keys: u64) -> Result<u64> {
         stdout.flush()?;
     }
     Ok(keys)
+}
+
+fn creds(count: u64) -> Result<u64> {
+    for _ in 0..count {
+        // The raw call, which changes this thread only, and to what it already is.
+        rustix::thread::set_thread_uid(rustix::process::getuid())?;
+    }
+    Ok(count)
+}
+
+fn to_and_fro(mut from: impl Read, mut to: impl Write, count: u64) -> Result<u64> {
+    let mut byte = [0u8; 1];
+    for _ in 0..count {
+        to.write_all(b"b")?;
+        from.read_exact(&mut byte)?;
+    }
+    Ok(count)
 }
 
 /// Seconds of processor time of this process and its waited-for children.
