@@ -73,6 +73,8 @@ codes! {
         Bus = 6, "bus";
         /// Somebody else's process was taken hold of: ptrace, its memory, its descriptors.
         Control = 7, "control";
+        /// A container engine was asked for a container, or for a process in one.
+        Container = 8, "container";
     }
 }
 

@@ -12,7 +12,7 @@ mod places;
 mod reached;
 mod tracker;
 
-pub use delegation::{Files, Handover};
+pub use delegation::{Container, Files, Handover};
 pub use flood::{Allowance, Flood};
 pub use tracker::{Host, Tracked, Tracker};
 

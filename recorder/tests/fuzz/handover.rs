@@ -6,7 +6,7 @@ use recorder::{
     model::{
         Act, BootNanos, Bytes, Captured, Flags, KernelEvent, Mark, Place, Request, RequestWhat, Task, TaskId,
     },
-    session::{Files, Handover},
+    session::{Container, Files, Handover},
 };
 
 /// A host on which nothing can be read.
@@ -18,6 +18,10 @@ impl Files for Nothing {
     }
 
     fn alias(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn container(&self, _: &str) -> Option<Container> {
         None
     }
 }

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
 mod asked;
+mod containers;
 mod enforced;
 mod handed;
 mod inquest;
@@ -70,6 +71,7 @@ const WALKS: &[(&str, Run)] = &[
     ("grants-observed", observed::grants_observed),
     ("grants-enforced", enforced::grants_enforced),
     ("handed-over", handed::handed_over),
+    ("b3-containers", containers::b3_containers),
     // The last: where it fails it may leave PAM and sudo changed.
     ("logins-asked", asked::logins_asked),
 ];
