@@ -11,8 +11,8 @@ use crate::model::{
     BootNanos, Bytes, Captured, Confidence, Exec, Handed, KernelEvent, Mark, Request, RequestWhat, Trigger,
 };
 
-/// A container or a process is waited for so long after it was asked for.
-const SOON_NS: u64 = 90_000_000_000;
+/// A container or a process is waited for so long after it was asked for: images are copied first.
+const SOON_NS: u64 = 180_000_000_000;
 /// What could not be read counts for so long: seen, a second; emulated, four.
 const WINDOW_NS: u64 = 10_000_000_000;
 /// The engine makes a container within so long after it was asked to.
@@ -222,7 +222,8 @@ impl Engines {
         let is_kept = self.creations.iter().any(|c| now.since(c.at) < LATER_NS);
         let later =
             is_kept.then(|| BootNanos::new(now.get().saturating_add(2 * UNITS_NS) / UNITS_NS * UNITS_NS));
-        let soon = self.containers.iter().chain(&self.processes).map(|w| w.until).filter(|until| now <= *until);
+        let soon =
+            self.containers.iter().chain(&self.processes).map(|w| w.until).filter(|until| now <= *until);
         soon.max().max(later)
     }
 

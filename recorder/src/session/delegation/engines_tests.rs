@@ -140,7 +140,12 @@ fn a_container_that_he_makes_is_his_and_starts_again_as_his() {
     assert_eq!(b.ask(SESSION, "POST /v1.41/containers/create?name=x"), ["POST /containers/create"]);
     b.ask(SESSION, &format!("POST /v1.41/containers/{a}/attach?stdin=1"));
     assert!(b.rules.engines_until(BootNanos::new(b.now)).is_some());
-    let started = b.send(SESSION, "/var/run/docker.sock", RequestWhat::Send, format!("POST /v1.41/containers/{a}/start HTTP/1.1\r\n\r\n").as_bytes());
+    let started = b.send(
+        SESSION,
+        "/var/run/docker.sock",
+        RequestWhat::Send,
+        format!("POST /v1.41/containers/{a}/start HTTP/1.1\r\n\r\n").as_bytes(),
+    );
     assert_eq!(started.len(), 1, "on a connection of its own as on that one");
     assert_eq!(b.create(&a), HIS);
     // The daemon starts it again when nobody asks.
@@ -162,7 +167,7 @@ fn a_process_is_whose_start_of_it_was_asked_for() {
     assert_eq!(b.exec(&e, &c), HIS);
     assert_eq!(b.exec(&e, &c), None, "one start, one process");
     b.ask(SESSION, &format!("POST /exec/{e}/start"));
-    b.now += 91_000_000_000;
+    b.now += 181_000_000_000;
     assert_eq!(b.exec(&e, &c), None, "too late");
 }
 
@@ -171,7 +176,7 @@ fn a_container_of_the_host_is_told_and_not_followed() {
     let mut b = Bench::new();
     let c = id('c');
     b.ask(SESSION, &format!("POST /containers/{c}/restart?t=100"));
-    b.now += 150_000_000_000;
+    b.now += 250_000_000_000;
     assert_eq!(b.create(&c), Some((SESSION, Confidence::Certain, false)));
     assert_eq!(b.create(&c), None, "once");
     // The id was spoken of before he made another one.
@@ -241,7 +246,8 @@ fn ids_are_found_in_what_containerd_is_told() {
     make.extend(SPEC);
     b.send(SESSION, CONTAINERD, RequestWhat::Send, &make[..8]);
     b.send(SESSION, CONTAINERD, RequestWhat::Send, &make[8..]);
-    let start = "runc --root /run/containerd/runc/default create --bundle /x/job-1 --pid-file /x/init.pid job-1";
+    let start =
+        "runc --root /run/containerd/runc/default create --bundle /x/job-1 --pid-file /x/init.pid job-1";
     assert_eq!(b.runs(start), HIS);
     assert_eq!(b.runs(&start.replace("job-1", "ob-1")), None, "a part of an id is none");
     b.send(SESSION, CONTAINERD, RequestWhat::Send, b"\x0a\x05job-1\x12\x03sh1");
@@ -250,7 +256,7 @@ fn ids_are_found_in_what_containerd_is_told() {
     let mut other = Bench::new();
     other.send(SESSION, CONTAINERD, RequestWhat::Send, b"\x0a\x05job-1");
     assert_eq!(other.runs(start), Some((SESSION, Confidence::Likely, false)));
-    other.now += 91_000_000_000;
+    other.now += 181_000_000_000;
     assert_eq!(other.runs(start), None);
 }
 
@@ -278,7 +284,14 @@ fn orders_of_runtimes_are_understood() {
     assert_eq!(of("crun exec -d --pid-file /a/b.pid c"), enter("c", "b"));
     assert_eq!(of("runc exec --pid-file"), enter("--pid-file", ""));
     assert_eq!(of("crun run --bundle /b c"), Some(Order::Start { container: "c".into() }));
-    for other in ["runc", "runc create", "runc start c", "runc --root /create state c", "create", "runc delete --force c"] {
+    for other in [
+        "runc",
+        "runc create",
+        "runc start c",
+        "runc --root /create state c",
+        "create",
+        "runc delete --force c",
+    ] {
         assert_eq!(of(other), None, "{other}");
     }
 }

@@ -46,7 +46,10 @@ impl Http {
     /// True if the connection becomes a process's input and output.
     fn takes_over(&self) -> bool {
         let parts = self.parts();
-        matches!(parts.as_slice(), ["containers", _, "attach", ..] | ["exec", _, "start"] | ["session" | "grpc"])
+        matches!(
+            parts.as_slice(),
+            ["containers", _, "attach", ..] | ["exec", _, "start"] | ["session" | "grpc"]
+        )
     }
 }
 
@@ -358,7 +361,8 @@ mod tests {
 
     #[test]
     fn requests_are_read_and_bodies_skipped_however_they_are_cut() {
-        let all = ["HEAD /_ping", "POST /containers/create", "POST /images/load", "POST /containers/web/start"];
+        let all =
+            ["HEAD /_ping", "POST /containers/create", "POST /images/load", "POST /containers/web/start"];
         assert_eq!(heard(&[RUN]), (all.map(str::to_owned).to_vec(), true));
         for size in 1..RUN.len() {
             let parts: Vec<&[u8]> = RUN.chunks(size).collect();
@@ -439,10 +443,20 @@ mod tests {
             let head = format!("{line} HTTP/1.1\r\n\r\n");
             Stream::default().push(head.as_bytes()).first().map(Http::is_question)
         };
-        for line in ["GET /containers/json", "HEAD /_ping", "POST /v1.41/containers/x/wait", "POST /exec/x/resize?h=2"] {
+        for line in [
+            "GET /containers/json",
+            "HEAD /_ping",
+            "POST /v1.41/containers/x/wait",
+            "POST /exec/x/resize?h=2",
+        ] {
             assert_eq!(is_question(line), Some(true), "{line}");
         }
-        for line in ["GET /v1.24/containers/x/attach/ws", "POST /containers/x/kill", "DELETE /images/x", "PUT /containers/x/archive"] {
+        for line in [
+            "GET /v1.24/containers/x/attach/ws",
+            "POST /containers/x/kill",
+            "DELETE /images/x",
+            "PUT /containers/x/archive",
+        ] {
             assert_eq!(is_question(line), Some(false), "{line}");
         }
     }

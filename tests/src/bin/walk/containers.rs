@@ -35,7 +35,7 @@ pub(crate) fn b3_containers(walk: &Walk) -> Result<()> {
         "tar -c -C /tmp/box . | podman --storage-driver vfs import -q - box >/dev/null".to_owned(),
         format!("{run} -d --name web box sleep 3601 >/dev/null"),
         format!(
-            "{run} -d --health-cmd \"{}\" --health-interval 4s --name healthy box sleep 3602 >/dev/null",
+            "{run} -d --health-cmd \"{}\" --health-interval 10s --name healthy box sleep 3602 >/dev/null",
             did("health")
         ),
         unit,
@@ -45,12 +45,17 @@ pub(crate) fn b3_containers(walk: &Walk) -> Result<()> {
     walk.step("an engine runs, and containers of the host");
     let service = walk.service("")?;
     walk.step("the service is active");
+    let look = "docker inspect -f '{{range .State.Health.Log}}{{.End}} {{end}}' healthy";
+    let looked = machine.ok("root", look)?;
     let script = [
         did("here"),
         format!("{run} --rm box {}", did("run")),
         format!("{run} -d --name detached box sh -c \"{}; sleep 3603\" >/dev/null", did("detached")),
         // The engine starts it once more.
-        format!("{run} -d --restart on-failure:1 --name again box sh -c \"{}; false\" >/dev/null", did("again")),
+        format!(
+            "{run} -d --restart on-failure:1 --name again box sh -c \"{}; false\" >/dev/null",
+            did("again")
+        ),
         format!("docker exec $(docker inspect -f {{{{.Id}}}} web) {}", did("exec")),
         format!("docker exec web {}", did("named")),
         "docker restart -t 1 web >/dev/null".to_owned(),
@@ -61,8 +66,11 @@ pub(crate) fn b3_containers(walk: &Walk) -> Result<()> {
     machine.ok("oncall1", &format!("cat >{path} <<'EOS'\n{script}\nEOS\nsudo -n sh {path}"))?;
     walk.step("oncall1 used containers and left");
     machine.ok("root", "systemctl start containers")?;
-    let seen = "[ $(docker inspect -f {{.RestartCount}} again) = 1 ] && [ $(docker inspect -f {{.State.Status}} again) = exited ] && echo all";
-    machine.until("his container started again", seen, |out| {
+    let seen = format!(
+        "[ \"$(docker inspect -f '{{{{.RestartCount}}}} {{{{.State.Status}}}}' again)\" = \"1 exited\" ] && [ \"$({look})\" != \"{}\" ] && echo all",
+        looked.trim_end_matches('\n')
+    );
+    machine.until("his container started again, and a look at the health of another", &seen, |out| {
         String::from_utf8_lossy(&out.stdout).contains("all").then_some(())
     })?;
     walk.step("all of it ran, and work of the host");
@@ -92,9 +100,8 @@ fn judge(walk: &Walk, events: &Events) -> Result<()> {
     let ends = |role: &'static str| {
         events.of_kind("delegation").filter(move |e| text(e, &["delegation", "role"]) == role)
     };
-    let told = |e: &Value| {
-        ["session", "trigger", "confidence"].map(|key| text(e, &["delegation", key]).to_owned())
-    };
+    let told =
+        |e: &Value| ["session", "trigger", "confidence"].map(|key| text(e, &["delegation", key]).to_owned());
     let mut children = BTreeSet::new();
     for tag in HIS {
         let sessions = ran(walk, events, tag);
