@@ -410,10 +410,6 @@ pub extern "C" fn run(inode: u64) -> u64 {
     if let Some(asked) = asked {
         return if scope::adopt(task, asked, 0) { asked } else { 0 };
     }
-    let contained = contained(inode);
-    if contained != 0 {
-        return contained;
-    }
     let key = plant_key(inode);
     // SAFETY: copied at once.
     let parent = unsafe { PLANTED.get(&key) }.copied().unwrap_or(0);
@@ -444,6 +440,9 @@ pub extern "C" fn contained(inode: u64) -> u64 {
     let parent: TaskPtr = kernel::load(task, off!(task_parent));
     // A shim starts itself once more.
     if emit::state(State::ARMED) == 0 || !is_shim(parent) || is_shim(task) || kernel::creds(parent).uid != 0 {
+        return 0;
+    }
+    if scope::mark_of(task).is_some() {
         return 0;
     }
     // SAFETY: copied at once.

@@ -167,8 +167,9 @@ pub(crate) fn engine_seeds() -> Vec<Vec<u8>> {
     let exec = format!(
         "POST /exec/{id}/start HTTP/1.1\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\r\n{{}}GET it\nPOST /containers/x/kill HTTP/1.1\r\n\r\n"
     );
+    let detached = format!("POST /exec/{id}/start HTTP/1.1\r\n\r\n").repeat(2);
     let grpc = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\u{4}\u{1}opencontainers/runtime-spec\u{3}web".to_owned();
-    [run, load.to_owned(), exec, grpc]
+    [run, load.to_owned(), exec, grpc, detached]
         .into_iter()
         .enumerate()
         .map(|(n, text)| {
