@@ -39,6 +39,8 @@ impl BranchEvent {
     pub const PLANT: u32 = 3;
     /// Somebody runs a script that a session wrote; the path that was asked for follows, the inode is 0 where only that is known.
     pub const SCRIPT: u32 = 4;
+    /// A container engine that was asked for something has a runtime start or enter a container.
+    pub const ENGINE: u32 = 5;
 }
 
 /// Payload of `Kind::REQUEST`; `path_len` bytes of the socket's name follow, then `len` bytes that were sent.
@@ -141,6 +143,8 @@ pub struct Armed {
 impl Armed {
     /// Key of the manager of a user's own services; the system's is 1, its process id.
     pub const USER: u64 = 1 << 32;
+    /// Key of the container engines.
+    pub const ENGINE: u64 = 1 << 33;
 }
 
 /// Key of the map of programs that a session wrote.

@@ -27,12 +27,16 @@ const S_IFREG: u32 = 0o100_000;
 const S_IFCHR: u32 = 0o020_000;
 /// How long a manager is looked at after something was sent to it; seen: 4 to 18 ms.
 const ARM_NS: u64 = 5_000_000_000;
+/// The same of container engines, which may stop a container first (10 s) and copy its image.
+const ENGINE_NS: u64 = 30_000_000_000;
 /// `/run/user/`: sockets of a user's own manager, which come and go.
 const USER_DIR: [u8; 10] = *b"/run/user/";
 /// In a value of `PENDING`: a user's manager made it. Marks are times and don't reach it.
 const OF_USER: u64 = 1 << 63;
 /// Names of daemons that run jobs. A name is chosen by the program: it arms, and proves nothing.
 const DAEMONS: [[u8; 8]; 4] = [*b"cron\0\0\0\0", *b"crond\0\0\0", *b"CRON\0\0\0\0", *b"atd\0\0\0\0\0"];
+/// Name of the processes that keep containers (containerd-shim-runc-v2, as far as a name goes) and what starts in them.
+const SHIM: [[u8; 8]; 2] = [*b"containe", *b"rd-shim\0"];
 /// The bytes of a name that are compared: as many as the longest has, and its end.
 const NAME: u64 = 0xffff_ffff_ffff;
 
@@ -199,7 +203,7 @@ pub extern "C" fn request(sk: u64, session: u64) -> u32 {
         },
     };
     if manager != 0 {
-        let soon = emit::now() + ARM_NS;
+        let soon = emit::now() + if manager == Armed::ENGINE { ENGINE_NS } else { ARM_NS };
         // Where something may start by itself the service looks for longer.
         // SAFETY: copied at once.
         let until = unsafe { ARMED.get(&manager) }.map_or(0, |armed| armed.until);
@@ -488,6 +492,40 @@ pub extern "C" fn run(inode: u64) -> u64 {
         return 0;
     }
     ran(mark, parent, key.ino, key.dev, key.generation);
+    mark
+}
+
+#[inline(always)]
+fn is_shim(task: TaskPtr) -> bool {
+    let name: [u64; 2] = kernel::load(task, off!(task_comm));
+    name[0] == u64::from_le_bytes(SHIM[0]) && name[1] == u64::from_le_bytes(SHIM[1])
+}
+
+/// The current task runs another program than the shim that made it, while an engine is at work for somebody: a runtime, which
+/// starts a container, goes into one, or does what the engine asks of itself. Gives its mark, or 0. Whoever may call himself a
+/// shim is root; the container's id decides.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn contained(inode: u64) -> u64 {
+    let task = kernel::current();
+    let parent: TaskPtr = kernel::load(task, off!(task_parent));
+    // A shim starts itself once more.
+    if emit::state(State::ARMED) == 0 || !is_shim(parent) || is_shim(task) || kernel::creds(parent).uid != 0 {
+        return 0;
+    }
+    if scope::mark_of(task).is_some() {
+        return 0;
+    }
+    // SAFETY: copied at once.
+    let until = unsafe { ARMED.get(&Armed::ENGINE) }.map_or(0, |armed| armed.until);
+    let mark = emit::next_mark();
+    if emit::now() >= until || !scope::adopt(task, mark, 0) {
+        return 0;
+    }
+    // Who asked says the id alone; who wrote the runtime is known here.
+    // SAFETY: copied at once.
+    let parent = unsafe { PLANTED.get(&plant_key(inode)) }.copied().unwrap_or(0);
+    branch(mark, parent, 0, 0, BranchEvent::ENGINE);
     mark
 }
 

@@ -20,6 +20,9 @@ pub fn exec(bprm: u64) {
     let inode: u64 = kernel::read(file, off!(file_inode));
     let mut session = scope::judge_exec(inode);
     if session == 0 {
+        session = deleg::contained(inode);
+    }
+    if session == 0 {
         session = deleg::run(inode);
     }
     if session == 0 {

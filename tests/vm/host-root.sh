@@ -1,5 +1,5 @@
 #!/bin/bash
-# host-root.sh: makes the root of the systemd machine (Debian 12, sshd, sudo, tmux, the people oncall1 and oncall2), keeps it in the
+# host-root.sh: makes the root of the systemd machine (Debian 12, sshd, sudo, tmux, docker and podman, the people oncall1 and oncall2), keeps it in the
 # cache by this file's hash, and prints its directory: root.ext4, known_hosts, keys/{root,oncall1,oncall2}. The keys are made here and open
 # nothing else. Exit 3: it can't be made on this machine.
 set -euo pipefail
@@ -20,7 +20,7 @@ trap 'rm -rf --one-file-system "$w"' EXIT
 t=$w/root
 echo "making the systemd machine's root (a minute, once)" >&2
 mmdebstrap --quiet --variant=minbase \
-  --include=systemd-sysv,dbus,libpam-systemd,openssh-server,openssh-client,sudo,tmux,screen,cron,at,procps,iproute2,vim-tiny,less \
+  --include=systemd-sysv,dbus,libpam-systemd,openssh-server,openssh-client,sudo,tmux,screen,cron,at,procps,iproute2,vim-tiny,less,docker.io,podman,busybox-static \
   --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
   bookworm "$t" "$mirror/debian" >&2 || { echo "mmdebstrap could not make the root" >&2; exit 3; }
@@ -62,6 +62,12 @@ chmod 755 "$t/usr/local/sbin/machine"
 printf '%s\n' '[Unit]' 'After=ssh.service systemd-logind.service' '[Service]' 'ExecStart=/usr/local/sbin/machine' KillMode=process \
   '[Install]' WantedBy=multi-user.target >"$t/etc/systemd/system/machine.service"
 chroot "$t" systemctl --quiet enable ssh.service machine.service
+# Containers: whoever needs the engine starts it. The root has no modules (bridges, packet filters, overlays), and needs none.
+mkdir -p "$t/etc/docker"
+echo '{"bridge": "none", "iptables": false, "ip6tables": false, "ip-forward": false, "storage-driver": "vfs"}' >"$t/etc/docker/daemon.json"
+(cd "$t/usr/lib/systemd/system" && ls docker.* containerd.* podman*) | while read -r unit; do
+  chroot "$t" systemctl --quiet disable "$unit" 2>/dev/null || true
+done
 # Nothing of its own accord, and nobody on the serial lines.
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
   getty@tty1.service serial-getty@ttyS0.service systemd-timesyncd.service systemd-networkd-wait-online.service; do

@@ -15,9 +15,10 @@ use crate::{
 };
 
 /// Steered by coverage: the binaries of fuzz/Cargo.toml.
-const STEERED: [&str; 8] = ["frame", "record", "seal", "segment", "note", "stub", "permit", "requests"];
+const STEERED: [&str; 9] =
+    ["frame", "record", "seal", "segment", "note", "stub", "permit", "requests", "engines"];
 /// All of them, in the order of recorder/tests/fuzz/targets.rs, which refuses any other name.
-const TARGETS: [&str; 15] = [
+const TARGETS: [&str; 16] = [
     "documents",
     "policy",
     "allowed-signers",
@@ -33,6 +34,7 @@ const TARGETS: [&str; 15] = [
     "stub",
     "permit",
     "requests",
+    "engines",
 ];
 
 #[derive(clap::Args)]

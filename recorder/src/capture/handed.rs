@@ -13,6 +13,7 @@ pub(super) fn branch(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
         BranchEvent::JOB => BranchCause::Job,
         BranchEvent::PLANT => BranchCause::Plant,
         BranchEvent::SCRIPT => BranchCause::Script,
+        BranchEvent::ENGINE => BranchCause::Engine,
         _ => return Err(DecodeError::Cut),
     };
     let parent = (e.parent != 0).then(|| Mark::new(e.parent));

@@ -16,6 +16,23 @@ const SOCKETS: [&str; 4] = [
 ];
 /// The system's manager.
 const SYSTEM: u64 = 1;
+/// Sockets of container engines; podman's and those of a user's own engine start nothing by a shim of root's.
+const ENGINES: [&str; 5] = [
+    "/run/docker.sock",
+    "/var/run/docker.sock",
+    "/run/containerd/containerd.sock",
+    "/var/run/containerd/containerd.sock",
+    "/run/docker/containerd/containerd.sock",
+];
+
+/// Who may start something by himself that a session asked for once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The system's manager.
+    System,
+    /// Container engines.
+    Engines,
+}
 
 /// The maps.
 pub(super) struct Managers {
@@ -38,20 +55,25 @@ impl Managers {
     }
 
     pub(super) fn listen(&mut self) -> Result<(), MapError> {
-        for socket in SOCKETS {
+        let managers = SOCKETS.iter().map(|socket| (socket, SYSTEM));
+        for (socket, manager) in managers.chain(ENGINES.iter().map(|socket| (socket, Armed::ENGINE))) {
             if let Some(name) = padded(socket.as_bytes()) {
-                self.sockets.insert(name, SYSTEM, 0)?;
+                self.sockets.insert(name, manager, 0)?;
             }
         }
         Ok(())
     }
 
-    pub(super) fn keep_looking(&mut self, until: BootNanos) -> Result<(), MapError> {
+    pub(super) fn keep_looking(&mut self, manager: Standing, until: BootNanos) -> Result<(), MapError> {
         // Whose it may be says the unit's name alone: no session is behind it by its time.
         let armed = Armed { mark: u64::MAX, until: until.get() };
         let mut raw = [0; 16];
         raw.copy_from_slice(armed.as_bytes());
-        self.armed.insert(SYSTEM, raw, 0)
+        let key = match manager {
+            Standing::System => SYSTEM,
+            Standing::Engines => Armed::ENGINE,
+        };
+        self.armed.insert(key, raw, 0)
     }
 
     /// Who runs that path runs what the session wrote; a path that is too long stays unknown.

@@ -27,6 +27,7 @@ mod support;
 pub(crate) use canary::EXIT_ARGUMENT;
 pub use gate::{GateKey, GateLimit, GateWindow};
 pub use load::{Backend, BackendChoice, CaptureConfig, InputMode, LoadError, OBJECT};
+pub use managers::Standing;
 pub use marks::Marks;
 pub use ring::{Capture, Counts};
 pub use rounds::CanaryRound;

@@ -18,7 +18,7 @@ use super::{
     links::Hold,
     load::{self, Backend, CaptureConfig, LoadError, Loaded},
     loss::LossTracker,
-    managers::Managers,
+    managers::{Managers, Standing},
     marks::{self, Marks},
     order::Reorder,
     rounds::{CanaryRound, Rounds},
@@ -156,12 +156,12 @@ impl Capture {
         self.loaded.state.set(State::JOBS, 1, 0)
     }
 
-    /// What the system's manager starts is looked at until then, whether it is asked again or not.
+    /// What the manager starts is looked at until then, whether it is asked again or not.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn keep_looking(&mut self, until: BootNanos) -> Result<(), MapError> {
-        self.managers.keep_looking(until)?;
+    pub fn keep_looking(&mut self, manager: Standing, until: BootNanos) -> Result<(), MapError> {
+        self.managers.keep_looking(manager, until)?;
         self.loaded.state.set(State::ARMED, 1, 0)
     }
 

@@ -135,6 +135,8 @@ pub enum BranchCause {
     Plant,
     /// A script runs that a session wrote.
     Script,
+    /// A container engine that was asked for something has a runtime start or enter a container.
+    Engine,
 }
 
 /// Something that starts and may have been asked for.

@@ -73,6 +73,8 @@ codes! {
         Bus = 6, "bus";
         /// Somebody else's process was taken hold of: ptrace, its memory, its descriptors.
         Control = 7, "control";
+        /// A container engine was asked for a container, or for a process in one.
+        Container = 8, "container";
         /// A terminal was handed to a server (tmux, screen): who sits at it works in what the server shows.
         Terminal = 9, "terminal";
         /// A descriptor was handed to somebody else's process.

@@ -11,11 +11,14 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
+use serde::Deserialize;
+
 use crate::{
-    capture::{Backend, Capture},
+    capture::{Backend, Capture, Standing},
     model::{Act, BootNanos, Bytes, Captured, Confidence, Dropped, Handed, KernelEvent, Mark, Task, Trigger},
-    session::{Files, Handover, Tracked},
-    sys::process,
+    session::{Container, Files, Handover, Tracked},
+    sys::{clock, process},
 };
 
 /// Longest table of cron that is read.
@@ -28,6 +31,9 @@ const TABLES: [&str; 4] =
 /// Where systemd looks for units, the strongest first (systemd.unit(5)).
 const UNITS: [&str; 4] =
     ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+
+/// Where docker writes down what containers there are, unless it is told another place.
+const CONTAINERS: &str = "/var/lib/docker/containers";
 
 /// This host's files.
 struct Host;
@@ -50,6 +56,25 @@ impl Files for Host {
         let link = UNITS.iter().find_map(|dir| fs::read_link(Path::new(dir).join(unit)).ok())?;
         let name = link.file_name()?.to_os_string().into_vec();
         String::from_utf8(name).ok().filter(|name| name != unit)
+    }
+
+    fn container(&self, id: &str) -> Option<Container> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Written {
+            name: String,
+            created: Timestamp,
+        }
+        // It is an id: no path leads out of there by it.
+        let text = self.read(format!("{CONTAINERS}/{id}/config.v2.json").as_bytes())?;
+        let written: Written = serde_json::from_slice(&text).ok()?;
+        let now = clock::pair();
+        let made = u128::try_from(written.created.as_nanosecond()).ok()?;
+        let age = u128::from(now.real.get()).saturating_sub(made);
+        Some(Container {
+            name: written.name.trim_start_matches('/').to_owned(),
+            made: BootNanos::new(now.boot.get().saturating_sub(u64::try_from(age).unwrap_or(u64::MAX))),
+        })
     }
 }
 
@@ -93,7 +118,8 @@ pub(super) struct Handing {
     let_go: Vec<Dropped>,
     /// Marks that were let go and may have left something in the maps.
     nobodys: Vec<Mark>,
-    standing: Option<BootNanos>,
+    /// Until when managers and engines are looked at.
+    standing: [Option<BootNanos>; 2],
 }
 
 impl Handing {
@@ -117,7 +143,7 @@ impl Handing {
         if let Err(error) = capture.look_at_managers() {
             tracing::error!(%error, "what is handed to managers is not seen");
         }
-        Self { rules, let_go: Vec::new(), nobodys: Vec::new(), standing: None }
+        Self { rules, let_go: Vec::new(), nobodys: Vec::new(), standing: [None; 2] }
     }
 
     /// Gives on what belongs to sessions.
@@ -155,14 +181,16 @@ impl Handing {
         if let Err(error) = capture.scripts(&self.rules.scripts()) {
             tracing::error!(%error, "scripts that sessions wrote are not seen");
         }
-        let standing = self.rules.standing_until(now);
-        if standing != self.standing {
-            self.standing = standing;
-            if let Some(until) = standing
-                && let Err(error) = capture.keep_looking(until)
+        let standing = [self.rules.standing_until(now), self.rules.engines_until(now)];
+        for ((manager, until), old) in
+            [Standing::System, Standing::Engines].into_iter().zip(standing).zip(self.standing)
+        {
+            if let Some(until) = until.filter(|until| Some(*until) != old)
+                && let Err(error) = capture.keep_looking(manager, until)
             {
                 tracing::error!(%error, "what starts by itself is not seen");
             }
         }
+        self.standing = standing;
     }
 }

@@ -14,7 +14,7 @@ mod places;
 mod reached;
 mod tracker;
 
-pub use delegation::{Files, Handover};
+pub use delegation::{Container, Files, Handover};
 pub use edges::{Host, Tracked};
 pub use flood::{Allowance, Flood};
 pub use tracker::Tracker;

@@ -1,4 +1,4 @@
-//! What sessions say to service managers: bytes that the recorded person chose, straight into the daemon.
+//! What sessions say to service managers and to container engines: bytes that the recorded person chose, straight into the daemon.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use recorder::{
     model::{
         Act, BootNanos, Bytes, Captured, Flags, KernelEvent, Mark, Place, Request, RequestWhat, Task, TaskId,
     },
-    session::{Files, Handover},
+    session::{Container, Files, Handover},
 };
 
 /// A host on which nothing can be read.
@@ -20,9 +20,13 @@ impl Files for Nothing {
     fn alias(&self, _: &str) -> Option<String> {
         None
     }
+
+    fn container(&self, _: &str) -> Option<Container> {
+        None
+    }
 }
 
-fn sent(bytes: &[u8], missing: u32) -> Captured {
+fn sent(to: &str, bytes: &[u8], missing: u32) -> Captured {
     let task = Task {
         id: TaskId { pid: 7, start: BootNanos::new(1) },
         tid: 7,
@@ -36,7 +40,7 @@ fn sent(bytes: &[u8], missing: u32) -> Captured {
         what: RequestWhat::Send,
         connection: 1,
         peer: 1,
-        to: Bytes::from("/run/systemd/private"),
+        to: Bytes::from(to),
         bytes: Bytes::from(bytes),
         missing,
     };
@@ -60,18 +64,30 @@ fn heard(parts: impl Iterator<Item = Captured>) -> Vec<Captured> {
     out
 }
 
-/// First byte: into parts of which length the rest is cut; second byte: with so many bytes missing behind the whole. However it is
-/// cut, the same is understood; only behind what is no D-Bus, where a stream ends, a later part may begin another.
+/// A bus, and what is no bus.
 pub(crate) fn requests(input: &[u8]) -> Result<(), String> {
+    said("/run/systemd/private", input)
+}
+
+/// HTTP, and what is none; the same bytes to an engine that is only listened to for ids.
+pub(crate) fn engines(input: &[u8]) -> Result<(), String> {
+    said("/run/docker.sock", input)?;
+    said("/run/containerd/containerd.sock", input)
+}
+
+/// First byte: into parts of which length the rest is cut; second byte: with so many bytes missing behind the whole. However it is
+/// cut, the same is understood; only where a stream ends, as it is none of its kind or somebody's input from there, a later part may
+/// begin another.
+fn said(to: &str, input: &[u8]) -> Result<(), String> {
     let [size, missing, rest @ ..] = input else { return Ok(()) };
-    let whole = heard(std::iter::once(sent(rest, 0)));
+    let whole = heard(std::iter::once(sent(to, rest, 0)));
     // Each part is an event, which costs more than its bytes: a long input is cut into longer ones.
     let size = usize::from(*size).max(1 + rest.len() / 256);
-    let split = heard(rest.chunks(size).map(|part| sent(part, 0)));
+    let split = heard(rest.chunks(size).map(|part| sent(to, part, 0)));
     if !split.starts_with(&whole) {
         return Err(format!("{} calls in one piece, {} in pieces of {size}", whole.len(), split.len()));
     }
-    heard([sent(rest, u32::from(*missing)), sent(rest, 0)].into_iter());
+    heard([sent(to, rest, u32::from(*missing)), sent(to, rest, 0)].into_iter());
     Ok(())
 }
 
@@ -137,5 +153,27 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         .into_iter()
         .enumerate()
         .map(|(n, bytes)| [vec![u8::try_from(n * 9 + 1).unwrap(), u8::try_from(n).unwrap()], bytes].concat())
+        .collect()
+}
+
+/// What docker's client says: a run, an upload in chunks, a process whose input follows; and a message to containerd.
+pub(crate) fn engine_seeds() -> Vec<Vec<u8>> {
+    let id = "0123456789abcdef".repeat(4);
+    let run = format!(
+        "HEAD /_ping HTTP/1.1\r\nHost: docker\r\n\r\nPOST /v1.41/containers/create?name=w%65b HTTP/1.1\r\nContent-Length: 15\r\n\r\n{{\"Image\":\"box\"}}\
+         POST /v1.41/containers/{id}/wait HTTP/1.1\r\n\r\nPOST /v1.41/containers/{id}/start HTTP/1.1\r\n\r\n"
+    );
+    let load = "POST /images/load HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0a;x\r\n0123456789\r\n0\r\nA: b\r\n\r\nDELETE /images/x HTTP/1.1\r\n\r\n";
+    let exec = format!(
+        "POST /exec/{id}/start HTTP/1.1\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\r\n{{}}GET it\nPOST /containers/x/kill HTTP/1.1\r\n\r\n"
+    );
+    let detached = format!("POST /exec/{id}/start HTTP/1.1\r\n\r\n").repeat(2);
+    let grpc = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\u{4}\u{1}opencontainers/runtime-spec\u{3}web".to_owned();
+    [run, load.to_owned(), exec, grpc, detached]
+        .into_iter()
+        .enumerate()
+        .map(|(n, text)| {
+            [vec![u8::try_from(n * 9 + 1).unwrap(), u8::try_from(n).unwrap()], text.into_bytes()].concat()
+        })
         .collect()
 }

@@ -35,6 +35,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "stub", share: 500, seeds: seeds::stub, run: retain::stub },
     Target { name: "permit", share: 500, seeds: seeds::permit, run: retain::permit },
     Target { name: "requests", share: 1500, seeds: handover::seeds, run: handover::requests },
+    Target { name: "engines", share: 1500, seeds: handover::engine_seeds, run: handover::engines },
 ];
 
 /// The journal's targets have a corpus that coverage chose; it is all they begin with.

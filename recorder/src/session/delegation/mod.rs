@@ -5,6 +5,8 @@
 
 mod asked;
 mod dbus;
+mod engines;
+mod http;
 mod jobs;
 mod plants;
 mod requests;
@@ -18,6 +20,8 @@ use crate::model::{
 };
 use asked::Asked;
 use dbus::Stream;
+pub use engines::Container;
+use engines::Engines;
 use jobs::Jobs;
 use plants::{Plants, Run};
 use words::lets_people_in;
@@ -43,6 +47,8 @@ pub trait Files {
     fn read(&self, path: &[u8]) -> Option<Vec<u8>>;
     /// The name of the unit that this one is an alias of.
     fn alias(&self, unit: &str) -> Option<String>;
+    /// What the engine has written down of the container with that id.
+    fn container(&self, id: &str) -> Option<Container>;
 }
 
 /// Something that starts, and is nobody's yet.
@@ -70,6 +76,7 @@ pub struct Handover {
     asked: Asked,
     jobs: Jobs,
     plants: Plants,
+    engines: Engines,
     streams: HashMap<(Mark, u64), Stream>,
     /// A request of that session could not be read.
     unread: HashMap<Mark, BootNanos>,
@@ -199,6 +206,7 @@ impl Handover {
         self.streams.retain(|(of, _), _| *of != mark);
         self.said.retain(|(of, ..)| *of != mark);
         self.unread.remove(&mark);
+        self.engines.closed(mark);
     }
 
     fn branch(
@@ -235,7 +243,7 @@ impl Handover {
                 None => self.drop_branch(mark, let_go),
             },
             // The program and its arguments come with the exec right behind.
-            BranchCause::Job | BranchCause::Plant | BranchCause::Script => {}
+            BranchCause::Job | BranchCause::Plant | BranchCause::Script | BranchCause::Engine => {}
         }
     }
 
@@ -304,6 +312,7 @@ impl Handover {
                 let (daemon, stdin) = (waiting.daemon.clone(), waiting.stdin.clone());
                 self.job(&daemon, stdin, event.task.euid, exec, files)
             }
+            (Act::Exec(exec), BranchCause::Engine) => self.runtime(&event, exec, files, out),
             _ => Verdict::Wait,
         };
         match verdict {

@@ -1,6 +1,7 @@
 //! What sessions say to sockets: read, understood, put on record, and remembered for what starts because of it.
 
 use super::dbus::Call;
+use super::engines::is_engine;
 use super::words::{is_everyday, is_manager, is_of_managers, is_question, is_unit, starts};
 use super::{Files, Handover, MOST};
 use recorder_common::PASSED_FILES;
@@ -24,6 +25,10 @@ impl Handover {
     ) {
         let (mark, now) = (event.mark, event.boot_ns);
         let key = (mark, request.connection);
+        if is_engine(request.to.as_slice()) && request.what != RequestWhat::Connect {
+            self.ask_engine(event, request, out);
+            return;
+        }
         match request.what {
             RequestWhat::Connect => {
                 if !is_everyday(request.to.as_slice()) {
@@ -132,7 +137,7 @@ impl Handover {
     }
 
     /// Says once what a session asked for.
-    fn say(
+    pub(super) fn say(
         &mut self,
         event: &KernelEvent,
         request: &Request,
@@ -143,7 +148,8 @@ impl Handover {
         if self.said.len() >= 64 * MOST {
             self.said.clear();
         }
-        if trigger != Trigger::Unit && !self.said.insert((event.mark, request.to.clone(), what.clone())) {
+        let is_act = matches!(trigger, Trigger::Unit | Trigger::Container);
+        if !is_act && !self.said.insert((event.mark, request.to.clone(), what.clone())) {
             return;
         }
         let asked = Delegation {

@@ -15,6 +15,10 @@ impl Files for Host {
     fn alias(&self, unit: &str) -> Option<String> {
         (unit == "httpd.service").then(|| "apache2.service".to_owned())
     }
+
+    fn container(&self, _: &str) -> Option<Container> {
+        None
+    }
 }
 
 struct Bench {

@@ -7,6 +7,7 @@
 mod asked;
 mod beside;
 mod company;
+mod containers;
 mod enforced;
 mod handed;
 mod inquest;
@@ -76,6 +77,7 @@ const WALKS: &[(&str, Run)] = &[
     ("a7-company", company::company),
     ("terminals", terminals::terminals),
     ("idle-beside-work", beside::idle_beside_work),
+    ("b3-containers", containers::b3_containers),
     // The last: where it fails it may leave PAM and sudo changed.
     ("logins-asked", asked::logins_asked),
 ];
