@@ -10,10 +10,12 @@ mod lineage;
 mod permissions;
 mod places;
 mod reached;
+mod relay;
 mod tracker;
 
 pub use delegation::{Files, Handover};
 pub use flood::{Allowance, Flood};
+pub use relay::Relay;
 pub use tracker::{Host, Tracked, Tracker};
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod handed;
 mod inquest;
 mod lifecycle;
 mod observed;
+mod relayed;
 
 use std::{
     fs,
@@ -70,6 +71,7 @@ const WALKS: &[(&str, Run)] = &[
     ("grants-observed", observed::grants_observed),
     ("grants-enforced", enforced::grants_enforced),
     ("handed-over", handed::handed_over),
+    ("relays-folded", relayed::relays_folded),
     // The last: where it fails it may leave PAM and sudo changed.
     ("logins-asked", asked::logins_asked),
 ];
