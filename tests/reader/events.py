@@ -168,7 +168,7 @@ class _Log:
             out["user"] = {"auid": None if task["auid"] == 2**32 - 1 else task["auid"], "uid": task["uid"], "euid": task["euid"]}
         if cut:
             digest = cut["sha256"].hex() if cut["sha256"] else None
-            out["cut"] = {"field": CUTS.get(cut["field"], "unknown"), "bytes": cut["bytes"], "sha256": digest}
+            out["cut"] = {"field": CUTS.get(cut["field"], "unknown"), "bytes": cut["bytes"], "sha256": digest, "relay": cut["relay"]}
         name, body = _body(entry)
         out[name] = body
         return out

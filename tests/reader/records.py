@@ -150,11 +150,13 @@ def _file(c, strings):
 
 def _cut(c):
     tag = c.u8()
-    if tag > 2:
+    if tag > 3:
         raise Malformed("cut")
     if tag == 0:
         return None
-    return {"field": c.u16(), "bytes": c.u64(), "sha256": c.take(32) if tag == 2 else None}
+    cut = {"field": c.u16(), "bytes": c.u64(), "sha256": c.take(32) if tag > 1 else None}
+    cut["relay"] = {"no": c.u32(), "from": c.u64()} if tag == 3 else None
+    return cut
 
 
 def _free(kind, raw, strings):

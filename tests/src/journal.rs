@@ -1,12 +1,16 @@
 //! What the reading commands print, as the suites look at it (JSON shapes: docs/cli.md).
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+    path::Path,
+};
 
 use anyhow::{Context, Result, bail};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use crate::{pty, recorder::Site};
+use crate::{pty, recorder::Site, truth::sha256};
 
 /// All records of a journal, in journal order.
 pub struct Events(pub Vec<Value>);
@@ -83,6 +87,49 @@ impl Events {
             let name = text(event, &["tty", "name"]).trim_start_matches("/dev/").to_owned();
             let data = STANDARD.decode(text(event, &["tty", "data"])).context("tty.data is not base64")?;
             streams.entry(name).or_default().extend(data);
+        }
+        Ok(streams)
+    }
+}
+
+/// What a terminal of a session showed, or what was typed there.
+#[derive(Debug, Default)]
+pub struct Stream {
+    /// All bytes.
+    pub bytes: Vec<u8>,
+    /// How many of them are not stored here: a relay copied them.
+    pub left_out: usize,
+}
+
+impl Events {
+    /// The terminals of a session by number. What a relay copied is taken from where it stands, its hash computed anew.
+    pub fn streams(&self, session: &str, kind: &str) -> Result<BTreeMap<u64, Stream>> {
+        let records: Vec<_> =
+            self.of_kind(kind).filter(|event| text(event, &["session"]) == session).collect();
+        let no = |event: &Value| number(event, &["tty", "no"]).context("a terminal without a number");
+        let numbers = records.iter().map(|event| no(event)).collect::<Result<BTreeSet<_>>>()?;
+        let mut streams = BTreeMap::<u64, Stream>::new();
+        for of in numbers {
+            let mut stream = Stream::default();
+            for event in &records {
+                if no(event)? != of {
+                    continue;
+                }
+                if field(event, &["cut"]).is_some_and(|cut| !cut.is_null()) {
+                    let place = |key| number(event, &["cut", "relay", key]).context("a flood, no relay");
+                    let from = usize::try_from(place("from")?)?;
+                    let len = usize::try_from(number(event, &["cut", "bytes"]).unwrap_or(0))?;
+                    let outer = streams.get(&place("no")?).context("the outer terminal is not older")?;
+                    let part = outer.bytes.get(from..from + len).context("more than the outer one showed")?;
+                    if text(event, &["cut", "sha256"]) != sha256(part) {
+                        bail!("terminal {of}: another hash from byte {} on", stream.bytes.len());
+                    }
+                    stream.bytes.extend_from_slice(part);
+                    stream.left_out += len;
+                }
+                stream.bytes.extend(STANDARD.decode(text(event, &["tty", "data"])).context("no base64")?);
+            }
+            streams.insert(of, stream);
         }
         Ok(streams)
     }

@@ -246,7 +246,7 @@ fn finish(mut waiting: Waiting) -> KernelEvent {
             exec.argv = bytes.split(|b| *b == 0).map(Bytes::from).collect();
         }
         if cut {
-            exec.cut = Some(Cut { field: CutField::Argv, bytes: waiting.wanted, sha256: None });
+            exec.cut = Some(Cut { field: CutField::Argv, bytes: waiting.wanted, sha256: None, relay: None });
             waiting.event.flags = waiting.event.flags.with(Flags::TRUNCATED);
         }
     }
@@ -442,7 +442,7 @@ mod tests {
         assert_eq!(d.decode(&head), Ok(None));
         let late = d.overdue(Instant::now(), true);
         let exec = exec_of(late.into_iter().next());
-        assert_eq!(exec.cut, Some(Cut { field: CutField::Argv, bytes: 1030, sha256: None }));
+        assert_eq!(exec.cut, Some(Cut { field: CutField::Argv, bytes: 1030, sha256: None, relay: None }));
     }
 
     #[test]

@@ -366,6 +366,10 @@ fn errno(result: i32) -> String {
 
 fn terminal(op: TtyOp, tty: &Tty) -> String {
     let name = tty.name.escaped();
+    if let Some(relay) = tty.relay() {
+        let bytes = tty.folded();
+        return format!("{name} #{} {bytes} bytes stand on #{} from byte {}", tty.no, relay.no, relay.from);
+    }
     match op {
         TtyOp::Resize => format!("{name} #{} {}x{}", tty.no, tty.cols, tty.rows),
         TtyOp::Input => format!("{name} #{} {} bytes, {} not kept", tty.no, tty.data.len(), tty.hidden),

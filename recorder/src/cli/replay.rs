@@ -221,7 +221,11 @@ fn transcript(
                     TtyOp::Resize => transcript.resize((tty.cols, tty.rows)),
                     TtyOp::Output => {
                         if let (folded @ 1.., true) = (tty.folded(), due) {
-                            writeln!(io.out, "* {folded} bytes are folded here, only their hash is kept")?;
+                            let where_it_is = match tty.relay() {
+                                Some(relay) => format!("they stand on terminal {}", relay.no),
+                                None => "only their hash is kept".to_owned(),
+                            };
+                            writeln!(io.out, "* {folded} bytes are folded here, {where_it_is}")?;
                         }
                         let mut lines = Vec::new();
                         transcript.feed(tty.data.as_slice(), &mut |shown| lines.push(shown));

@@ -121,8 +121,12 @@ fn bytes_that_are_not_utf8_stand_beside_their_text() {
     if let Body::Exec(exec) = &mut exec {
         exec.path = Bytes::from(&b"/bin/\xff"[..]);
         exec.argv.push(Bytes::from(&b"\xfe\\"[..]));
-        exec.cut =
-            Some(crate::model::Cut { field: crate::model::CutField::Argv, bytes: 200_000, sha256: None });
+        exec.cut = Some(crate::model::Cut {
+            field: crate::model::CutField::Argv,
+            bytes: 200_000,
+            sha256: None,
+            relay: None,
+        });
     }
     f.of(1, Some(fx::task(100, 1, "true")), exec);
     let event = ndjson(&f).pop().unwrap();

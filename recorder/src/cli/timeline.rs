@@ -164,6 +164,10 @@ fn words(what: &What) -> (String, String) {
             "CUT",
             format!("terminal {tty} flooded: {bytes} bytes are folded here, only their hash is kept"),
         ),
+        What::Relayed { tty, to, .. } => (
+            screen(*tty),
+            format!("terminal {tty} was copied to terminal {to} and is shown there; its hash is kept"),
+        ),
         What::Jump(jump) => own("JUMP", brief::jump(jump)),
         What::Gap(why) => own("GAP", (*why).to_owned()),
         What::Unknown(code) => own("unknown", format!("kind {code}")),
@@ -269,6 +273,7 @@ fn kind(what: &What) -> &'static str {
         What::Typed { .. } => "typed",
         What::Loss(_) => Kind::LOSS.name(),
         What::Cut { .. } => "cut",
+        What::Relayed { .. } => "relayed",
         What::Jump(_) => Kind::JUMP.name(),
         What::Gap(_) => "gap",
         What::Unknown(_) => "unknown",
@@ -325,6 +330,11 @@ fn put<M: SerializeMap>(map: &mut M, what: &What) -> Result<(), M::Error> {
         What::Loss(b) => map.serialize_entry("loss", &Obj(b)),
         What::Cut { tty, bytes } => {
             map.serialize_entry("tty", tty)?;
+            map.serialize_entry("bytes", bytes)
+        }
+        What::Relayed { tty, to, bytes } => {
+            map.serialize_entry("tty", tty)?;
+            map.serialize_entry("to", to)?;
             map.serialize_entry("bytes", bytes)
         }
         What::Jump(b) => map.serialize_entry("jump", &Obj(b)),

@@ -101,6 +101,7 @@ impl Serialize for CutJson<'_> {
         map.serialize_entry("field", self.0.field.name())?;
         map.serialize_entry("bytes", &self.0.bytes)?;
         map.serialize_entry("sha256", &self.0.sha256.as_ref().map(Shown))?;
+        map.serialize_entry("relay", &self.0.relay)?;
         map.end()
     }
 }

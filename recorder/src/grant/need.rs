@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_command_line_that_was_cut_matches_nothing() {
         let mut exec = line("/usr/bin/systemctl", &["systemctl", "restart", "nginx"]);
-        exec.cut = Some(Cut { field: CutField::Argv, bytes: 99_999, sha256: None });
+        exec.cut = Some(Cut { field: CutField::Argv, bytes: 99_999, sha256: None, relay: None });
         assert!(!Privilege::Command("*".into()).allows(&root(&exec)));
         assert!(Privilege::Root.allows(&root(&exec)));
     }

@@ -4,7 +4,8 @@ use super::bytes::{Cursor, narrow32, put16, put32, put64, wide32};
 use super::record::{RecordError, get_serde, put_serde};
 use super::rows::{StringTable, Strings};
 use crate::model::{
-    Body, BootNanos, Bytes, Cut, CutField, Digest, Exec, Exit, File, FileOp, Fork, Kind, TaskId, Tty, TtyOp,
+    Body, BootNanos, Bytes, Cut, CutField, Digest, Exec, Exit, File, FileOp, Fork, Kind, Relay, TaskId, Tty,
+    TtyOp,
 };
 
 /// Length field of a record whose body is a row of its kind's table.
@@ -133,11 +134,20 @@ fn get_file(c: &mut Cursor<'_>, strings: &Strings) -> Result<File, RecordError> 
 
 fn put_cut(cut: Option<&Cut>, out: &mut Vec<u8>) {
     let Some(cut) = cut else { return out.push(0) };
-    out.push(if cut.sha256.is_some() { 2 } else { 1 });
+    let relay = cut.relay.filter(|_| cut.sha256.is_some());
+    out.push(match (&cut.sha256, relay) {
+        (None, _) => 1,
+        (Some(_), None) => 2,
+        (Some(_), Some(_)) => 3,
+    });
     put16(out, cut.field.code());
     put64(out, cut.bytes);
     if let Some(sha256) = &cut.sha256 {
         out.extend_from_slice(sha256.as_bytes());
+    }
+    if let Some(Relay { no, from }) = relay {
+        put32(out, no);
+        put64(out, from);
     }
 }
 
@@ -150,10 +160,11 @@ fn get_cut(c: &mut Cursor<'_>) -> Result<Option<Cut>, RecordError> {
     let bytes = c.u64()?;
     let sha256 = match tag {
         1 => None,
-        2 => Some(Digest::new(c.array()?)),
+        2 | 3 => Some(Digest::new(c.array()?)),
         _ => return Err(RecordError::Malformed),
     };
-    Ok(Some(Cut { field, bytes, sha256 }))
+    let relay = if tag == 3 { Some(Relay { no: c.u32()?, from: c.u64()? }) } else { None };
+    Ok(Some(Cut { field, bytes, sha256, relay }))
 }
 
 /// Appends a body that stands alone.

@@ -58,6 +58,17 @@ pub struct Cut {
     pub bytes: u64,
     /// SHA-256 of the whole; `None` where the whole was never seen.
     pub sha256: Option<Digest>,
+    /// Where the whole stands as well, byte for byte; only together with `sha256`.
+    pub relay: Option<Relay>,
+}
+
+/// The terminal on which something else relayed the bytes of this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Relay {
+    /// Its number in the same session.
+    pub no: u32,
+    /// Bytes that it had shown (of input: that were typed there and kept) before the first of these.
+    pub from: u64,
 }
 
 /// Field names of [`Cut`].
@@ -247,6 +258,11 @@ impl Tty {
     pub fn shown(&self) -> u64 {
         let kept = u64::try_from(self.data.len()).unwrap_or(u64::MAX);
         self.cut.as_ref().map_or(kept, |cut| cut.bytes.max(kept))
+    }
+
+    /// The terminal that shows what is not kept here, if it was a relay's copy.
+    pub fn relay(&self) -> Option<Relay> {
+        self.cut.as_ref().and_then(|cut| cut.relay)
     }
 
     /// Bytes that are not kept: those before `data`, of which only the end is there.

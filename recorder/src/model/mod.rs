@@ -38,7 +38,7 @@ pub use control::{
 pub use coverage::{Coverage, CoverageChange, Overdue, Uncovered};
 pub use delegation::{Confidence, Delegation, DelegationRole, Trigger};
 pub use enforcement::{Enforcement, EnforcementAct};
-pub use event::{Caps, Cred, Cut, CutField, Exec, Exit, File, FileOp, Fork, Ids, Task, Tty, TtyOp};
+pub use event::{Caps, Cred, Cut, CutField, Exec, Exit, File, FileOp, Fork, Ids, Relay, Task, Tty, TtyOp};
 pub use grant::{Grant, GrantAct};
 pub use id::{BootId, BootNanos, Digest, LogId, Mark, RealNanos, SessionId, StreamNo, TaskId};
 pub use liveness::{ClockChange, ClockEvent, HookChange, HookState};

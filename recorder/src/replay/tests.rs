@@ -197,7 +197,7 @@ fn losses_and_cuts_are_on_the_tape() {
 #[test]
 fn what_was_folded_stands_before_the_end_that_is_kept() {
     let mut f = Fixture::with_session();
-    let cut = Cut { field: CutField::Tty, bytes: 1_000_004, sha256: Some(Digest::new([7; 32])) };
+    let cut = Cut { field: CutField::Tty, bytes: 1_000_004, sha256: Some(Digest::new([7; 32])), relay: None };
     let tty = Tty { no: 1, data: Bytes::from("last"), cut: Some(cut), ..Tty::default() };
     f.show("first\r\n").of(1, None, Body::Tty(TtyOp::Output, tty)).of(1, None, fx::end());
     let tape = collect(&f);

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     capture::{Capture, Seeded},
     model::{BootNanos, Record},
-    session::{Allowance, Flood, Tracked, Tracker},
+    session::{Allowance, Flood, Relay, Tracked, Tracker},
     sys::{clock, process},
 };
 
@@ -81,7 +81,7 @@ pub(super) fn run(
     let mut hanging = false;
     let mut herald = settings.tell.then(Herald::default);
     let mut tracker = Tracker::default();
-    let mut flood = Flood::new(settings.terminal);
+    let (mut relay, mut flood) = (Relay::default(), Flood::new(settings.terminal));
     let mut host = RunningHost { marks: capture.marks().ok() };
     let mut pulse = Pulse::new(clock::reading(), capture.hooks().len());
     let mut captured = seeded.members;
@@ -126,7 +126,6 @@ pub(super) fn run(
         if last {
             tracker.stop(now.boot, &mut batch.tracked);
         }
-        flood.pass(capture.horizon(), &mut batch.tracked);
         handing.tend(now.boot, &batch.tracked, &mut capture);
         if let Some(desk) = &mut desk {
             let round = desk.round(now, std::mem::take(&mut batch.tracked));
@@ -153,6 +152,9 @@ pub(super) fn run(
             let acts = ending.step(&batch.tracked, storage, now, here);
             batch.tracked.extend(acts);
         }
+        // Last, since what a relay may copy waits here: grants, notices and the control socket do not wait with it.
+        relay.pass(capture.horizon(), &mut batch.tracked);
+        flood.pass(capture.horizon(), &mut batch.tracked);
         // The writer is gone only after a fault, which ends the service.
         if outbox.send(batch, here) == Err(Gone) {
             return;

@@ -73,6 +73,12 @@ impl Flood {
         for item in std::mem::take(tracked) {
             match item {
                 Tracked::Event { mark, record } => match &record.body {
+                    Body::Tty(TtyOp::Output, tty) if tty.cut.is_some() => {
+                        // What a relay copied costs nothing; what the terminal showed before it stands before it.
+                        let fold = self.sessions.get_mut(&mark).and_then(|s| s.folds.remove(&tty.no));
+                        tracked.extend(fold.and_then(|fold| fold.told(mark, record.boot_ns)));
+                        tracked.push(Tracked::Event { mark, record });
+                    }
                     Body::Tty(TtyOp::Output, _) => self.output(mark, record, tracked),
                     Body::SessionEnd(_) => {
                         let at = record.boot_ns;
@@ -191,7 +197,7 @@ impl Fold {
                     tail.drain(..=end);
                 }
                 let sha256 = Some(Digest::new(hash.finalize().into()));
-                tty.cut = Some(Cut { field: CutField::Tty, bytes, sha256 });
+                tty.cut = Some(Cut { field: CutField::Tty, bytes, sha256, relay: None });
                 record.flags = record.flags.with(Flags::TRUNCATED);
             }
             tty.data = Bytes::new(tail);

@@ -12,11 +12,13 @@ mod lineage;
 mod permissions;
 mod places;
 mod reached;
+mod relay;
 mod tracker;
 
 pub use delegation::{Container, Files, Handover};
 pub use edges::{Host, Tracked};
 pub use flood::{Allowance, Flood};
+pub use relay::Relay;
 pub use tracker::Tracker;
 
 #[cfg(test)]

@@ -14,11 +14,14 @@ fn bytes() -> impl Strategy<Value = Bytes> {
 }
 
 fn cut() -> impl Strategy<Value = Option<Cut>> {
-    let some = (any::<u16>(), any::<u64>(), proptest::option::of(any::<[u8; 32]>()));
-    proptest::option::of(some.prop_map(|(f, bytes, sha)| Cut {
+    // Where the whole stands is known only of what was hashed.
+    let whole = (any::<[u8; 32]>(), proptest::option::of(any::<(u32, u64)>()));
+    let some = (any::<u16>(), any::<u64>(), proptest::option::of(whole));
+    proptest::option::of(some.prop_map(|(f, bytes, whole)| Cut {
         field: CutField::from_code(f),
         bytes,
-        sha256: sha.map(Digest::new),
+        sha256: whole.map(|(sha256, _)| Digest::new(sha256)),
+        relay: whole.and_then(|(_, relay)| relay).map(|(no, from)| Relay { no, from }),
     }))
 }
 

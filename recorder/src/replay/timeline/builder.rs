@@ -1,5 +1,7 @@
 //! From entries to the story.
 
+use std::collections::BTreeSet;
+
 use super::rights::Uses;
 use super::screens::{Moment, Screens};
 use super::tree::Tree;
@@ -23,6 +25,8 @@ pub struct Builder {
     hidden: Hidden,
     uses: Uses,
     places: Places,
+    /// Terminals of which it was said that a relay copies them.
+    relayed: BTreeSet<u32>,
 }
 
 impl Builder {
@@ -40,6 +44,7 @@ impl Builder {
             hidden: Hidden::default(),
             uses: Uses::default(),
             places: Places::default(),
+            relayed: BTreeSet::new(),
         }
     }
 
@@ -218,6 +223,16 @@ impl Builder {
                     let what = What::Terminal { tty: tty.no, name: tty.name.clone(), cols, rows };
                     self.screens.settle(&mut self.hidden, &mut self.items);
                     self.items.push(item(what));
+                } else {
+                    self.hidden.terminal = self.hidden.terminal.saturating_add(1);
+                }
+            }
+            _ if tty.relay().is_some() => {
+                // Once for a terminal: what it showed is told where it stands.
+                if self.relayed.insert(tty.no) || self.all {
+                    self.screens.settle(&mut self.hidden, &mut self.items);
+                    let (to, bytes) = (tty.relay().map_or(0, |relay| relay.no), tty.folded());
+                    self.items.push(item(What::Relayed { tty: tty.no, to, bytes }));
                 } else {
                     self.hidden.terminal = self.hidden.terminal.saturating_add(1);
                 }

@@ -136,6 +136,15 @@ pub enum What {
         /// Full length of what was cut.
         bytes: u64,
     },
+    /// What a terminal showed stands on another one, to which a relay copied it.
+    Relayed {
+        /// Number of the terminal.
+        tty: u32,
+        /// Number of the other one.
+        to: u32,
+        /// Bytes of this record.
+        bytes: u64,
+    },
     /// The clock stepped.
     Jump(Jump),
     /// The recorder stopped or started in the middle: what came between is not known.

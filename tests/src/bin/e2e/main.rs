@@ -21,6 +21,7 @@ mod loads;
 mod logins;
 mod overdue;
 mod perms;
+mod relays;
 mod retention;
 mod sealed;
 mod secrets;
@@ -128,6 +129,7 @@ const SCENARIOS: &[Scenario] = &[
     e2e("files-all-there", Place::Any, loads::files_all_there),
     e2e("terminal-byte-exact", Place::Any, loads::terminal_byte_exact),
     e2e("flood-is-folded", Place::Any, loads::flood_is_folded),
+    e2e("relay-is-folded", Place::Any, relays::relay_is_folded),
     e2e("odd-bytes", Place::Any, hostile::odd_bytes),
     e2e("secret-at-hidden-prompt", Place::Any, secrets::hidden_prompt),
     e2e("secret-at-sudo", Place::Accounts, secrets::sudo_prompt),

@@ -13,6 +13,7 @@ mod handed;
 mod inquest;
 mod lifecycle;
 mod observed;
+mod relayed;
 mod terminals;
 
 use std::{
@@ -78,6 +79,7 @@ const WALKS: &[(&str, Run)] = &[
     ("terminals", terminals::terminals),
     ("idle-beside-work", beside::idle_beside_work),
     ("b3-containers", containers::b3_containers),
+    ("relays-folded", relayed::relays_folded),
     // The last: where it fails it may leave PAM and sudo changed.
     ("logins-asked", asked::logins_asked),
 ];

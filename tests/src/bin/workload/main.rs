@@ -7,6 +7,7 @@ mod execs;
 mod files;
 mod odd;
 mod reach;
+mod relay;
 mod rights;
 mod say;
 mod show;
@@ -69,6 +70,8 @@ enum Command {
     Show(show::Args),
     /// Take hold of another process: ptrace, its memory, its descriptors
     Reach(reach::Args),
+    /// A program on a terminal inside this one, as sudo and script do it
+    Relay(relay::Args),
     /// Rights used and refused, users changed to, a set-user-id program passed through
     Rights(rights::Args),
     /// Odd bytes: names, arguments, sizes
@@ -105,6 +108,7 @@ fn run(command: Command) -> Result<()> {
         Command::Show(args) => show::run(&args),
         Command::Odd(args) => odd::run(&args),
         Command::Reach(args) => reach::run(&args),
+        Command::Relay(args) => relay::run(&args),
         Command::Rights(args) => rights::run(&args),
         Command::Storm(args) => storm::run(&args),
     }

@@ -1,0 +1,73 @@
+//! Terminals inside terminals: what a relay copies is stored once.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use recorder_tests::{account::Sudo, journal::Events, pty::find};
+
+use crate::stage::Stage;
+
+const SHOWN_BYTES: u32 = 400_000;
+
+/// `script`, where there is one, and a relay of our own: the outer terminal is there whole, of the inner one what was left out stands on
+/// the outer, byte for byte; every byte of both is accounted for.
+pub(crate) fn relay_is_folded(stage: &mut Stage) -> Result<()> {
+    stage.site.set("capture", "tty_input = \"full\"")?;
+    let oncall = stage.account("oncall", Sudo::Free)?;
+    let running = stage.record()?;
+    let script = ["/usr/bin/script", "/bin/script"].into_iter().find(|path| Path::new(path).exists());
+    let mut done = Vec::new();
+    for program in script.into_iter().chain(std::iter::once("relay")) {
+        let (tag, truth) = (format!("inside-{}", program.len()), stage.path("truth"));
+        // Acts between what is shown: nothing may pass anything.
+        let inside = format!(
+            "{} show --bytes {} --truth {truth}; {}; echo what-$((40+2)); read x; echo got-$x; for n in 1 2 3 4 5 6; do {}; echo line-$n; done",
+            stage.workload(),
+            stage.count(SHOWN_BYTES),
+            stage.noop(&tag),
+            stage.noop("more"),
+        );
+        let workload = stage.workload();
+        let argv = match program {
+            "relay" => vec![workload.as_str(), "relay", "/bin/sh", "-c", &inside],
+            script => vec![script, "-qc", &inside, "/dev/null"],
+        };
+        let mut terminal = stage.elevated(&oncall, &argv)?;
+        terminal.wait_for("what-42", 0, stage.limit(60))?;
+        terminal.ask("an answer", "line-6", stage.limit(60))?;
+        let (status, shown) = terminal.finish(stage.limit(60))?;
+        ensure!(status.success(), "{program} ended with {status}");
+        done.push((program, tag, shown));
+    }
+    let events = stage.finish(running)?;
+    for (program, tag, shown) in done {
+        judge(stage, &events, &events.session_of(&stage.tag(&tag))?, &shown).context(program)?;
+    }
+    Ok(())
+}
+
+fn judge(stage: &Stage, events: &Events, session: &str, shown: &[u8]) -> Result<()> {
+    let streams = events.streams(session, "tty_output")?;
+    let [(1, outer), (2, inner)] = streams.iter().map(|(no, s)| (*no, s)).collect::<Vec<_>>()[..] else {
+        anyhow::bail!("terminals {:?}", streams.keys());
+    };
+    ensure!(outer.left_out == 0 && outer.bytes == shown, "the outer terminal is not there as it was shown");
+    ensure!(inner.bytes == shown, "{} bytes of the inner terminal of {}", inner.bytes.len(), shown.len());
+    let all = shown.len();
+    println!("  {session}: of {all} bytes of the inner terminal {} left out", inner.left_out);
+    ensure!(inner.left_out >= all - all / 20, "only {} of {all} bytes are left out", inner.left_out);
+    let typed = events.streams(session, "tty_input")?;
+    let of = |no| typed.get(&no).context("nothing typed");
+    ensure!(of(1)?.bytes == b"an answer\r" && of(2)?.bytes == b"an answer\r", "what was typed is not there");
+    ensure!(of(1)?.left_out == 0 && of(2)?.left_out == 10, "what was typed is stored twice");
+    // A reader sees it once.
+    let told = stage.site.read_ok(&["timeline", session])?;
+    let first = find(&told, b"| got-an answer").context("the timeline does not show it")?;
+    let again = told.get(first + 5..).unwrap_or_default();
+    ensure!(find(again, b"| got-an answer").is_none(), "the timeline shows it twice");
+    ensure!(
+        find(&told, b"terminal 2 was copied to terminal 1").is_some(),
+        "the timeline does not tell of it"
+    );
+    Ok(())
+}
