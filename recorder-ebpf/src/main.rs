@@ -17,6 +17,7 @@ mod log;
 mod maps;
 mod scope;
 mod script;
+mod socket;
 mod tty;
 mod walk;
 
@@ -72,13 +73,13 @@ fn on_attach(ctx: BtfTracePointContext) -> i32 {
 
 #[btf_tracepoint(function = "sk_data_ready")]
 fn on_data_ready(ctx: BtfTracePointContext) -> i32 {
-    deleg::data_ready(args::<1>(&ctx)[0]);
+    socket::data_ready(args::<1>(&ctx)[0]);
     0
 }
 
 #[fentry(function = "sock_def_readable")]
 fn def_readable(ctx: FEntryContext) -> i32 {
-    deleg::data_ready(args::<1>(&ctx)[0]);
+    socket::data_ready(args::<1>(&ctx)[0]);
     0
 }
 
