@@ -13,6 +13,7 @@ mod exec;
 mod file;
 mod gate;
 mod kernel;
+mod line;
 mod log;
 mod maps;
 mod scope;
@@ -277,35 +278,35 @@ fn pty_write(ctx: FExitContext) -> i32 {
 #[fexit(function = "con_write")]
 fn con_write(ctx: FExitContext) -> i32 {
     let [tty, buf, _, ret] = args(&ctx);
-    tty::line_write(tty, buf, ret as i32);
+    line::write(tty, buf, ret as i32);
     0
 }
 
 #[fexit(function = "uart_write")]
 fn uart_write(ctx: FExitContext) -> i32 {
     let [tty, buf, _, ret] = args(&ctx);
-    tty::line_write(tty, buf, ret as i32);
+    line::write(tty, buf, ret as i32);
     0
 }
 
 #[fexit(function = "hvc_write")]
 fn hvc_write(ctx: FExitContext) -> i32 {
     let [tty, buf, _, ret] = args(&ctx);
-    tty::line_write(tty, buf, ret as i32);
+    line::write(tty, buf, ret as i32);
     0
 }
 
 #[fexit(function = "con_put_char")]
 fn con_put_char(ctx: FExitContext) -> i32 {
     let [tty, byte, ret] = args(&ctx);
-    tty::line_put(tty, byte, ret as i32);
+    line::put(tty, byte, ret as i32);
     0
 }
 
 #[fexit(function = "uart_put_char")]
 fn uart_put_char(ctx: FExitContext) -> i32 {
     let [tty, byte, ret] = args(&ctx);
-    tty::line_put(tty, byte, ret as i32);
+    line::put(tty, byte, ret as i32);
     0
 }
 

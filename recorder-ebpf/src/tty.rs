@@ -2,7 +2,7 @@
 //!
 //! Keyed by the terminal, never by the task: echo is written by a kworker. The key is the address of the slave's
 //! tty_struct; addresses are reused, so an entry counts only while the terminal's session leader is the one that was
-//! seen when it was made (docs/kernel.md). A *line* is a terminal that is no pty: VT, serial, hypervisor console.
+//! seen when it was made (docs/kernel.md). Terminals that are no ptys: `line.rs`.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_probe_read_user};
 use recorder_common::{Class, Hook, Kind, Ring, State, TTY_CHUNK, TtyEvent, TtyState};
@@ -10,7 +10,7 @@ use recorder_common::{Class, Hook, Kind, Ring, State, TTY_CHUNK, TtyEvent, TtySt
 use crate::{
     emit::{self, Event},
     kernel::{self, Args, TaskPtr, off},
-    log,
+    line, log,
     maps::{PGRPS, SETTINGS, TTYS, TYPING},
     scope,
 };
@@ -22,9 +22,6 @@ const SUBTYPE_SLAVE: u16 = 2;
 const PTMX: u32 = (5 << 20) | 2;
 const MASTER_MAJOR: u32 = 128;
 const SLAVE_MAJOR: u32 = 136;
-/// include/uapi/linux/stat.h.
-const S_IFMT: u16 = 0o170_000;
-const S_IFCHR: u16 = 0o020_000;
 const ICANON: u32 = 2;
 const ECHO: u32 = 8;
 /// How long the reader of an outer terminal may lag behind the end of the session's foreground.
@@ -41,7 +38,7 @@ fn tty_input() -> u32 {
 }
 
 #[inline(always)]
-fn session_leader(tty: u64) -> u32 {
+pub fn session_leader(tty: u64) -> u32 {
     kernel::pid_number(kernel::read(tty, off!(tty_session)))
 }
 
@@ -51,13 +48,13 @@ fn foreground(tty: u64) -> u32 {
 }
 
 #[derive(Clone, Copy)]
-struct Size {
+pub struct Size {
     rows: u16,
     cols: u16,
 }
 
 #[inline(always)]
-fn size(tty: u64) -> Size {
+pub fn size(tty: u64) -> Size {
     let both: u32 = kernel::read(tty, off!(tty_winsize));
     Size { rows: both as u16, cols: (both >> 16) as u16 }
 }
@@ -79,7 +76,7 @@ fn group_is(pgid: u32, mark: u64) -> bool {
 
 /// Neither end of a pty. BSD ptys, which have majors of their own, are long gone from stock kernels.
 #[inline(always)]
-fn is_line(tty: u64) -> bool {
+pub fn is_line(tty: u64) -> bool {
     let driver: u64 = kernel::read(tty, off!(tty_driver));
     let major: u32 = kernel::read(driver, off!(driver_major));
     major != 0 && major != MASTER_MAJOR && major != SLAVE_MAJOR
@@ -131,7 +128,7 @@ fn adopt(tty: u64, mark: u64, leader: u32, whole: u32) {
 }
 
 #[inline(always)]
-fn payload(tty: u64, size: Size, len: u32, hidden: u32) -> TtyEvent {
+pub fn payload(tty: u64, size: Size, len: u32, hidden: u32) -> TtyEvent {
     let driver: u64 = kernel::read(tty, off!(tty_driver));
     let index: u32 = kernel::read(tty, off!(tty_index));
     TtyEvent {
@@ -203,7 +200,7 @@ fn master_of(file: u64) -> u64 {
 }
 
 #[inline(always)]
-fn armed() -> bool {
+pub fn armed() -> bool {
     emit::state(State::TTYS) == 1
 }
 
@@ -222,7 +219,7 @@ pub extern "C" fn slave_behind(fd: u64) -> u64 {
 /// Where bytes lie.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-enum Memory {
+pub enum Memory {
     User,
     Kernel,
 }
@@ -248,11 +245,11 @@ pub extern "C" fn tty_chunk(tty: u64, mark: u64, kind_and_memory: u64, from: u64
 
 /// Bytes of one terminal, on their way out.
 #[derive(Clone, Copy)]
-struct Flow {
-    tty: u64,
-    mark: u64,
-    kind: u16,
-    memory: Memory,
+pub struct Flow {
+    pub tty: u64,
+    pub mark: u64,
+    pub kind: u16,
+    pub memory: Memory,
 }
 
 /// Sends `len` bytes in chunks; what lies beyond the last chunk is counted as unread.
@@ -286,13 +283,13 @@ fn unread(bytes: u64) {
 
 impl Flow {
     #[inline(always)]
-    fn send(self, from: u64, len: u64) {
+    pub fn send(self, from: u64, len: u64) {
         tty_bytes(self.tty, self.mark, u64::from(self.kind) | (self.memory as u64) << 32, from, len);
     }
 
     /// Sends `len` bytes that lie in the vectors at `iov`.
     #[inline(always)]
-    fn send_vectors(self, iov: u64, count: u64, len: u64) {
+    pub fn send_vectors(self, iov: u64, count: u64, len: u64) {
         let mut left = len;
         let mut i = 0;
         while i < VECTORS as u64 {
@@ -412,7 +409,7 @@ pub fn sys_exit_write(ret: i64, vectors: bool) {
     }
     let slave = slave_behind(args.first());
     if slave == 0 {
-        line_written(&args, ret, vectors);
+        line::written(&args, ret, vectors);
         return;
     }
     let mark = wanted(slave, 0);
@@ -428,46 +425,6 @@ pub fn sys_exit_write(ret: i64, vectors: bool) {
     } else {
         flow.send(args.second(), ret as u64);
     }
-}
-
-/// A recorded task wrote to a line: what it passed, before the line discipline changed it, and no echo. There is no other way
-/// to see a line where functions can't be watched.
-#[inline(always)]
-fn line_written(args: &Args, ret: i64, vectors: bool) {
-    let own = scope::session_of(kernel::current());
-    if own == 0 {
-        return;
-    }
-    let tty = line_behind(args.first());
-    if tty == 0 || wanted(tty, own) != own {
-        return;
-    }
-    let flow = Flow { tty, mark: own, kind: Kind::TTY_OUTPUT, memory: Memory::User };
-    if vectors {
-        flow.send_vectors(args.second(), args.third(), ret as u64);
-    } else {
-        flow.send(args.second(), ret as u64);
-    }
-}
-
-/// The line that descriptor `fd` of the current task is, 0 if it is none that is recorded.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn line_behind(fd: u64) -> u64 {
-    let file = kernel::file_of(kernel::current(), fd as u32);
-    if file == 0 {
-        return 0;
-    }
-    let inode: u64 = kernel::read(file, off!(file_inode));
-    let mode: u16 = kernel::read(inode, off!(inode_mode));
-    if mode & S_IFMT != S_IFCHR {
-        return 0;
-    }
-    // What lies there in a file of another driver is no address of a recorded terminal.
-    let private: u64 = kernel::read(file, off!(file_private));
-    let tty: u64 = kernel::read(private, off!(tty_file_tty));
-    // SAFETY: looked at only.
-    if tty != 0 && unsafe { TTYS.get(&tty) }.is_some() && is_line(tty) { tty } else { 0 }
 }
 
 /// fentry `pty_write(tty, ..)`.
@@ -515,48 +472,4 @@ pub fn pty_write(tty: u64, buf: u64, ret: i32) {
             hidden(slave, mark, ret as u64);
         }
     }
-}
-
-/// fexit `con_write`, `uart_write`, `hvc_write(tty, buf, len) = ret`: what a line shows, echo included. What is typed at it comes
-/// from its driver by other ways, and is seen as far as it is echoed.
-#[inline(always)]
-pub fn line_write(tty: u64, buf: u64, ret: i32) {
-    if ret <= 0 || !armed() {
-        return;
-    }
-    let mark = wanted_of_line(tty);
-    if mark != 0 {
-        Flow { tty, mark, kind: Kind::TTY_OUTPUT, memory: Memory::Kernel }.send(buf, ret as u64);
-    }
-}
-
-/// fexit `con_put_char`, `uart_put_char(tty, byte) = ret`: the line discipline writes echo, and what it changes, so.
-#[inline(always)]
-pub fn line_put(tty: u64, byte: u64, ret: i32) {
-    if ret <= 0 || !armed() {
-        return;
-    }
-    let mark = wanted_of_line(tty);
-    if mark != 0 {
-        tty_byte(tty, mark, byte);
-    }
-}
-
-/// As [`wanted`]. A line outlives the logins on it, unlike a pty: between one that ended and the next only what
-/// the session's own tasks write is theirs.
-#[inline(always)]
-fn wanted_of_line(tty: u64) -> u64 {
-    let own = scope::session_of(kernel::current());
-    let mark = wanted(tty, own);
-    if mark != own && session_leader(tty) == 0 { 0 } else { mark }
-}
-
-/// Sends one byte, which lies in no memory, as an event.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn tty_byte(tty: u64, mark: u64, byte: u64) -> u32 {
-    let Some(mut event) = Event::new::<TtyEvent>(Class::TTY) else { return 0 };
-    event.byte(byte as u8);
-    event.send(Kind::TTY_OUTPUT, Ring::BULK, mark, payload(tty, size(tty), 1, 0), 0);
-    1
 }

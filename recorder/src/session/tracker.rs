@@ -10,8 +10,8 @@ use super::{Host, Tracked};
 use super::{company::Company, permissions::Rights, places::Atlas, reached};
 use crate::model::{
     Act, Body, BootNanos, Bytes, Capability, Captured, Coverage, Cred, Elevated, EndReason, Enforcement,
-    Exit, FileOp, Flags, Fork, KernelEvent, LoginWitness, Loss, Mark, Passed, Place, Places, Reached, Record,
-    SessionEnd, SessionId, Shared, Task, TaskId, Tty, TtyAct, TtyOp, Uncovered,
+    Exit, FileOp, Flags, Fork, KernelEvent, LoginWitness, Mark, Passed, Places, Reached, Record, SessionEnd,
+    SessionId, Shared, Task, TaskId, Tty, TtyAct, TtyOp, Uncovered,
 };
 
 /// After the last task is gone, its last output may still be on the way through the terminal's reader.
