@@ -62,13 +62,14 @@ impl Files for Host {
         #[serde(rename_all = "PascalCase")]
         struct Written {
             name: String,
-            created: Timestamp,
+            created: String,
         }
         // It is an id: no path leads out of there by it.
         let text = self.read(format!("{CONTAINERS}/{id}/config.v2.json").as_bytes())?;
         let written: Written = serde_json::from_slice(&text).ok()?;
         let now = clock::pair();
-        let made = u128::try_from(written.created.as_nanosecond()).ok()?;
+        let made: Timestamp = written.created.parse().ok()?;
+        let made = u128::try_from(made.as_nanosecond()).ok()?;
         let age = u128::from(now.real.get()).saturating_sub(made);
         Some(Container {
             name: written.name.trim_start_matches('/').to_owned(),
