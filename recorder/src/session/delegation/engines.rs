@@ -13,7 +13,7 @@ use crate::model::{
 
 /// A container or a process is waited for so long after it was asked for: images are copied first.
 const SOON_NS: u64 = 180_000_000_000;
-/// What could not be read counts for so long: seen, a second; emulated, four.
+/// What could not be read counts for so long; seen, emulated: half a second to a second and a half, six where a container stops first.
 const WINDOW_NS: u64 = 10_000_000_000;
 /// The engine makes a container within so long after it was asked to.
 const MADE_NS: u64 = 5_000_000_000;
