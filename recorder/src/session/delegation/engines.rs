@@ -169,15 +169,14 @@ impl Engines {
         {
             return;
         }
-        match self.creations.iter_mut().rfind(|c| c.by == by && c.id.is_none()) {
-            Some(creation) => creation.id = Some(id.to_owned()),
-            None => {
-                if self.mentioned.len() >= MOST {
-                    self.mentioned.pop_front();
-                }
-                self.mentioned.push_back(id.to_owned());
-            }
+        if let Some(creation) = self.creations.iter_mut().rfind(|c| c.by == by && c.id.is_none()) {
+            creation.id = Some(id.to_owned());
+            return;
         }
+        if self.mentioned.len() >= MOST {
+            self.mentioned.pop_front();
+        }
+        self.mentioned.push_back(id.to_owned());
     }
 
     fn rename(&mut self, key: &str, to: Option<&str>) {
