@@ -69,7 +69,8 @@ impl Files for Host {
         let text = self.read(format!("{CONTAINERS}/{id}/config.v2.json").as_bytes())?;
         let written: Written = serde_json::from_slice(&text).ok()?;
         let now = clock::pair();
-        let made = u128::try_from(written.created.parse::<Timestamp>().ok()?.as_nanosecond()).ok()?;
+        let made: Timestamp = written.created.parse().ok()?;
+        let made = u128::try_from(made.as_nanosecond()).ok()?;
         let age = u128::from(now.real.get()).saturating_sub(made);
         Some(Container {
             name: written.name.trim_start_matches('/').to_owned(),

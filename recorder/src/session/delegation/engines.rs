@@ -13,7 +13,7 @@ use crate::model::{
 
 /// A container or a process is waited for so long after it was asked for: images are copied first.
 const SOON_NS: u64 = 180_000_000_000;
-/// What could not be read counts for so long: seen, a second; emulated, four.
+/// What could not be read counts for so long; seen, emulated: half a second to a second and a half, six where a container stops first.
 const WINDOW_NS: u64 = 10_000_000_000;
 /// The engine makes a container within so long after it was asked to.
 const MADE_NS: u64 = 5_000_000_000;
@@ -169,15 +169,14 @@ impl Engines {
         {
             return;
         }
-        match self.creations.iter_mut().rfind(|c| c.by == by && c.id.is_none()) {
-            Some(creation) => creation.id = Some(id.to_owned()),
-            None => {
-                if self.mentioned.len() >= MOST {
-                    self.mentioned.pop_front();
-                }
-                self.mentioned.push_back(id.to_owned());
-            }
+        if let Some(creation) = self.creations.iter_mut().rfind(|c| c.by == by && c.id.is_none()) {
+            creation.id = Some(id.to_owned());
+            return;
         }
+        if self.mentioned.len() >= MOST {
+            self.mentioned.pop_front();
+        }
+        self.mentioned.push_back(id.to_owned());
     }
 
     fn rename(&mut self, key: &str, to: Option<&str>) {
