@@ -52,14 +52,18 @@ pub(crate) fn relay_is_folded(stage: &mut Stage) -> Result<()> {
 
 fn judge(stage: &Stage, events: &Events, session: &str, shown: &[u8]) -> Result<()> {
     let streams = events.streams(session, "tty_output")?;
-    let [(1, outer), (2, inner)] = streams.iter().map(|(no, s)| (*no, s)).collect::<Vec<_>>()[..] else {
-        anyhow::bail!("terminals {:?}", streams.keys());
-    };
+    let outer = streams.get(&1).context("no terminal")?;
     ensure!(outer.left_out == 0 && outer.bytes == shown, "the outer terminal is not there as it was shown");
-    ensure!(inner.bytes == shown, "{} bytes of the inner terminal of {}", inner.bytes.len(), shown.len());
     let all = shown.len();
-    println!("  {session}: of {all} bytes of the inner terminal {} left out", inner.left_out);
-    ensure!(inner.left_out >= all - all / 20, "only {} of {all} bytes are left out", inner.left_out);
+    // A relay that lags behind acts of the session for more than a moment is stored twice: emulated ones do.
+    let most = if stage.is_emulated() { all / 2 } else { all - all / 20 };
+    // Where there is sudo it has a terminal of its own, and the relay's is inside that one.
+    ensure!(streams.len() > 1, "there is no inner terminal");
+    for (no, inner) in streams.iter().skip(1) {
+        println!("  terminal {no} of {session}: {} bytes, {} left out", inner.bytes.len(), inner.left_out);
+        ensure!(inner.bytes == shown, "{} bytes of terminal {no} of {all}", inner.bytes.len());
+        ensure!(inner.left_out >= most, "only {} of {all} bytes are left out", inner.left_out);
+    }
     let typed = events.streams(session, "tty_input")?;
     let of = |no| typed.get(&no).context("nothing typed");
     let answers = b"an answer\r".repeat(6);
