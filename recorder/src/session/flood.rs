@@ -343,6 +343,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_relay_copied_passes_behind_what_was_folded_before_it() {
+        let mut flood = Flood::new(Allowance { burst: 10, rate: 0 });
+        let relay = Some(crate::model::Relay { no: 1, from: 0 });
+        let cut = Cut { field: CutField::Tty, bytes: 5000, sha256: Some(hash(b"")), relay };
+        let copied = of(10, Body::Tty(TtyOp::Output, Tty { no: 2, cut: Some(cut), ..Tty::default() }));
+        let mut items = vec![show(10, 2, &[b'x'; 20]), copied.clone(), show(10, 2, b"0123456789")];
+        flood.pass(at(10), &mut items);
+        assert_eq!(items, [folded_short(10, 2, &[b'x'; 20]), copied, show(10, 2, b"0123456789")]);
+    }
+
+    /// What was short enough to stand in a fold's record whole.
+    fn folded_short(tenths: u64, no: u32, data: &[u8]) -> Tracked {
+        match show(tenths, no, data) {
+            Tracked::Event { mark, record } => {
+                Tracked::Event { mark, record: Record { cpu: u16::MAX, ..record } }
+            }
+            other => other,
+        }
+    }
+
+    #[test]
     fn other_sessions_and_other_records_pass_as_they_are() {
         let mut flood = Flood::new(Allowance { burst: 0, rate: 0 });
         let mut items = vec![show(1, 1, b"a"), of(1, Body::Tty(TtyOp::Input, Tty::default()))];

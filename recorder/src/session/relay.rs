@@ -153,12 +153,16 @@ impl Session {
                 } else {
                     screen.shown.skip(tty.data.len());
                 }
-                let waits = inner && screen.tries(at);
+                // What came before it and waits still comes before it.
+                let waits = inner && (screen.tries(at) || screen.pending.len() > screen.out);
                 if waits {
                     self.aim(no, at);
                     if let Some(screen) = self.screens.get_mut(&no) {
                         screen.pending.extend_from_slice(tty.data.as_slice());
                     }
+                }
+                if !waits {
+                    self.tell(no, at);
                 }
                 self.put(record, waits);
                 if many {
@@ -236,7 +240,7 @@ impl Session {
     /// Leaves out what came out.
     fn leave_out(&mut self, no: u32) {
         let Some(screen) = self.screens.get_mut(&no) else { return };
-        screen.misses = 0;
+        (screen.misses, screen.rests) = (0, None);
         screen.forget_out();
         let (Some(place), mut left) = (screen.at, std::mem::take(&mut screen.matched)) else { return };
         screen.pending.drain(..left.min(screen.pending.len()));

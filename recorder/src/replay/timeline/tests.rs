@@ -1,6 +1,6 @@
 use super::*;
 use crate::index::fixture::{self as fx, Fixture};
-use crate::model::{Body, FileOp, Fork, TtyOp};
+use crate::model::{Body, Cut, CutField, Digest, FileOp, Fork, Relay, Tty, TtyOp};
 
 fn story(f: &Fixture, all: bool) -> Story {
     let mut builder = Builder::new(fx::session_id(1), all);
@@ -112,6 +112,26 @@ fn floods_of_lines_are_folded_and_counted() {
     let id = told.items.iter().position(|i| matches!(i.what, What::Exec { .. })).unwrap();
     assert_eq!(id, folded + 11);
     assert_eq!(lines(&story(&f, true)).len(), 10_002);
+}
+
+#[test]
+fn what_a_relay_copied_is_shown_where_it_stands_and_told_once() {
+    let mut f = Fixture::with_session();
+    let relay = Some(Relay { no: 1, from: 0 });
+    let cut = Cut { field: CutField::Tty, bytes: 7, sha256: Some(Digest::new([7; 32])), relay };
+    let tty = Tty { no: 2, cut: Some(cut), ..Tty::default() };
+    f.show("shown\r\n");
+    for op in [TtyOp::Output, TtyOp::Input, TtyOp::Output] {
+        f.of(1, None, Body::Tty(op, tty.clone()));
+    }
+    f.of(1, None, fx::end());
+    let relayed = |story: &Story| {
+        let of = |item: &&Item| item.what == What::Relayed { tty: 2, to: 1, bytes: 7 };
+        story.items.iter().filter(of).count()
+    };
+    let told = story(&f, false);
+    assert_eq!((lines(&told), relayed(&told), told.hidden.terminal), (vec!["shown"], 1, 2));
+    assert_eq!(relayed(&story(&f, true)), 3);
 }
 
 #[test]
