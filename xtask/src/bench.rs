@@ -133,7 +133,8 @@ fn binaries(args: &Args) -> Result<(PathBuf, PathBuf)> {
     }
     setup::for_build(None)?;
     build_ebpf::build(None)?;
-    let built = build::programs(build::Finish::Shipped)?;
+    let finish = if args.hooks { build::Finish::Suite } else { build::Finish::Shipped };
+    let built = build::programs(finish)?;
     Ok((built.recorder, built.workload))
 }
 
