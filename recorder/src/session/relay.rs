@@ -167,7 +167,9 @@ impl Session {
                 self.put(record, waits);
                 if many {
                     let inner: Vec<u32> = self.screens.range(no..).map(|(no, _)| *no).collect();
-                    inner.into_iter().for_each(|no| self.settle(no, at));
+                    for no in inner {
+                        self.settle(no, at);
+                    }
                 }
                 while self.held > HELD && self.release(|_| true) {}
             }
@@ -411,9 +413,13 @@ impl Session {
             long.extend(screen.fold.as_mut().filter(|fold| now.since(fold.since()) >= TELL_NS).map(|_| *no));
             typed.extend(screen.fold_typed.take_if(is_long));
         }
-        long.into_iter().for_each(|no| self.tell(no, now));
+        for no in long {
+            self.tell(no, now);
+        }
         self.drain(out);
-        typed.into_iter().for_each(|fold| self.put(fold.told(now), false));
+        for fold in typed {
+            self.put(fold.told(now), false);
+        }
     }
 
     fn drain(&mut self, out: &mut dyn FnMut(Record)) {

@@ -160,7 +160,7 @@ fn section(all: &[Around], machine: &Machine, backend: &str) -> String {
     out
 }
 
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+#[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "figures for people")]
 const fn float(n: u64) -> f64 {
     n as f64
 }
@@ -205,7 +205,7 @@ fn by_family(told: &Value) -> Result<Counts> {
         let name = program.get("name").and_then(Value::as_str).unwrap_or_default();
         let number = |key| program.get(key).and_then(Value::as_u64).unwrap_or(0);
         let is = |known: &&str| known.get(..NAME).unwrap_or(known) == name;
-        let family = FAMILIES.iter().find(|(_, programs)| programs.iter().any(|known| is(&known)));
+        let family = FAMILIES.iter().find(|(_, programs)| programs.iter().any(is));
         let (family, _) = family.with_context(|| format!("the program {name} is of no family here"))?;
         let (runs, ns) = out.entry(*family).or_insert((0, 0));
         *runs += number("runs");

@@ -136,6 +136,22 @@ pub(crate) fn declared(dir: &Path) {
     w.stop(stop(61)).unwrap();
 }
 
+/// A terminal inside a terminal: of the inner one only length, hash and place are stored.
+pub(crate) fn relayed(dir: &Path) {
+    let mut w = Forger::new(dir, 601, 16384).open(0);
+    let s = w.open_session(session(1), at(1).boot);
+    let mut show = |n: u64, no, data: &[u8], cut| {
+        let tty = Tty { name: Bytes::from("pts/3"), no, data: Bytes::from(data), cut, ..Tty::default() };
+        w.append(s, Record { body: Body::Tty(TtyOp::Output, tty), ..exec(n, 1) });
+    };
+    show(2, 1, b"before ", None);
+    show(3, 1, b"copied\r\n", None);
+    let sha256 = Some(Digest::new([0xab; 32]));
+    let relay = Some(Relay { no: 1, from: 7 });
+    show(4, 2, b"", Some(Cut { field: CutField::Tty, bytes: 8, sha256, relay }));
+    w.commit(at(9)).unwrap();
+}
+
 /// Bodies of every form of the codec, with bytes that are not UTF-8, cuts, and enough of them to be compressed.
 pub(crate) fn kinds(dir: &Path) {
     let mut w = Forger::new(dir, 600, 16384).open(0);

@@ -92,7 +92,9 @@ pub(crate) fn two_at_one_tmux(stage: &mut Stage) -> Result<()> {
     let alone = session_is_of(stage, &events, "alone", &one)?;
     let sat: Vec<_> = company(&events, &later)
         .into_iter()
-        .map(|e| (text(e, &["participant", "user"]), e["participant"]["session"].is_null()))
+        .map(|e| {
+            (text(e, &["participant", "user"]), e.pointer("/participant/session").is_none_or(Value::is_null))
+        })
         .collect();
     ensure!(sat == [(one.name.as_str(), true)], "at the second tmux sat {sat:?}");
     ensure!(company(&events, &alone).is_empty(), "he who had left sits there still");

@@ -66,7 +66,7 @@ pub(crate) fn company(walk: &Walk) -> Result<()> {
 fn leave(terminal: &mut Terminal, keys: &[u8]) -> Result<()> {
     let mark = terminal.mark();
     terminal.type_bytes(keys)?;
-    terminal.wait_for("detached", mark, std::time::Duration::from_secs(120))?;
+    terminal.wait_for("detached", mark, std::time::Duration::from_mins(2))?;
     terminal.type_line("exit")
 }
 
