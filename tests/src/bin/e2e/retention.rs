@@ -19,8 +19,8 @@ use crate::{
     stage::{Stage, quiet},
 };
 
-/// Bytes that a session shows: incompressible enough to fill segments of 1 MiB.
-const SHOWN: u32 = 4 << 20;
+/// Bytes that a session shows: incompressible enough to fill segments of 1 MiB, though what sudo relays is kept once.
+const SHOWN: u32 = 8 << 20;
 
 /// Dana may delete, anna may only sign grants.
 struct Archive {
