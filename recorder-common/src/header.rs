@@ -88,6 +88,8 @@ impl Kind {
     pub const TTY_INPUT: u16 = 33;
     /// `TtyEvent`: size at first sight or changed.
     pub const TTY_RESIZE: u16 = 34;
+    /// `StreamEvent`: what went through a standard stream and was not taken along, before the bytes that follow.
+    pub const STREAM: u16 = 35;
     /// `CapEvent`, then a walked path: a program's first use of a capability, or the first time it was refused.
     pub const CAPABILITY: u16 = 48;
     /// `PassedEvent`: the exec just before it was of a set-user-id or set-group-id program, or of one with capabilities.

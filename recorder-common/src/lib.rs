@@ -33,4 +33,4 @@ pub use limits::{
 };
 pub use loss::{Class, CpuCounters, MarkFlag, Settings, State, TaskMark, TtyState};
 pub use offsets::{MEMBERS, Member, Offsets};
-pub use tty::TtyEvent;
+pub use tty::{StreamEvent, StreamKey, StreamState, TtyEvent};

@@ -82,8 +82,10 @@ impl State {
     pub const PLANTED: u32 = 5;
     /// 1 if jobs of cron and at are looked at. Written by the service.
     pub const JOBS: u32 = 6;
+    /// 1 while standard streams of sessions are recorded. Written by the programs, cleared by the service.
+    pub const STREAMS: u32 = 7;
     /// Number of words.
-    pub const LEN: u32 = 7;
+    pub const LEN: u32 = 8;
 }
 
 /// A recorded terminal (value of the terminal map; its key is the kernel's address of the slave).
@@ -136,6 +138,8 @@ impl MarkFlag {
     pub const JOB: u64 = 32;
     /// A process of nobody who is recorded, which was said to have handed its terminal to a server.
     pub const SEATED: u64 = 64;
+    /// Its session began with the program that it is about to run.
+    pub const FRESH: u64 = 128;
 }
 
 const _: () = assert!(size_of::<TaskMark>() == 64);

@@ -10,7 +10,7 @@ use crate::{
     emit::Event,
     gate,
     kernel::{self, Place, TaskPtr, off},
-    scope, script, tty,
+    scope, script, stream, tty,
 };
 
 /// `sched_process_exec(task, old_pid, bprm)`: the new image is in place, its arguments lie on its fresh stack.
@@ -66,6 +66,7 @@ pub fn exec(bprm: u64) {
     gate::tell_if_killed(task, session, file);
     // Behind the exec: the program that opens a session is known by the event that follows the session's mark.
     tty::adopt_controlling(session);
+    stream::adopt_streams(session);
 }
 
 /// Set-user-id, set-group-id (with the group's execute bit: without it the bit means locking).

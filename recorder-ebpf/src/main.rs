@@ -19,6 +19,7 @@ mod maps;
 mod scope;
 mod script;
 mod socket;
+mod stream;
 mod tty;
 mod walk;
 
@@ -28,6 +29,8 @@ use aya_ebpf::{
     macros::{btf_tracepoint, fentry, fexit, lsm, tracepoint},
     programs::{BtfTracePointContext, FEntryContext, FExitContext, LsmContext, TracePointContext},
 };
+
+use crate::stream::Way;
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "license")]
@@ -307,6 +310,34 @@ fn con_put_char(ctx: FExitContext) -> i32 {
 fn uart_put_char(ctx: FExitContext) -> i32 {
     let [tty, byte, ret] = args(&ctx);
     line::put(tty, byte, ret as i32);
+    0
+}
+
+#[fexit(function = "vfs_read")]
+fn vfs_read(ctx: FExitContext) -> i32 {
+    let [file, buf, _, _, ret] = args(&ctx);
+    stream::passed(file, buf, None, ret as i64, Way::Read);
+    0
+}
+
+#[fexit(function = "vfs_write")]
+fn vfs_write(ctx: FExitContext) -> i32 {
+    let [file, buf, _, _, ret] = args(&ctx);
+    stream::passed(file, buf, None, ret as i64, Way::Written);
+    0
+}
+
+#[fexit(function = "vfs_readv")]
+fn vfs_readv(ctx: FExitContext) -> i32 {
+    let [file, vectors, count, _, _, ret] = args(&ctx);
+    stream::passed(file, vectors, Some(count), ret as i64, Way::Read);
+    0
+}
+
+#[fexit(function = "vfs_writev")]
+fn vfs_writev(ctx: FExitContext) -> i32 {
+    let [file, vectors, count, _, _, ret] = args(&ctx);
+    stream::passed(file, vectors, Some(count), ret as i64, Way::Written);
     0
 }
 

@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use recorder_common::{
     Allow, Armed, CapKey, CapUse, ControlKey, CpuCounters, Gate, Offsets, PlantKey, SCRATCH, SCRATCH_SLOTS,
-    ScriptName, Settings, SocketName, State, TaskMark, TtyState,
+    ScriptName, Settings, SocketName, State, StreamKey, StreamState, TaskMark, TtyState,
 };
 
 /// Filled by the loader from BTF; frozen, so the verifier sees constants.
@@ -90,6 +90,9 @@ pub static CGROUPS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0)
 /// Recorded terminals by the address of the slave's tty_struct.
 #[map]
 pub static TTYS: HashMap<u64, TtyState> = HashMap::with_max_entries(4096, 0);
+/// Standard streams of sessions that are no terminals.
+#[map]
+pub static STREAMS: HashMap<StreamKey, StreamState> = HashMap::with_max_entries(4096, 0);
 /// Process groups that belong to a session. Read only to decide whether a terminal that also serves the person's
 /// ordinary shell is in the session's hands.
 #[map]

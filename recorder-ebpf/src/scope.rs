@@ -222,6 +222,7 @@ fn setting_all_logins() -> bool {
 #[inline(always)]
 fn open(task: TaskPtr, mark: &mut TaskMark, creds: &Creds, via: u32) {
     mark.mark = emit::next_mark();
+    mark.flags |= MarkFlag::FRESH;
     log::log_session(mark.mark, kernel::tgid(task), via);
     remember_group(kernel::pgid(task), mark.mark);
     if let Some(event) = Event::new::<MarkEvent>(Class::SESSION) {

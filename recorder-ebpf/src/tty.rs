@@ -13,6 +13,7 @@ use crate::{
     line, log,
     maps::{PGRPS, SETTINGS, TTYS, TYPING},
     scope,
+    stream::{self, Way},
 };
 
 /// `TTY_DRIVER_TYPE_PTY` moved between kernels; the subtypes did not (include/linux/tty_driver.h).
@@ -27,12 +28,12 @@ const ECHO: u32 = 8;
 /// How long the reader of an outer terminal may lag behind the end of the session's foreground.
 const GRACE_NS: u64 = 200_000_000;
 /// Calls of more than this many chunks are counted as unread beyond them.
-const CHUNKS: usize = 32;
+pub const CHUNKS: usize = 32;
 /// Vectors of one readv or writev that are followed.
 const VECTORS: usize = 8;
 
 #[inline(always)]
-fn tty_input() -> u32 {
+pub fn tty_input() -> u32 {
     // SAFETY: a static of this object.
     unsafe { core::ptr::read_volatile(core::ptr::addr_of!(SETTINGS.tty_input)) }
 }
@@ -340,7 +341,10 @@ pub fn sys_exit_read(ret: i64, vectors: bool) {
         return;
     }
     let args = Args::new(task);
-    if canary(task, args.first(), Hook::TTY_OUTPUT) || !armed() {
+    if canary(task, args.first(), Hook::TTY_OUTPUT)
+        || stream::returned(task, &args, ret, vectors, Way::Read)
+        || !armed()
+    {
         return;
     }
     let slave = slave_behind(args.first());
@@ -404,7 +408,10 @@ pub fn sys_exit_write(ret: i64, vectors: bool) {
         return;
     }
     let args = Args::new(task);
-    if canary(task, args.first(), Hook::TTY_INPUT) || !armed() {
+    if canary(task, args.first(), Hook::TTY_INPUT)
+        || stream::returned(task, &args, ret, vectors, Way::Written)
+        || !armed()
+    {
         return;
     }
     let slave = slave_behind(args.first());

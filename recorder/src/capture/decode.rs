@@ -8,14 +8,14 @@ use std::{
 
 use recorder_common::{
     ArgvPart, CapEvent, CapUse, CgroupEvent, CredEvent, Creds, EventHeader, ExecEvent, ExitEvent, FileEvent,
-    Flag, ForkEvent, Kind, MarkEvent, PassedEvent, RefusedEvent, TtyEvent,
+    Flag, ForkEvent, Kind, MarkEvent, PassedEvent, RefusedEvent,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::handed;
+use super::{handed, terminal};
 use crate::model::{
     Act, BootNanos, Bytes, Caps, Cut, CutField, Elevated, EnforcementAct, Exec, Exit, File, FileOp, Flags,
-    Ids, KernelEvent, Mark, Passed, Place, Task, TaskId, TtyAct, TtyOp,
+    Ids, KernelEvent, Mark, Passed, Place, Task, TaskId,
 };
 
 /// Bytes that are no event.
@@ -132,7 +132,8 @@ impl Decoder {
                 flags = flags.with(more);
                 act
             }
-            Kind::TTY_OUTPUT | Kind::TTY_INPUT | Kind::TTY_RESIZE => tty(head.kind, &mut r)?,
+            Kind::TTY_OUTPUT | Kind::TTY_INPUT | Kind::TTY_RESIZE => terminal::tty(head.kind, &mut r)?,
+            Kind::STREAM => terminal::stream(&mut r)?,
             other => return Err(DecodeError::Kind(other)),
         };
         Ok(Some(self.event(&head, flags, act)))
@@ -356,32 +357,6 @@ fn file(kind: u16, kernel_flags: u16, r: &mut Reader<'_>) -> Result<(Act, Flags)
         cut: None,
     };
     Ok((Act::File(op, file), Flags::default()))
-}
-
-fn tty(kind: u16, r: &mut Reader<'_>) -> Result<Act, DecodeError> {
-    let e: TtyEvent = r.get()?;
-    let op = match kind {
-        Kind::TTY_OUTPUT => TtyOp::Output,
-        Kind::TTY_INPUT => TtyOp::Input,
-        _ => TtyOp::Resize,
-    };
-    // The driver's major is the first of the eight that its ptys have.
-    let name = if e.major == 136 {
-        format!("pts/{}", e.index)
-    } else {
-        crate::model::terminal_name(e.major, e.minor)
-    };
-    Ok(Act::Tty(
-        op,
-        TtyAct {
-            key: e.tty,
-            name: Bytes::from(name.as_str()),
-            data: Bytes::from(r.take(e.len)?),
-            hidden: e.hidden,
-            cols: e.cols,
-            rows: e.rows,
-        },
-    ))
 }
 
 #[cfg(test)]

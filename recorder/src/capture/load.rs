@@ -15,7 +15,7 @@ use super::{
     kernel_log::{self, KernelLog},
     links::Hold,
     offsets,
-    programs::{CGROUPS, LINES, REQUESTS, REQUESTS_BEFORE, SCHED, SYSCALLS, TRAMPOLINES, Typed},
+    programs::{CGROUPS, LINES, REQUESTS, REQUESTS_BEFORE, SCHED, STREAMS, SYSCALLS, TRAMPOLINES, Typed},
 };
 use crate::{
     model::BootNanos,
@@ -60,6 +60,7 @@ impl Backend {
             Self::Trampoline => &[
                 "typed input on terminals other than ptys (what they echo is in their output)",
                 "terminals other than ptys, VTs, serial lines of the kernel's core, and hvc (USB serial)",
+                "standard streams that are no terminals: what moves by splice, sendfile, sendmsg or io_uring",
                 "links, modes, owners, attributes, mounts, network (not recorded yet)",
                 "input of shells without exec (internal-sftp)",
             ],
@@ -69,6 +70,7 @@ impl Backend {
                 "renames, removals and failed opens show the path as passed, after its directory",
                 "scripts that sessions wrote and others run: known by their path alone, the newest 8192",
                 "terminal bytes read by splice, recvmsg or io_uring",
+                "standard streams that are no terminals: what moves by splice, sendfile, sendmsg or io_uring",
                 "terminals other than ptys: what recorded tasks write there, as passed; no echo, no typed input",
                 "links, modes, owners, attributes, mounts, network (not recorded yet)",
                 "input of shells without exec (internal-sftp)",
@@ -339,6 +341,7 @@ impl Loaded {
                 self.attach_typed(t, btf)?;
             }
             self.attach_lines(btf);
+            self.attach_streams(btf);
         } else {
             self.attach_syscalls()?;
         }
@@ -358,6 +361,17 @@ impl Loaded {
                     self.blind.push(line.blind);
                     break;
                 }
+            }
+        }
+    }
+
+    /// What sessions without a terminal show.
+    fn attach_streams(&mut self, btf: &Btf) {
+        for t in &STREAMS {
+            if let Err(error) = self.attach_typed(t, btf) {
+                tracing::debug!(%error, "not seen: standard streams");
+                self.blind.push("a part of what sessions show through pipes instead of terminals");
+                return;
             }
         }
     }

@@ -22,7 +22,9 @@ mod ring;
 mod rounds;
 mod seed;
 mod skips;
+mod streams;
 mod support;
+mod terminal;
 
 pub(crate) use canary::EXIT_ARGUMENT;
 pub use gate::{GateKey, GateLimit, GateWindow};

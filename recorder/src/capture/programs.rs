@@ -72,6 +72,14 @@ pub(super) const LINES: [Line; 3] = [
     },
 ];
 
+/// Standard streams that are no terminals.
+pub(super) const STREAMS: [Typed; 4] = [
+    Typed { program: "vfs_read", target: "vfs_read" },
+    Typed { program: "vfs_write", target: "vfs_write" },
+    Typed { program: "vfs_readv", target: "vfs_readv" },
+    Typed { program: "vfs_writev", target: "vfs_writev" },
+];
+
 pub(super) const SYSCALLS: [Syscalls; 12] = [
     Syscalls {
         program: "sys_exit_open",

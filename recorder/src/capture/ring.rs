@@ -1,7 +1,7 @@
 //! The running capture: drains both rings, keeps order and count, sleeps when there is nothing to do.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     time::{Duration, Instant},
 };
@@ -24,9 +24,10 @@ use super::{
     rounds::{CanaryRound, Rounds},
     seed,
     skips::Skips,
+    streams::Streams,
 };
 use crate::{
-    model::{BootNanos, Bytes, Capability, Captured, Dropped, Mark, TaskId},
+    model::{BootNanos, Bytes, Capability, Captured, Dropped, Mark, Streamed, TaskId},
     sys::clock,
 };
 
@@ -52,6 +53,7 @@ pub struct Capture {
     counters: PerCpuArray<MapData, [u64; COUNTER_WORDS]>,
     ttys: BpfHashMap<MapData, u64, [u8; 32]>,
     uses: Uses,
+    streams: Streams,
     decoder: Decoder,
     losses: LossTracker,
     order: Reorder,
@@ -76,10 +78,12 @@ impl Capture {
         let gates = loaded.ebpf.take_map("GATES").and_then(|m| BpfHashMap::try_from(m).ok());
         let allowed = loaded.ebpf.take_map("ALLOWED").and_then(|m| BpfHashMap::try_from(m).ok());
         let ttys = loaded.ebpf.take_map("TTYS").and_then(|m| BpfHashMap::try_from(m).ok());
+        let streams = loaded.ebpf.take_map("STREAMS").and_then(|m| BpfHashMap::try_from(m).ok());
         let uses = loaded.ebpf.take_map("CAPS").and_then(|m| BpfHashMap::try_from(m).ok());
         let mut capture = Self {
             counters: counters.ok_or_else(|| missing("map COUNTERS"))?,
             ttys: ttys.ok_or_else(|| missing("map TTYS"))?,
+            streams: Streams::new(streams.ok_or_else(|| missing("map STREAMS"))?),
             uses: Uses::new(uses.ok_or_else(|| missing("map CAPS"))?),
             decoder: Decoder::default(),
             losses: LossTracker::default(),
@@ -128,6 +132,11 @@ impl Capture {
         self.uses.of(sessions)
     }
 
+    /// What went through standard streams of these sessions and was not taken along, exact.
+    pub fn streamed(&self, sessions: &[Mark]) -> Vec<(Mark, Streamed)> {
+        self.streams.of(sessions)
+    }
+
     /// Totals.
     pub fn counts(&self) -> Counts {
         self.counts
@@ -135,7 +144,23 @@ impl Capture {
 
     /// Marks what already runs. Call once, after `start`.
     pub fn seed(&mut self) -> seed::Seeded {
-        seed::run(&self.loaded.tasks)
+        let seeded = seed::run(&self.loaded.tasks);
+        if let Err(error) = self.streams_of(&seeded) {
+            tracing::error!(%error, "what sessions without a terminal show is not seen");
+        }
+        seeded
+    }
+
+    fn streams_of(&mut self, seeded: &seed::Seeded) -> Result<(), MapError> {
+        let mut known = HashSet::new();
+        for member in &seeded.members {
+            let Captured::Event(event) = member else { continue };
+            // Parents come before children: the first one stands for the session.
+            if known.insert(event.mark) {
+                self.streams.found(event.mark, event.task.id.pid)?;
+            }
+        }
+        if self.streams.is_empty() { Ok(()) } else { self.loaded.state.set(State::STREAMS, 1, 0) }
     }
 
     /// From now on only these may elevate; nobody is judged before the first call.
@@ -304,6 +329,7 @@ impl Capture {
             return;
         }
         self.uses.forget(marks);
+        self.forget_streams(marks);
         let wanted: Vec<_> = marks.iter().map(|mark| mark.get().to_le_bytes()).collect();
         let stale: Vec<u64> = self
             .ttys
@@ -314,6 +340,21 @@ impl Capture {
             .collect();
         for key in stale {
             let _ = self.ttys.remove(&key);
+        }
+    }
+
+    /// Without streams nobody's reads and writes are looked at.
+    fn forget_streams(&mut self, marks: &[Mark]) {
+        if !self.streams.forget(marks) {
+            return;
+        }
+        let idle = self.loaded.state.set(State::STREAMS, 0, 0);
+        // One may have come meanwhile.
+        let idle = idle.and_then(|()| {
+            if self.streams.is_empty() { Ok(()) } else { self.loaded.state.set(State::STREAMS, 1, 0) }
+        });
+        if let Err(error) = idle {
+            tracing::debug!(%error, "reads and writes go on being looked at");
         }
     }
 

@@ -221,14 +221,16 @@ fn transcript(
                     TtyOp::Resize => transcript.resize((tty.cols, tty.rows)),
                     TtyOp::Output => {
                         if let (folded @ 1.., true) = (tty.folded(), due) {
+                            let has_hash = tty.cut.as_ref().is_some_and(|cut| cut.sha256.is_some());
                             let where_it_is = match tty.relay() {
                                 Some(relay) => format!("they stand on terminal {}", relay.no),
-                                None => "only their hash is kept".to_owned(),
+                                None if has_hash => "only their hash is kept".to_owned(),
+                                None => "only their number is kept".to_owned(),
                             };
                             writeln!(io.out, "* {folded} bytes are folded here, {where_it_is}")?;
                         }
                         let mut lines = Vec::new();
-                        transcript.feed(tty.data.as_slice(), &mut |shown| lines.push(shown));
+                        transcript.feed(&tty.as_shown(), &mut |shown| lines.push(shown));
                         for shown in lines.iter().filter(|_| due) {
                             print_shown(shown, io)?;
                         }

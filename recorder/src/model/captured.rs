@@ -122,6 +122,8 @@ pub enum Act {
     File(FileOp, File),
     /// A terminal showed, took or changed something.
     Tty(TtyOp, TtyAct),
+    /// Bytes of a standard stream that were not taken along.
+    Streamed(Streamed),
 }
 
 /// Why something that starts is looked at.
@@ -262,6 +264,17 @@ pub struct Elevated {
     pub audit_session: u32,
     /// How: a `Via` number.
     pub via: u16,
+}
+
+/// What went through a standard stream that is no terminal and was not taken along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streamed {
+    /// As [`TtyAct::key`] of its bytes.
+    pub key: u64,
+    /// The descriptor: 0 is read, the others are written.
+    pub fd: u32,
+    /// Bytes since the stream was first seen.
+    pub away: u64,
 }
 
 /// A terminal event before the session has given the terminal a number.

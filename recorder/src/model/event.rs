@@ -1,5 +1,7 @@
 //! What the kernel saw, in the form in which it is stored.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Bytes, Digest, TaskId};
@@ -258,6 +260,22 @@ impl Tty {
     pub fn shown(&self) -> u64 {
         let kept = u64::try_from(self.data.len()).unwrap_or(u64::MAX);
         self.cut.as_ref().map_or(kept, |cut| cut.bytes.max(kept))
+    }
+
+    /// The bytes as a terminal would have to get them: a pipe has no line discipline that returns to the left edge.
+    pub fn as_shown(&self) -> Cow<'_, [u8]> {
+        let data = self.data.as_slice();
+        if self.name.as_slice() != b"stdout" && self.name.as_slice() != b"stderr" {
+            return Cow::Borrowed(data);
+        }
+        let mut out = Vec::with_capacity(data.len());
+        for byte in data {
+            if *byte == b'\n' {
+                out.push(b'\r');
+            }
+            out.push(*byte);
+        }
+        Cow::Owned(out)
     }
 
     /// The terminal that shows what is not kept here, if it was a relay's copy.

@@ -27,7 +27,7 @@ mod token;
 pub use bytes::Bytes;
 pub use captured::{
     Act, Branch, BranchCause, Captured, Dropped, Elevated, Handed, KernelEvent, Place, Reached, Request,
-    RequestWhat, Shared, TtyAct,
+    RequestWhat, Shared, Streamed, TtyAct,
 };
 pub use checkpoint::Cosigned;
 pub use context::{Engine, Places, TaskContext};
@@ -47,7 +47,7 @@ pub use participant::Participant;
 pub use permissions::{ActedAs, Capability, Passed, Permissions};
 pub use record::{Body, Flags, Kind, Record};
 pub use retention::Tombstone;
-pub use terminal::terminal_name;
+pub use terminal::{stream_name, terminal_name};
 pub use text::quoted;
 pub use token::{Token, TokenAct};
 

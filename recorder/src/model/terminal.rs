@@ -13,6 +13,15 @@ pub fn terminal_name(major: u32, minor: u32) -> String {
     }
 }
 
+/// What a pipe or a socket is called that is a session's standard stream.
+pub const fn stream_name(fd: u32) -> &'static str {
+    match fd {
+        0 => "stdin",
+        1 => "stdout",
+        _ => "stderr",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -112,7 +112,7 @@ impl Tape {
                     0 => {}
                     folded => self.push(entry, What::Folded(folded)),
                 }
-                self.output(entry, tty.data.as_slice());
+                self.output(entry, &tty.as_shown());
             }
             TtyOp::Input => {}
         }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     capture::{Capture, Seeded},
-    model::{BootNanos, Record},
+    model::{BootNanos, Mark, Record},
     session::{Allowance, Flood, Relay, Tracked, Tracker},
     sys::{clock, process},
 };
@@ -115,9 +115,7 @@ pub(super) fn run(
         let due = counted.elapsed() >= COUNT;
         let asked_of = if due { tracker.open() } else { ending.clone() };
         if !asked_of.is_empty() {
-            for (mark, used) in capture.capabilities(&asked_of) {
-                tracker.counted(mark, used, ending.contains(&mark), now.boot, &mut batch.tracked);
-            }
+            count(&capture, &mut tracker, (&asked_of, &ending), now.boot, &mut batch.tracked);
         }
         if due {
             counted = Instant::now();
@@ -186,6 +184,22 @@ fn hangs(already: bool, state: State) -> bool {
         tracing::error!("the journal hangs: a write does not come back; records wait in memory");
     }
     now
+}
+
+/// What the kernel side counts of these sessions and nobody told it of; all of it for those that end.
+fn count(
+    capture: &Capture,
+    tracker: &mut Tracker,
+    (asked_of, ending): (&[Mark], &[Mark]),
+    now: BootNanos,
+    out: &mut Vec<Tracked>,
+) {
+    for (mark, used) in capture.capabilities(asked_of) {
+        tracker.counted(mark, used, ending.contains(&mark), now, out);
+    }
+    for (mark, streamed) in capture.streamed(asked_of) {
+        tracker.streamed(mark, streamed, now, out);
+    }
 }
 
 /// Ends what is gone although its end was not seen.

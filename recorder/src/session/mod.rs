@@ -13,6 +13,7 @@ mod permissions;
 mod places;
 mod reached;
 mod relay;
+mod terminals;
 mod tracker;
 
 pub use delegation::{Container, Files, Handover};

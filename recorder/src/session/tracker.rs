@@ -7,22 +7,15 @@ use std::{
 
 use super::lineage::{self, Coming, Lineage, Origin};
 use super::{Host, Tracked};
-use super::{company::Company, permissions::Rights, places::Atlas, reached};
+use super::{company::Company, permissions::Rights, places::Atlas, reached, terminals::Terminals};
 use crate::model::{
     Act, Body, BootNanos, Bytes, Capability, Captured, Coverage, Cred, Elevated, EndReason, Enforcement,
     Exit, FileOp, Flags, Fork, KernelEvent, LoginWitness, Mark, Passed, Places, Reached, Record, SessionEnd,
-    SessionId, Shared, Task, TaskId, Tty, TtyAct, TtyOp, Uncovered,
+    SessionId, Shared, Streamed, Task, TaskId, Uncovered,
 };
 
 /// After the last task is gone, its last output may still be on the way through the terminal's reader.
 const LINGER_NS: u64 = 250_000_000;
-
-/// A terminal of a session.
-#[derive(Debug)]
-struct Terminal {
-    no: u32,
-    name: Bytes,
-}
 
 #[derive(Debug)]
 struct Session {
@@ -32,11 +25,9 @@ struct Session {
     /// The elevation whose program is not known yet: the exec event comes right behind.
     opening: Option<(Elevated, Arc<Task>)>,
     alive: HashMap<u32, BootNanos>,
-    ttys: HashMap<u64, Terminal>,
-    tty_count: u32,
+    terminals: Terminals,
     execs: u64,
     files: u64,
-    tty_bytes: u64,
     losses: u64,
     /// When the last task was seen to end.
     empty_since: Option<BootNanos>,
@@ -272,6 +263,14 @@ impl Tracker {
         }
     }
 
+    /// Takes the kernel's count of what went through a standard stream and was not taken along.
+    pub fn streamed(&mut self, mark: Mark, streamed: Streamed, now: BootNanos, out: &mut Vec<Tracked>) {
+        let missing = self.sessions.get_mut(&mark).and_then(|session| session.terminals.missing(streamed));
+        out.extend(
+            missing.map(|(op, tty)| Tracked::Event { mark, record: of_session(now, Body::Tty(op, tty)) }),
+        );
+    }
+
     /// Closes everything: the recorder stops.
     pub fn stop(&mut self, now: BootNanos, out: &mut Vec<Tracked>) {
         let all: Vec<Mark> = self.sessions.keys().copied().collect();
@@ -316,7 +315,7 @@ impl Tracker {
             signal: session.root_exit.map_or(0, |e| e.signal),
             execs: session.execs,
             files: session.files,
-            tty_bytes: session.tty_bytes,
+            tty_bytes: session.terminals.shown(),
         };
         let folded = Body::Permissions(Box::new(session.rights.finish()));
         out.push(Tracked::Event { mark, record: of_session(now, folded) });
@@ -348,11 +347,9 @@ impl Session {
             root_exit: None,
             opening: None,
             alive: lineage::first(root),
-            ttys: HashMap::new(),
-            tty_count: 0,
+            terminals: Terminals::default(),
             execs: 0,
             files: 0,
-            tty_bytes: 0,
             losses: 0,
             empty_since: None,
             reconciled: false,
@@ -439,7 +436,8 @@ impl Session {
                 self.files += u64::from(!matches!(op, FileOp::Open) || file.result == 0);
                 Some(Body::File(op, file))
             }
-            Act::Tty(op, act) => Some(Body::Tty(op, self.tty(op, act))),
+            Act::Tty(op, act) => Some(Body::Tty(op, self.terminals.take(op, act))),
+            Act::Streamed(streamed) => self.terminals.missing(streamed).map(|(op, tty)| Body::Tty(op, tty)),
         }
     }
 
@@ -454,27 +452,6 @@ impl Session {
     fn note_empty(&mut self, at: BootNanos) {
         if self.alive.is_empty() {
             self.empty_since.get_or_insert(at);
-        }
-    }
-
-    fn tty(&mut self, op: TtyOp, act: TtyAct) -> Tty {
-        if op == TtyOp::Output {
-            self.tty_bytes = self.tty_bytes.saturating_add(u64::try_from(act.data.len()).unwrap_or(0));
-        }
-        let known = self.ttys.get(&act.key).filter(|t| t.name == act.name).map(|t| t.no);
-        let no = known.unwrap_or_else(|| {
-            self.tty_count += 1;
-            self.ttys.insert(act.key, Terminal { no: self.tty_count, name: act.name.clone() });
-            self.tty_count
-        });
-        Tty {
-            name: act.name,
-            no,
-            data: act.data,
-            hidden: act.hidden,
-            cols: act.cols,
-            rows: act.rows,
-            cut: None,
         }
     }
 }

@@ -27,6 +27,7 @@ mod sealed;
 mod secrets;
 mod stage;
 mod status;
+mod streams;
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
@@ -159,6 +160,7 @@ const SCENARIOS: &[Scenario] = &[
     e2e("permissions-used", Place::Any, perms::permissions_used),
     e2e("namespaces-entered", Place::Any, perms::namespaces_entered),
     e2e("a1-no-terminal", Place::Any, lineage::no_terminal),
+    e2e("a1-what-pipes-show", Place::Any, streams::what_pipes_show),
     e2e("a6-his-own-tmux", Place::Accounts, lineage::his_own_tmux),
     e2e("a6-two-at-one-tmux", Place::Accounts, company::two_at_one_tmux),
     e2e("a7-older-tmux", Place::Accounts, company::older_tmux),

@@ -1,0 +1,69 @@
+//! The terminals of one session, and its standard streams that are none: which number each has, and what it showed.
+
+use std::collections::HashMap;
+
+use crate::model::{Bytes, Cut, CutField, Streamed, Tty, TtyAct, TtyOp, stream_name};
+
+#[derive(Debug)]
+struct Terminal {
+    no: u32,
+    name: Bytes,
+    /// Of a stream: bytes that were not taken along, as far as records say.
+    away: u64,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Terminals {
+    known: HashMap<u64, Terminal>,
+    count: u32,
+    shown: u64,
+}
+
+impl Terminals {
+    /// Bytes that they showed in all.
+    pub(super) const fn shown(&self) -> u64 {
+        self.shown
+    }
+
+    fn at(&mut self, key: u64, name: &Bytes) -> &mut Terminal {
+        if self.known.get(&key).is_none_or(|known| known.name != *name) {
+            self.count += 1;
+            self.known.insert(key, Terminal { no: self.count, name: name.clone(), away: 0 });
+        }
+        self.known.entry(key).or_insert_with(|| Terminal { no: self.count, name: name.clone(), away: 0 })
+    }
+
+    pub(super) fn take(&mut self, op: TtyOp, act: TtyAct) -> Tty {
+        if op == TtyOp::Output {
+            self.shown = self.shown.saturating_add(u64::try_from(act.data.len()).unwrap_or(0));
+        }
+        Tty {
+            no: self.at(act.key, &act.name).no,
+            name: act.name,
+            data: act.data,
+            hidden: act.hidden,
+            cols: act.cols,
+            rows: act.rows,
+            cut: None,
+        }
+    }
+
+    /// What a stream moved and was not taken along since that was last said.
+    pub(super) fn missing(&mut self, streamed: Streamed) -> Option<(TtyOp, Tty)> {
+        let name = Bytes::from(stream_name(streamed.fd));
+        let known = self.at(streamed.key, &name);
+        let more = streamed.away.saturating_sub(known.away);
+        known.away = known.away.max(streamed.away);
+        let tty = Tty { no: known.no, name, ..Tty::default() };
+        if more == 0 {
+            return None;
+        }
+        if streamed.fd == 0 {
+            return Some((TtyOp::Input, Tty { hidden: u32::try_from(more).unwrap_or(u32::MAX), ..tty }));
+        }
+        self.shown = self.shown.saturating_add(more);
+        let cut = Some(Cut { field: CutField::Tty, bytes: more, sha256: None, relay: None });
+        Some((TtyOp::Output, Tty { cut, ..tty }))
+    }
+}
