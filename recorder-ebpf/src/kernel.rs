@@ -6,7 +6,10 @@
 
 use core::ptr::{addr_of, read_volatile};
 
-use aya_ebpf::helpers::{bpf_get_current_task_btf, bpf_probe_read_kernel, generated::bpf_task_pt_regs};
+use aya_ebpf::helpers::{
+    bpf_get_current_task_btf, bpf_probe_read_kernel,
+    generated::{bpf_probe_read_user, bpf_task_pt_regs},
+};
 use recorder_common::Creds;
 
 /// Position of a kernel struct member, a constant for the verifier.
@@ -161,6 +164,15 @@ pub fn file_of(task: TaskPtr, fd: u32) -> u64 {
     }
     let array: u64 = read(fdt, off!(fdt_fd));
     read(array + u64::from(fd) * 8, 0)
+}
+
+/// A byte of the current task's memory; 0 if it can't be read.
+#[inline(always)]
+pub fn user_byte(at: u64) -> u8 {
+    let mut byte = 0u8;
+    // SAFETY: one byte into a local; the helper checks the source.
+    let r = unsafe { bpf_probe_read_user((&raw mut byte).cast(), 1, at as *const core::ffi::c_void) };
+    if r == 0 { byte } else { 0 }
 }
 
 /// The arguments of the system call that is about to return.

@@ -182,9 +182,7 @@ fn exec(task: TaskPtr, inode: u64) -> Option<&'static mut TaskMark> {
             Some(mark)
         }
         None => {
-            // uid 0 logs in like everybody else, but its PAM helpers run as uid 0 too: they are no session leaders.
-            let leads: u32 = kernel::read(kernel::signal(task), off!(signal_leader));
-            if login == UNSET || creds.uid != login || (login == 0 && leads & 1 == 0) {
+            if login == UNSET || creds.uid != login || (login == 0 && !is_roots_login(task)) {
                 return None;
             }
             let first = TaskMark { mark: 0, flags: 0, creds };
@@ -210,6 +208,18 @@ fn exec(task: TaskPtr, inode: u64) -> Option<&'static mut TaskMark> {
             Some(mark)
         }
     }
+}
+
+/// uid 0 logs in like everybody else, but its PAM helpers run as uid 0 too: they are neither session leaders nor, by their names, login
+/// shells. Some `login`s leave the leading to themselves and start a login shell below.
+#[inline(always)]
+fn is_roots_login(task: TaskPtr) -> bool {
+    let leads: u32 = kernel::read(kernel::signal(task), off!(signal_leader));
+    if leads & 1 != 0 {
+        return true;
+    }
+    let mm: *const u8 = kernel::load(task, off!(task_mm));
+    kernel::user_byte(kernel::read(mm as u64, off!(mm_arg_start))) == b'-'
 }
 
 #[inline(always)]

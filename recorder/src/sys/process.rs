@@ -29,7 +29,7 @@ pub struct Process {
     pub program: Vec<u8>,
     /// Controlling terminal as the kernel encodes it; 0 for none.
     pub tty: u32,
-    /// True if it leads a session (setsid).
+    /// True if it leads a session (setsid), or runs what was started as a login shell (`-bash`).
     pub leads: bool,
 }
 
@@ -60,7 +60,7 @@ pub fn read(pid: u32) -> Option<Process> {
         comm,
         program: program(pid),
         tty,
-        leads: sid == pid,
+        leads: sid == pid || fs::read(dir.join("cmdline")).is_ok_and(|words| words.starts_with(b"-")),
     };
     for line in status.lines() {
         let (key, value) = line.split_once(':')?;
