@@ -40,6 +40,8 @@ pub(crate) fn company(walk: &Walk) -> Result<()> {
         terminal.ask("exec sudo -n -i", "# ", limit)?;
         terminal.ask(&format!("{}; echo did-$((40+2))", did(&format!("guest-{tag}"))), "did-42", limit)?;
         terminal.ask(attach, "# ", limit)?;
+        // He looks before he types: what comes within some ms at an older server is missed, and more of them here.
+        std::thread::sleep(walk.machine.limit(1));
         let typed = did(&format!("typed-{tag}"));
         terminal.ask(&format!("{typed}; echo did-$((40+3))"), "did-43", limit)?;
         leave(&mut terminal, if *tag == "screen" { b"\x01d" } else { b"\x02d" })?;
