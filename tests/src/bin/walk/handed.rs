@@ -39,6 +39,8 @@ pub(crate) fn handed_over(walk: &Walk) -> Result<()> {
             "printf \"[Service]\\nExecStart=/bin/sh -c \\\"{}\\\"\\n\" >/etc/systemd/system/{unit}.service",
             done("written")
         ),
+        // A timer that elapses while units are read anew may be forgotten.
+        format!("until [ -e /run/{} ]; do sleep 0.2; done", walk.tag("timer")),
         format!("systemctl daemon-reload; systemctl start {unit}"),
         "systemctl restart cron".to_owned(),
         format!("echo \"* * * * * root {}\" >/etc/cron.d/{unit}", done("cron")),
