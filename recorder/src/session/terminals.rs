@@ -67,3 +67,38 @@ impl Terminals {
         Some((TtyOp::Output, Tty { cut, ..tty }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUT: Streamed = Streamed { key: 9 << 2 | 1, fd: 1, away: 0 };
+
+    fn shows(terminals: &mut Terminals, name: &str, key: u64, data: &str) -> Tty {
+        let (name, data) = (Bytes::from(name), Bytes::from(data));
+        terminals.take(TtyOp::Output, TtyAct { key, name, data, hidden: 0, cols: 0, rows: 0 })
+    }
+
+    #[test]
+    fn what_a_stream_leaves_out_is_said_once_and_counted() {
+        let mut all = Terminals::default();
+        assert_eq!(shows(&mut all, "stdout", OUT.key, "abc").no, 1);
+        let cut = |bytes| Some(Cut { field: CutField::Tty, bytes, sha256: None, relay: None });
+        let tty = |cut| Tty { name: Bytes::from("stdout"), no: 1, cut, ..Tty::default() };
+        assert_eq!(all.missing(Streamed { away: 100, ..OUT }), Some((TtyOp::Output, tty(cut(100)))));
+        assert_eq!(all.missing(Streamed { away: 100, ..OUT }), None, "the kernel tells the sum");
+        assert_eq!(all.missing(Streamed { away: 107, ..OUT }), Some((TtyOp::Output, tty(cut(7)))));
+        // A late word says nothing new.
+        assert_eq!(all.missing(Streamed { away: 90, ..OUT }), None);
+        assert_eq!(all.shown(), 110);
+    }
+
+    #[test]
+    fn what_was_read_is_a_number_of_hidden_bytes() {
+        let mut all = Terminals::default();
+        let read = Streamed { key: 9 << 2, fd: 0, away: u64::MAX };
+        let (op, tty) = all.missing(read).unwrap();
+        assert_eq!((op, tty.hidden, tty.name.as_slice()), (TtyOp::Input, u32::MAX, &b"stdin"[..]));
+        assert_eq!(all.shown(), 0);
+    }
+}
