@@ -1,5 +1,5 @@
 #!/bin/bash
-# host-root.sh: makes the root of the systemd machine (Debian 12, sshd, sudo, tmux, docker and podman, the people oncall1 and oncall2), keeps it in the
+# host-root.sh: makes the root of the systemd machine (Debian 12, sshd, sudo, tmux, docker, podman and polkit, the people oncall1 and oncall2), keeps it in the
 # cache by this file's hash, and prints its directory: root.ext4, known_hosts, keys/{root,oncall1,oncall2}. The keys are made here and open
 # nothing else. Exit 3: it can't be made on this machine.
 set -euo pipefail
@@ -20,7 +20,7 @@ trap 'rm -rf --one-file-system "$w"' EXIT
 t=$w/root
 echo "making the systemd machine's root (a minute, once)" >&2
 mmdebstrap --quiet --variant=minbase \
-  --include=systemd-sysv,dbus,libpam-systemd,openssh-server,openssh-client,sudo,tmux,screen,cron,at,procps,iproute2,vim-tiny,less,docker.io,podman,busybox-static \
+  --include=systemd-sysv,dbus,libpam-systemd,openssh-server,openssh-client,sudo,tmux,screen,cron,at,procps,iproute2,vim-tiny,less,docker.io,podman,polkitd,pkexec,busybox-static \
   --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
   bookworm "$t" "$mirror/debian" >&2 || { echo "mmdebstrap could not make the root" >&2; exit 3; }

@@ -8,6 +8,7 @@ mod asked;
 mod beside;
 mod company;
 mod containers;
+mod elevations;
 mod enforced;
 mod handed;
 mod inquest;
@@ -75,6 +76,7 @@ const WALKS: &[(&str, Run)] = &[
     ("grants-observed", observed::grants_observed),
     ("grants-enforced", enforced::grants_enforced),
     ("handed-over", handed::handed_over),
+    ("a10-elevations", elevations::elevations),
     ("a7-company", company::company),
     ("terminals", terminals::terminals),
     ("idle-beside-work", beside::idle_beside_work),
