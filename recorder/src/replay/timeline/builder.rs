@@ -248,7 +248,7 @@ impl Builder {
                     self.screens.settle(&mut self.hidden, &mut self.items);
                     self.items.push(item(What::Cut { tty: tty.no, bytes: tty.folded() }));
                 }
-                self.screens.feed(tty.no, tty.data.as_slice(), now, &mut self.items);
+                self.screens.feed(tty.no, &tty.as_shown(), now, &mut self.items);
             }
         }
     }

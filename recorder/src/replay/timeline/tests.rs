@@ -135,6 +135,18 @@ fn what_a_relay_copied_is_shown_where_it_stands_and_told_once() {
 }
 
 #[test]
+fn lines_of_a_pipe_begin_at_the_left_edge() {
+    for (name, second) in [("stdout", "7"), ("stderr", "7"), ("pts/3", "     7")] {
+        let mut f = Fixture::with_session();
+        let data = crate::model::Bytes::from("uid=0\n7\n");
+        let tty = Tty { name: name.into(), no: 1, data, ..Tty::default() };
+        f.of(1, None, Body::Tty(TtyOp::Output, tty));
+        f.of(1, None, fx::end());
+        assert_eq!(lines(&story(&f, false)), ["uid=0", second], "{name}");
+    }
+}
+
+#[test]
 fn losses_stand_where_they_happened_and_only_there() {
     let mut f = Fixture::new();
     f.control(fx::boot()).control(fx::loss("exec", 1));
