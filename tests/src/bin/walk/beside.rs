@@ -143,13 +143,7 @@ pub(crate) fn idle_beside_work(walk: &Walk) -> Result<()> {
     ));
     service.systemctl("stop")?;
     machine.ok("root", AWAY)?;
-    let site = walk.take_journal()?;
-    walk.step("stopped, and the journal is here");
-
-    let (code, verdict) = site.verify()?;
-    ensure!(code <= 1, "verify ended with {code}: {verdict}");
-    let events = Events::load(&site)?;
-    ensure!(events.lost() == 0, "{} events were lost", events.lost());
+    let (site, events) = walk.sound_journal()?;
     let his = events.session_of(&walk.tag("idle"))?;
     ensure!(his == events.session_of(&walk.tag("still"))?, "his shell is two sessions");
     judge(walk, &events, &his)?;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use recorder_tests::journal::{self, Events, number, text};
+use recorder_tests::journal::{self, number, text};
 
 use crate::Walk;
 
@@ -27,13 +27,7 @@ pub(crate) fn elevations(walk: &Walk) -> Result<()> {
     let came = machine.run("oncall1", &format!("sudo -n sh -c '{script}'"))?;
     service.systemctl("stop")?;
     machine.ok("root", "rm /etc/polkit-1/rules.d/10-walk.rules")?;
-    let site = walk.take_journal()?;
-    walk.step("stopped, and the journal is here");
-
-    let (code, verdict) = site.verify()?;
-    ensure!(code <= 1, "verify ended with {code}: {verdict}");
-    let events = Events::load(&site)?;
-    ensure!(events.lost() == 0, "{} events were lost", events.lost());
+    let (site, events) = walk.sound_journal()?;
     let listed = journal::sessions(&site)?;
     for (tag, path, euid) in [
         ("root", "/usr/bin/pkexec", 0),

@@ -65,13 +65,7 @@ pub(crate) fn handed_over(walk: &Walk) -> Result<()> {
     machine.ok("root", &format!("rm -f /etc/cron.d/{unit} /etc/systemd/system/{unit}.service"))?;
     walk.step("all of it ran");
     service.systemctl("stop")?;
-    let site = walk.take_journal()?;
-    walk.step("stopped, and the journal is here");
-
-    let (code, verdict) = site.verify()?;
-    ensure!(code <= 1, "verify ended with {code}: {verdict}");
-    let events = Events::load(&site)?;
-    ensure!(events.lost() == 0, "{} events were lost", events.lost());
+    let (site, events) = walk.sound_journal()?;
     judge(walk, &events, &journal::sessions(&site)?)?;
     walk.step("an investigator finds exactly that");
     Ok(())

@@ -28,6 +28,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use recorder_tests::{
     account::random_word,
+    journal::Events,
     recorder::Site,
     walk::{
         machine::{self, Machine, Unavailable},
@@ -127,6 +128,17 @@ impl<'m> Walk<'m> {
         let nowhere = PathBuf::from("/dev/null");
         let binary = self.recorder.to_path_buf();
         Ok(Site { binary, config: nowhere.clone(), journal, socket: nowhere, identity: None, notify: None })
+    }
+
+    /// The same, of which nothing is missing and nothing worse than a gap is to be said; and what is in it.
+    pub(crate) fn sound_journal(&self) -> Result<(Site, Events)> {
+        let site = self.take_journal()?;
+        self.step("stopped, and the journal is here");
+        let (code, verdict) = site.verify()?;
+        ensure!(code <= 1, "verify ended with {code}: {verdict}");
+        let events = Events::load(&site)?;
+        ensure!(events.lost() == 0, "{} events were lost", events.lost());
+        Ok((site, events))
     }
 
     /// An argument that occurs nowhere else.

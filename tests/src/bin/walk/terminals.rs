@@ -37,13 +37,7 @@ pub(crate) fn terminals(walk: &Walk) -> Result<()> {
     at_ptys(walk)?;
     service.systemctl("stop")?;
     machine.ok("root", "systemctl stop serial-getty@ttyS2 getty@tty3; rm -f /etc/sudoers.d/plain; pkill -x left-behind; true")?;
-    let site = walk.take_journal()?;
-    walk.step("stopped, and the journal is here");
-
-    let (code, verdict) = site.verify()?;
-    ensure!(code <= 1, "verify ended with {code}: {verdict}");
-    let events = Events::load(&site)?;
-    ensure!(events.lost() == 0, "{} events were lost", events.lost());
+    let (site, events) = walk.sound_journal()?;
     judge_line(walk, &events, &wire)?;
     judge_console(walk, &events)?;
     nothing_else(walk, &events)?;
