@@ -27,7 +27,7 @@ use super::{
     streams::Streams,
 };
 use crate::{
-    model::{BootNanos, Bytes, Capability, Captured, Dropped, Mark, Streamed, TaskId},
+    model::{BootNanos, Bytes, Capability, Captured, Dropped, Lived, Mark, Streamed, TaskId},
     sys::clock,
 };
 
@@ -142,9 +142,9 @@ impl Capture {
         self.counts
     }
 
-    /// Marks what already runs. Call once, after `start`.
-    pub fn seed(&mut self) -> seed::Seeded {
-        let seeded = seed::run(&self.loaded.tasks);
+    /// Marks what already runs, by what an earlier run knew and by what it shows itself. Call once, after `start`.
+    pub fn seed(&mut self, lived: &[Lived]) -> seed::Seeded {
+        let seeded = seed::run(&self.loaded.tasks, lived);
         if let Err(error) = self.streams_of(&seeded) {
             tracing::error!(%error, "what sessions without a terminal show is not seen");
         }

@@ -13,7 +13,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{
     model::{
-        Act, BootNanos, Bytes, Caps, Captured, Elevated, Flags, Ids, KernelEvent, Mark, Task, TaskId, Via,
+        Act, BootNanos, Bytes, Caps, Captured, Elevated, Flags, Ids, KernelEvent, Lived, Mark, Task, TaskId,
+        Via,
     },
     sys::{
         bpf, clock,
@@ -51,15 +52,20 @@ pub struct Seeded {
     pub people: usize,
     /// Processes that could not be marked.
     pub failed: usize,
+    /// What is left of sessions of an earlier run, by its marks.
+    pub lived: Vec<(Mark, Lived)>,
 }
 
-/// Marks every process of a person; returns those of elevated sessions.
-pub(super) fn run(tasks: &Map) -> Seeded {
+/// Marks every process of a person, and those that an earlier run knew; returns those of elevated sessions.
+pub(super) fn run(tasks: &Map, lived: &[Lived]) -> Seeded {
     let mut seeded = Seeded::default();
     let Map::Unsupported(data) = tasks else { return seeded };
     let fd = data.fd().as_fd();
     let mut marks: HashMap<TaskId, u64> = HashMap::new();
     let mut next = SEEDED | clock::boot().get();
+    let known = by_task(lived);
+    let mut groups: HashMap<Mark, u64> = HashMap::new();
+    let mut told = HashSet::new();
     for _ in 0..PASSES {
         let all = everybody();
         let mut added = 0;
@@ -68,12 +74,29 @@ pub(super) fn run(tasks: &Map) -> Seeded {
                 continue;
             }
             let parent = all.get(&process.ppid).and_then(|p| marks.get(&p.id)).copied();
-            let Some(mark) = judge(process, parent, &mut next) else { continue };
+            let judged = match known.get(&process.id) {
+                Some(session) => {
+                    let mark = groups.entry(session.mark).or_insert_with(|| {
+                        next += 1;
+                        seeded.lived.push((Mark::new(next), (*session).clone()));
+                        next
+                    });
+                    Some(*mark)
+                }
+                None => judge(process, parent, &mut next),
+            };
+            let Some(mark) = judged else { continue };
             if is_marked(fd, process.id.pid) {
                 continue;
             }
+            let lived = seeded.lived.iter().find(|(of, _)| of.get() == mark);
+            let handed = lived.and_then(|(_, lived)| lived.handed());
             // What was there before the gate is not judged by it; what outlives its grant is (docs/grants.md).
-            let flags = if mark == 0 { 0 } else { MarkFlag::ADMITTED };
+            let flags = match (mark, &handed) {
+                (0, _) => 0,
+                (_, None) => MarkFlag::ADMITTED,
+                (_, Some(_)) => MarkFlag::ADMITTED | MarkFlag::BRANCH,
+            };
             let value = TaskMark { mark, flags, creds: creds(process) };
             let Ok(bytes) = <[u8; 64]>::read_from_bytes(value.as_bytes()) else { continue };
             if bpf::set_task_mark(fd, process.id.pid, &bytes).is_err() {
@@ -85,6 +108,10 @@ pub(super) fn run(tasks: &Map) -> Seeded {
             if mark == 0 {
                 seeded.people += 1;
             } else {
+                // What it came of is said before the first of its tasks.
+                if let Some(handed) = handed.filter(|_| told.insert(mark)) {
+                    seeded.members.push(event(process, mark, Act::Handed(Box::new(handed))));
+                }
                 seeded.members.push(member(process, mark));
             }
         }
@@ -123,6 +150,12 @@ pub(super) fn adopt(tasks: &Map, pid: u32) -> Option<(Mark, Vec<TaskId>)> {
         }
     }
     (!adopted.is_empty()).then(|| (Mark::new(mark), adopted))
+}
+
+/// Which session of an earlier run a task was of. /proc tells starts in ticks.
+fn by_task(lived: &[Lived]) -> HashMap<TaskId, &Lived> {
+    let tasks = lived.iter().flat_map(|lived| lived.tasks.iter().map(move |task| (*task, lived)));
+    tasks.map(|(task, lived)| (process::in_ticks(task), lived)).collect()
 }
 
 fn everybody() -> HashMap<u32, Process> {
@@ -205,6 +238,18 @@ fn member(p: &Process, mark: u64) -> Captured {
     let [uid, euid, suid, fsuid] = p.uids;
     let [gid, egid, ..] = p.gids;
     let ids = Ids { uid, euid, suid, fsuid, gid, egid };
+    let act = Act::Seeded(Elevated {
+        old: ids,
+        new: ids,
+        caps: Caps { effective: p.cap_effective, permitted: p.cap_permitted },
+        audit_session: p.audit_session,
+        via: Via::Seeded.code(),
+    });
+    event(p, mark, act)
+}
+
+fn event(p: &Process, mark: u64, act: Act) -> Captured {
+    let [uid, euid, ..] = p.uids;
     let task = Task {
         id: p.id,
         tid: p.id.pid,
@@ -214,13 +259,6 @@ fn member(p: &Process, mark: u64) -> Captured {
         uid,
         euid,
     };
-    let act = Act::Seeded(Elevated {
-        old: ids,
-        new: ids,
-        caps: Caps { effective: p.cap_effective, permitted: p.cap_permitted },
-        audit_session: p.audit_session,
-        via: Via::Seeded.code(),
-    });
     let boot_ns: BootNanos = clock::boot();
     Captured::Event(Box::new(KernelEvent {
         boot_ns,

@@ -19,6 +19,7 @@ mod handover;
 mod herald;
 mod host;
 mod kept;
+mod living;
 mod outbox;
 mod pulse;
 mod pump;
@@ -46,6 +47,7 @@ use self::{
     control::Control,
     ending::Ending,
     grants::{Desk, Enforcer},
+    living::Living,
     retention::Retention,
     standing::Gauge,
 };
@@ -201,7 +203,8 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     if !opened.secrets_locked {
         tracing::warn!("seal secrets could not be locked into memory (RLIMIT_MEMLOCK)");
     }
-    let seeded = capture.seed();
+    let living = Living::beside(&config.socket).map_err(host_error("cannot read the boot's id"))?;
+    let seeded = capture.seed(&living.of_before());
     let record = boot::record(config, &capture, opened.previous_end, boot);
     journal.append(crate::model::StreamNo::LOG, record);
     journal.commit(clock::pair())?;
@@ -228,7 +231,7 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let pump_stop = stop.clone();
     let beat = Beat::default();
     let mut listener = Listener::new(beat.clone(), std::time::Instant::now());
-    let settings = pump_settings(config, first.control, ending, gauge, beat);
+    let settings = pump_settings(config, first.control, (ending, gauge, beat), living);
     let pump = std::thread::Builder::new()
         .name("pump".into())
         .spawn(move || pump::run(capture, seeded, desk, &pump_end, to_writer, &pump_stop, settings))
@@ -262,9 +265,8 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
 fn pump_settings(
     config: &Config,
     first: Vec<crate::model::Record>,
-    ending: Option<Ending>,
-    gauge: Gauge,
-    beat: Beat,
+    (ending, gauge, beat): (Option<Ending>, Gauge, Beat),
+    living: Living,
 ) -> pump::Settings {
     let (journal_dir, tell) = (config.journal_dir.clone(), config.notices.at_elevation);
     let terminal = Allowance { burst: config.terminal_burst, rate: config.terminal_rate };
@@ -277,6 +279,7 @@ fn pump_settings(
         ending,
         gauge,
         beat,
+        living,
     }
 }
 

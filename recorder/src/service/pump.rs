@@ -15,6 +15,7 @@ use super::{
     handover::Handing,
     herald::Herald,
     host::RunningHost,
+    living::Living,
     outbox::{Gone, Load, Outbox, Unkept},
     pulse::Pulse,
     standing::{Gauge, State},
@@ -43,6 +44,8 @@ pub(super) struct Settings {
     pub(super) gauge: Gauge,
     /// Told of each turn.
     pub(super) beat: Beat,
+    /// What the next run has to know.
+    pub(super) living: Living,
 }
 
 /// What goes to the writer at once.
@@ -80,7 +83,7 @@ pub(super) fn run(
     let mut outbox = Outbox::new(writer);
     let mut hanging = false;
     let mut herald = settings.tell.then(Herald::default);
-    let mut tracker = Tracker::default();
+    let mut tracker = tracker_of(&seeded);
     let (mut relay, mut flood) = (Relay::default(), Flood::new(settings.terminal));
     let mut host = RunningHost { marks: capture.marks().ok() };
     let mut pulse = Pulse::new(clock::reading(), capture.hooks().len());
@@ -121,6 +124,7 @@ pub(super) fn run(
             counted = Instant::now();
         }
         tracker.tick(now.boot, &mut batch.tracked);
+        settings.living.tend(&tracker, last);
         if last {
             tracker.stop(now.boot, &mut batch.tracked);
         }
@@ -184,6 +188,15 @@ fn hangs(already: bool, state: State) -> bool {
         tracing::error!("the journal hangs: a write does not come back; records wait in memory");
     }
     now
+}
+
+/// Knows what is left of the sessions of an earlier run.
+fn tracker_of(seeded: &Seeded) -> Tracker {
+    let mut tracker = Tracker::default();
+    for (mark, lived) in &seeded.lived {
+        tracker.lived(*mark, lived);
+    }
+    tracker
 }
 
 /// What the kernel side counts of these sessions and nobody told it of; all of it for those that end.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::Host;
 use crate::model::{
-    Act, Body, BootNanos, Bytes, Caps, Delegation, DelegationRole, Elevated, Elevation, Flags, Handed, Ids,
-    KernelEvent, LoginWitness, Mark, SessionId, SessionStart, Task, TaskId, Via,
+    Act, BootNanos, Bytes, Came, Caps, Delegation, DelegationRole, Elevated, Elevation, Flags, Handed, Ids,
+    KernelEvent, Lived, LoginWitness, Mark, SessionId, SessionStart, Task, TaskId, Via,
 };
 
 /// Sessions that are over and may still have work come of them.
@@ -33,6 +33,8 @@ pub(super) struct Lineage {
     came: BTreeMap<Mark, Handed>,
     /// Marks rise, so the lowest is the oldest.
     past: BTreeMap<Mark, Origin>,
+    /// Logins of sessions that were open when the recorder started again.
+    remembered: HashMap<Mark, LoginWitness>,
 }
 
 impl Lineage {
@@ -60,7 +62,7 @@ impl Lineage {
     pub(super) fn take(&mut self, event: &KernelEvent) -> Result<Option<Coming>, ()> {
         let coming = self.coming.get_mut(&event.mark).ok_or(())?;
         match &event.act {
-            Act::Exec(_) => return Ok(self.coming.remove(&event.mark)),
+            Act::Exec(_) | Act::Seeded(_) => return Ok(self.coming.remove(&event.mark)),
             Act::Fork(child) => {
                 coming.alive.insert(child.pid, child.start);
             }
@@ -81,6 +83,25 @@ impl Lineage {
         }
     }
 
+    /// What is left of a session of an earlier run has that mark.
+    pub(super) fn lived(&mut self, mark: Mark, lived: &Lived) {
+        if lived.came.is_some() {
+            self.ended(lived.mark, Origin { id: lived.id, login: lived.login.clone() });
+        } else {
+            self.remembered.insert(mark, lived.login.clone());
+        }
+    }
+
+    /// Who logged in, by what was known before the recorder started again.
+    pub(super) fn remembered(&mut self, mark: Mark) -> Option<LoginWitness> {
+        self.remembered.remove(&mark)
+    }
+
+    /// By what means it came of another one.
+    pub(super) fn came(&self, mark: Mark) -> Option<Came> {
+        self.came.get(&mark).map(Came::of)
+    }
+
     /// Who a session that is over was.
     pub(super) fn past(&self, mark: Mark) -> Option<&Origin> {
         self.past.get(&mark)
@@ -94,7 +115,7 @@ pub(super) fn start(
     who: &Task,
     handed: &Handed,
     path: Bytes,
-    origin: Option<&Origin>,
+    (origin, seeded): (Option<&Origin>, u8),
     owner: impl FnOnce() -> Bytes,
 ) -> SessionStart {
     let ids = Ids { uid: who.uid, euid: who.euid, suid: who.euid, fsuid: who.euid, ..Ids::default() };
@@ -108,7 +129,7 @@ pub(super) fn start(
         root: who.id,
         login,
         elevation: Elevation { from: ids, to: ids, caps: Caps::default(), via, path },
-        seeded: 0,
+        seeded,
     }
 }
 
@@ -135,12 +156,11 @@ pub(super) fn opened(
     path: Bytes,
     flags: Flags,
     host: &mut impl Host,
-) -> Body {
-    let login = host.login(who, Some(elevated.audit_session));
-    Body::SessionStart(Box::new(SessionStart {
+) -> SessionStart {
+    SessionStart {
         id,
         root: who.id,
-        login,
+        login: host.login(who, Some(elevated.audit_session)),
         elevation: Elevation {
             from: elevated.old,
             to: elevated.new,
@@ -149,7 +169,7 @@ pub(super) fn opened(
             path,
         },
         seeded: u8::from(flags.has(Flags::SEEDED)),
-    }))
+    }
 }
 
 /// What stands for the elevation of a session whose first event was lost.

@@ -9,13 +9,15 @@ use super::lineage::{self, Coming, Lineage, Origin};
 use super::{Host, Tracked};
 use super::{company::Company, permissions::Rights, places::Atlas, reached, terminals::Terminals};
 use crate::model::{
-    Act, Body, BootNanos, Bytes, Capability, Captured, Coverage, Cred, Elevated, EndReason, Enforcement,
-    Exit, FileOp, Flags, Fork, KernelEvent, LoginWitness, Mark, Passed, Places, Reached, Record, SessionEnd,
+    Act, Body, BootNanos, Capability, Captured, Coverage, Cred, Elevated, EndReason, Enforcement, Exit,
+    FileOp, Flags, Fork, KernelEvent, Lived, LoginWitness, Mark, Passed, Places, Reached, Record, SessionEnd,
     SessionId, Shared, Streamed, Task, TaskId, Uncovered,
 };
 
 /// After the last task is gone, its last output may still be on the way through the terminal's reader.
 const LINGER_NS: u64 = 250_000_000;
+/// Tasks of one session that are remembered over a restart; what descends from them is found all the same.
+const MOST_LIVED: usize = 4096;
 
 #[derive(Debug)]
 struct Session {
@@ -58,6 +60,25 @@ impl Tracker {
     /// True if the session is open.
     pub fn is_open(&self, mark: Mark) -> bool {
         self.sessions.contains_key(&mark)
+    }
+
+    /// What is left of a session of an earlier run has that mark.
+    pub fn lived(&mut self, mark: Mark, lived: &Lived) {
+        self.lineage.lived(mark, lived);
+    }
+
+    /// Open sessions with their tasks, for the next run.
+    pub fn living(&self) -> Vec<Lived> {
+        let known =
+            self.sessions.iter().filter_map(|(mark, session)| Some((mark, session, session.login.clone()?)));
+        let lived = known.map(|(mark, session, login)| {
+            let tasks =
+                session.alive.iter().take(MOST_LIVED).map(|(pid, start)| TaskId { pid: *pid, start: *start });
+            let mut tasks: Vec<_> = tasks.collect();
+            tasks.sort_unstable();
+            Lived { mark: *mark, id: session.id, login, came: self.lineage.came(*mark), tasks }
+        });
+        lived.collect()
     }
 
     /// Takes one item.
@@ -116,10 +137,11 @@ impl Tracker {
                 _ => host.program(who.id),
             };
             session.rights.began(&elevated.old, &elevated.new, &path, who.id, boot_ns);
-            let body = lineage::opened(session.id, &who, &elevated, path, flags, host);
-            if let Body::SessionStart(start) = &body {
-                session.login = Some(start.login.clone());
-            }
+            let mut start = lineage::opened(session.id, &who, &elevated, path, flags, host);
+            // Root may have changed since what testifies it.
+            start.login = self.lineage.remembered(mark).unwrap_or(start.login);
+            session.login = Some(start.login.clone());
+            let body = Body::SessionStart(Box::new(start));
             let root = who.id;
             let record = Record { boot_ns, cpu, flags, task: Some(who), body };
             out.push(Tracked::Event { mark, record });
@@ -203,11 +225,12 @@ impl Tracker {
         let is_open = open.is_some();
         let path = match &event.act {
             Act::Exec(exec) => exec.path.clone(),
-            _ => Bytes::default(),
+            _ => host.program(event.task.id),
         };
         let id = host.session_id();
         let owner = || host.user(event.task.euid);
-        let start = lineage::start(id, &event.task, &coming.handed, path, origin.as_ref(), owner);
+        let seeded = u8::from(event.flags.has(Flags::SEEDED));
+        let start = lineage::start(id, &event.task, &coming.handed, path, (origin.as_ref(), seeded), owner);
         let mut session = Session::new(id, event.task.id);
         session.alive.extend(&coming.alive);
         session.login = Some(start.login.clone());

@@ -132,6 +132,11 @@ pub fn is_alive(id: TaskId) -> bool {
     start == id.start.get() / NANOS_PER_TICK && !is_zombie(&stat)
 }
 
+/// The same task with its start as [`read`] tells it.
+pub const fn in_ticks(id: TaskId) -> TaskId {
+    TaskId { pid: id.pid, start: BootNanos::new(id.start.get() / NANOS_PER_TICK * NANOS_PER_TICK) }
+}
+
 /// That process, its parent, the parent's parent and so on, with starts rounded to ticks; empty if it is gone. A start of 0 stands
 /// for whoever has the number now.
 pub fn above(task: TaskId) -> Vec<TaskId> {

@@ -22,6 +22,7 @@ mod logins;
 mod overdue;
 mod perms;
 mod relays;
+mod restarts;
 mod retention;
 mod sealed;
 mod secrets;
@@ -186,6 +187,7 @@ const SCENARIOS: &[Scenario] = &[
     e2e("e2-no-descriptors-left", Place::Any, liveness::e2_no_descriptors_left),
     e2e("e5-ftrace-off", Place::Alone, liveness::e5_ftrace_off),
     e2e("e9-acts-before-the-start", Place::Any, liveness::e9_acts_before_the_start),
+    e2e("restart-in-the-middle", Place::Any, restarts::restart_in_the_middle),
     e2e("e11-restart-while-busy", Place::Any, liveness::e11_restart_while_busy),
     e2e("f4-clock-set-and-slewed", Place::Alone, liveness::f4_clock_set_and_slewed),
     e2e("kill-9-under-load", Place::Any, hostile::kill_9_under_load),
