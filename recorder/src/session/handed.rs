@@ -185,3 +185,54 @@ fn what_comes_again_is_his_again() {
         .collect();
     assert_eq!(starts, [(1001, Via::Delegated); 2]);
 }
+
+fn found(session: &Lived, mark: u64, pid: u32) -> Vec<Captured> {
+    let Act::Elevated(elevated) = elevated() else { panic!() };
+    let seeded = |act| {
+        let Captured::Event(mut event) = event(LATER, mark, pid, act) else { panic!() };
+        event.flags = Flags::SEEDED;
+        // Root has changed it since.
+        event.task = std::sync::Arc::new(Task { auid: u32::MAX, ..Task::clone(&event.task) });
+        Captured::Event(event)
+    };
+    let handed = session.handed().map(|handed| seeded(Act::Handed(Box::new(handed))));
+    handed.into_iter().chain([seeded(Act::Seeded(elevated))]).collect()
+}
+
+#[test]
+fn what_lives_over_a_restart_stays_whose_it_was() {
+    let (mut host, mut out) = (Fixed(0), Vec::new());
+    let mut before = Tracker::default();
+    let mut events = parent();
+    events.extend([
+        event(3, 8, 1, handed(Some(7))),
+        event(4, 8, 20, exec("/bin/work")),
+        event(5, 8, 20, fork(21)),
+    ]);
+    for item in events {
+        before.step(BootNanos::new(5), item, &mut host, &mut out);
+    }
+    let lived = before.living();
+    let [his, branch] = lived.as_slice() else { panic!("{lived:?}") };
+    let pids = |lived: &Lived| lived.tasks.iter().map(|task| task.pid).collect::<Vec<_>>();
+    assert_eq!((pids(his), pids(branch)), (vec![10], vec![20, 21]));
+
+    let (mut after, mut out) = (Tracker::default(), Vec::new());
+    after.lived(Mark::new(107), his);
+    after.lived(Mark::new(108), branch);
+    let seeds = [found(his, 107, 10), found(branch, 108, 21)].concat();
+    for item in seeds.into_iter().chain([event(LATER + 1, 107, 10, exec("/bin/more"))]) {
+        after.step(BootNanos::new(LATER), item, &mut host, &mut out);
+    }
+    let own = records(&out, 107);
+    let Some(Body::SessionStart(start)) = own.first() else { panic!("{own:?}") };
+    assert_eq!((start.seeded, &start.login), (1, &his.login));
+    let came = records(&out, 108);
+    let [Body::SessionStart(start), Body::Delegation(by)] = came.as_slice() else { panic!("{came:?}") };
+    assert_eq!((start.seeded, start.root.pid, &start.login), (1, 21, &branch.login));
+    assert_eq!((by.role, by.session, by.trigger), (DelegationRole::By, branch.id, Trigger::Unit));
+    // And over the next one.
+    let ids: Vec<_> =
+        after.living().into_iter().map(|lived| (lived.mark.get(), lived.came.is_some())).collect();
+    assert_eq!(ids, [(107, false), (108, true)]);
+}
