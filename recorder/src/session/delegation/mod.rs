@@ -261,7 +261,10 @@ impl Handover {
             evidence: path.clone(),
         };
         let written = self.plants.writer_of(text);
-        if let Some(wanted) = self.asked.of_cgroup(text, now) {
+        // Who has something started that another one wrote is told of it; what it does is the writer's.
+        let of_another = |asker| written.is_some_and(|(_, by)| by != asker);
+        let wanted = self.asked.of_cgroup(text, now);
+        if let Some(wanted) = wanted.filter(|wanted| wanted.is_his || !of_another(wanted.by)) {
             let is_his = (wanted.is_his || written.is_some()) && !lets_people_in(&wanted.unit);
             return Some((handed(wanted.by, Trigger::Unit, Confidence::Certain, &wanted.words), is_his));
         }

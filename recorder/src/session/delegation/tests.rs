@@ -60,15 +60,19 @@ impl Bench {
     }
 
     fn send(&mut self, bytes: Vec<u8>) -> Vec<Act> {
+        self.send_of(SESSION, bytes)
+    }
+
+    fn send_of(&mut self, mark: u64, bytes: Vec<u8>) -> Vec<Act> {
         let request = Request {
             what: RequestWhat::Send,
-            connection: 9,
+            connection: mark,
             peer: 1,
             to: "/run/systemd/private".into(),
             bytes: Bytes::new(bytes),
             missing: 0,
         };
-        self.event(SESSION, 100, "systemctl", Act::Request(request))
+        self.event(mark, 100, "systemctl", Act::Request(request))
     }
 
     fn branch(
@@ -170,6 +174,10 @@ fn a_unit_of_the_host_is_told_and_not_followed_unless_he_wrote_it() {
     b.now += 3 * UNITS_NS;
     assert!(b.rules.standing_until(BootNanos::new(b.now)).is_some());
     let acts = b.branch(72, BranchCause::Unit, None, "/system.slice/nginx.service", "systemd");
+    assert_eq!((handed(&acts).trigger, handed(&acts).from), (Trigger::Plant, Some(Mark::new(SESSION))));
+    // Or when another one asks, who knows nothing of it.
+    b.send_of(SESSION + 1, asks("RestartUnit", "nginx.service"));
+    let acts = b.branch(73, BranchCause::Unit, Some(SESSION + 1), "/system.slice/nginx.service", "systemd");
     assert_eq!((handed(&acts).trigger, handed(&acts).from), (Trigger::Plant, Some(Mark::new(SESSION))));
 }
 

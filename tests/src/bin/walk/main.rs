@@ -16,6 +16,7 @@ mod lifecycle;
 mod observed;
 mod relayed;
 mod terminals;
+mod ways;
 
 use std::{
     fs,
@@ -77,6 +78,7 @@ const WALKS: &[(&str, Run)] = &[
     ("grants-observed", observed::grants_observed),
     ("grants-enforced", enforced::grants_enforced),
     ("handed-over", handed::handed_over),
+    ("b1-more-ways", ways::more_ways),
     ("a10-elevations", elevations::elevations),
     ("a7-company", company::company),
     ("terminals", terminals::terminals),
