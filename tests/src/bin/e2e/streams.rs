@@ -17,7 +17,7 @@ use recorder_tests::{
 use crate::stage::Stage;
 
 /// More than is taken along in a second, and than a session may show at once.
-const FLOOD: u32 = 40_000_000;
+const FLOOD: u32 = 20_000_000;
 
 /// A script on standard input, its output and its errors in two pipes, as `ssh host sudo sh` has them: both are there, byte for byte, and
 /// of what was read the number. Then more than a pipe of a session may have: every byte is there or counted.
