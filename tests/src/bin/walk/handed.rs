@@ -39,7 +39,7 @@ pub(crate) fn handed_over(walk: &Walk) -> Result<()> {
             "printf \"[Service]\\nExecStart=/bin/sh -c \\\"{}\\\"\\n\" >/etc/systemd/system/{unit}.service",
             done("written")
         ),
-        // A timer that elapses while units are read anew may be forgotten.
+        // Where units were read anew meanwhile it was once not seen to fire.
         format!("until [ -e /run/{} ]; do sleep 0.2; done", walk.tag("timer")),
         format!("systemctl daemon-reload; systemctl start {unit}"),
         // What it starts within the moment in which its own mark is decided on is missed (docs/delegation.md), and that is longer here.
