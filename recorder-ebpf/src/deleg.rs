@@ -15,8 +15,6 @@ use crate::{
     scope,
 };
 
-const S_IFMT: u32 = 0o170_000;
-const S_IFREG: u32 = 0o100_000;
 /// In a value of `PENDING`: a user's manager made it. Marks are times and don't reach it.
 const OF_USER: u64 = 1 << 63;
 /// Names of daemons that run jobs. A name is chosen by the program: it arms, and proves nothing.
@@ -170,7 +168,7 @@ pub fn plant_key(inode: u64) -> PlantKey {
 #[inline(always)]
 pub fn written(session: u64, inode: u64) {
     let mode = u32::from(kernel::read::<u16>(inode, off!(inode_mode)));
-    if mode & S_IFMT != S_IFREG {
+    if mode & kernel::S_IFMT != kernel::S_IFREG {
         return;
     }
     let key = plant_key(inode);

@@ -129,6 +129,13 @@ pub fn pid_number(pid: u64) -> u32 {
     if pid == 0 { 0 } else { read(pid, off!(pid_numbers)) }
 }
 
+/// Kinds of files in an inode's mode (include/uapi/linux/stat.h).
+pub const S_IFMT: u32 = 0o170_000;
+pub const S_IFIFO: u32 = 0o010_000;
+pub const S_IFCHR: u32 = 0o020_000;
+pub const S_IFREG: u32 = 0o100_000;
+pub const S_IFSOCK: u32 = 0o140_000;
+
 /// Inode number, device and mode.
 #[derive(Clone, Copy, Default)]
 pub struct InodeId {

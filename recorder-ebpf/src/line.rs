@@ -10,10 +10,6 @@ use crate::{
     tty::{Flow, Memory, armed, is_line, payload, session_leader, size, wanted},
 };
 
-/// include/uapi/linux/stat.h.
-const S_IFMT: u16 = 0o170_000;
-const S_IFCHR: u16 = 0o020_000;
-
 /// A recorded task wrote to a line: what it passed, before the line discipline changed it, and no echo. There is no other way
 /// to see a line where functions can't be watched.
 #[inline(always)]
@@ -44,7 +40,7 @@ pub extern "C" fn line_behind(fd: u64) -> u64 {
     }
     let inode: u64 = kernel::read(file, off!(file_inode));
     let mode: u16 = kernel::read(inode, off!(inode_mode));
-    if mode & S_IFMT != S_IFCHR {
+    if u32::from(mode) & kernel::S_IFMT != kernel::S_IFCHR {
         return 0;
     }
     // What lies there in a file of another driver is no address of a recorded terminal.

@@ -19,8 +19,6 @@ use crate::{
 const AF_UNIX: u16 = 1;
 const SOCK_STREAM: u16 = 1;
 const TCP_LISTEN: u8 = 10;
-const S_IFMT: u32 = 0o170_000;
-const S_IFCHR: u32 = 0o020_000;
 /// How long a manager is looked at after something was sent to it; seen: 4 to 18 ms.
 const ARM_NS: u64 = 5_000_000_000;
 /// The same of container engines, which may stop a container first (10 s) and copy its image.
@@ -64,7 +62,7 @@ fn is_terminal(file: u64) -> bool {
         5 => device & 0xf_ffff < 2,
         major => major >= 136 && major < 144,
     };
-    mode & S_IFMT == S_IFCHR && is_one
+    mode & kernel::S_IFMT == kernel::S_IFCHR && is_one
 }
 
 /// The descriptors that the message sent last brings along; how many were told. A receiver that was faster has taken them.

@@ -12,10 +12,6 @@ use crate::{
     tty::{CHUNKS, Flow, Memory, tty_input},
 };
 
-/// include/uapi/linux/stat.h.
-const S_IFMT: u32 = 0o170_000;
-const S_IFIFO: u32 = 0o010_000;
-const S_IFSOCK: u32 = 0o140_000;
 /// So much of one stream is taken along in a second: a pipe is faster than any terminal, and files share the ring with it. What is
 /// more is counted.
 const WINDOW_NS: u64 = 1_000_000_000;
@@ -83,8 +79,8 @@ fn inode_of(file: u64) -> u64 {
     }
     let inode: u64 = kernel::read(file, off!(file_inode));
     let id = kernel::inode_id(inode);
-    let kind = id.mode & S_IFMT;
-    if kind == S_IFIFO || kind == S_IFSOCK { id.ino } else { 0 }
+    let kind = id.mode & kernel::S_IFMT;
+    if kind == kernel::S_IFIFO || kind == kernel::S_IFSOCK { id.ino } else { 0 }
 }
 
 /// What stands for the terminal in events if these bytes are to be taken along; else 0, and they are counted if they are of a

@@ -71,6 +71,13 @@ impl Events {
         }
     }
 
+    /// What a session that came of another one says of that.
+    pub fn came_by(&self, session: &str) -> Result<&Value> {
+        self.of_kind("delegation")
+            .find(|e| text(e, &["session"]) == session && text(e, &["delegation", "role"]) == "by")
+            .with_context(|| format!("session {session} came of nobody"))
+    }
+
     /// All recorded input, in order.
     pub fn typed(&self) -> Result<Vec<u8>> {
         let mut all = Vec::new();

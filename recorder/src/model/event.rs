@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, Digest, TaskId};
+use super::{Bytes, Digest, TaskId, stream_name};
 
 /// User and group ids of a task, as the initial user namespace sees them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -265,7 +265,7 @@ impl Tty {
     /// The bytes as a terminal would have to get them: a pipe has no line discipline that returns to the left edge.
     pub fn as_shown(&self) -> Cow<'_, [u8]> {
         let data = self.data.as_slice();
-        if self.name.as_slice() != b"stdout" && self.name.as_slice() != b"stderr" {
+        if ![1, 2].map(stream_name).iter().any(|stream| stream.as_bytes() == self.name.as_slice()) {
             return Cow::Borrowed(data);
         }
         let mut out = Vec::with_capacity(data.len());

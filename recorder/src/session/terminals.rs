@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::model::{Bytes, Cut, CutField, Streamed, Tty, TtyAct, TtyOp, stream_name};
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Terminal {
     no: u32,
     name: Bytes,
@@ -27,11 +27,13 @@ impl Terminals {
     }
 
     fn at(&mut self, key: u64, name: &Bytes) -> &mut Terminal {
-        if self.known.get(&key).is_none_or(|known| known.name != *name) {
+        let known = self.known.entry(key).or_default();
+        // Addresses are used again.
+        if known.no == 0 || known.name != *name {
             self.count += 1;
-            self.known.insert(key, Terminal { no: self.count, name: name.clone(), away: 0 });
+            *known = Terminal { no: self.count, name: name.clone(), away: 0 };
         }
-        self.known.entry(key).or_insert_with(|| Terminal { no: self.count, name: name.clone(), away: 0 })
+        known
     }
 
     pub(super) fn take(&mut self, op: TtyOp, act: TtyAct) -> Tty {

@@ -131,10 +131,7 @@ pub(crate) fn older_tmux(stage: &mut Stage) -> Result<()> {
     let own = session_is_of(stage, &events, "own", &oncall)?;
     let inside = session_is_of(stage, &events, "inside", &oncall)?;
     ensure!(own != inside, "a server that is older became part of his session");
-    let by = events
-        .of_kind("delegation")
-        .find(|e| text(e, &["session"]) == inside && text(e, &["delegation", "role"]) == "by")
-        .context("the tmux came of nobody")?;
+    let by = events.came_by(&inside).context("the tmux came of nobody")?;
     let told = |key| text(by, &["delegation", key]);
     ensure!(
         (told("session"), told("trigger"), told("confidence")) == (own.as_str(), "terminal", "certain"),

@@ -54,6 +54,8 @@ pub(crate) fn restart_in_the_middle(stage: &mut Stage) -> Result<()> {
         did(n, "planted").map(drop)
     };
     round(1)?;
+    // What was forked within the last second before a kill, and lost its parent, is not known (docs/sessions.md).
+    std::thread::sleep(std::time::Duration::from_secs(3));
     running.crash()?;
     let running = stage.record()?;
     round(2)?;
@@ -71,10 +73,8 @@ pub(crate) fn restart_in_the_middle(stage: &mut Stage) -> Result<()> {
         ensure!((n == 1) == (his == asker), "run {n}: {his} and {asker}");
         // Each run's own session of it came of the one before, and the first of who planted it.
         let branch = session_is_of(stage, &events, &format!("planted-{n}"), &oncall)?;
-        let by = events
-            .of_kind("delegation")
-            .find(|e| text(e, &["session"]) == branch && text(e, &["delegation", "role"]) == "by")
-            .with_context(|| format!("run {n}: the planted script came of nobody"))?;
+        let by =
+            events.came_by(&branch).with_context(|| format!("run {n}: the planted script came of nobody"))?;
         let told = |key| text(by, &["delegation", key]);
         ensure!((told("session"), told("trigger")) == (before.as_str(), "plant"), "run {n}: {by}");
         before = branch;

@@ -91,10 +91,7 @@ fn judge(walk: &Walk, events: &Events) -> Result<()> {
     }
     let guest = events.session_of(&walk.tag("guest-older"))?;
     let typed = events.session_of(&walk.tag("typed-older"))?;
-    let by = events
-        .of_kind("delegation")
-        .find(|e| text(e, &["session"]) == typed && text(e, &["delegation", "role"]) == "by")
-        .context("what was typed at the older server came of nobody")?;
+    let by = events.came_by(&typed).context("what was typed at the older server came of nobody")?;
     let told = |key| text(by, &["delegation", key]);
     ensure!(
         (told("session"), told("trigger"), told("confidence")) == (guest.as_str(), "terminal", "certain"),

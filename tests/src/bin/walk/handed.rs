@@ -87,10 +87,7 @@ fn judge(walk: &Walk, events: &Events, listed: &[Value]) -> Result<()> {
         };
         let session = text(exec, &["session"]);
         ensure!(session != his, "{tag} ran in his own session");
-        let by = events
-            .of_kind("delegation")
-            .find(|e| text(e, &["session"]) == session && text(e, &["delegation", "role"]) == "by")
-            .with_context(|| format!("{tag} came of nobody"))?;
+        let by = events.came_by(session).with_context(|| format!("{tag} came of nobody"))?;
         let told = |key| text(by, &["delegation", key]);
         ensure!(
             (told("session"), told("trigger"), told("confidence")) == (his.as_str(), trigger, "certain"),

@@ -96,10 +96,7 @@ fn judge(walk: &Walk, events: &Events, listed: &[Value]) -> Result<()> {
     for way in WAYS {
         let session = events.session_of(&walk.tag(way))?;
         ensure!(session != his, "{way} ran in his own session");
-        let by = events
-            .of_kind("delegation")
-            .find(|e| text(e, &["session"]) == session && text(e, &["delegation", "role"]) == "by")
-            .with_context(|| format!("{way} came of nobody"))?;
+        let by = events.came_by(&session).with_context(|| format!("{way} came of nobody"))?;
         let told = |key| text(by, &["delegation", key]);
         ensure!(told("session") == his && told("confidence") == "certain", "{way}: {by}");
         let found = listed.iter().find(|s| text(s, &["id"]) == session).context("a session is not listed")?;
