@@ -82,6 +82,20 @@ impl Kind {
     pub const RENAME: u16 = 18;
     /// `FileEvent`, one path.
     pub const UNLINK: u16 = 19;
+    /// `FileEvent`, two paths: a second name for a file.
+    pub const LINK: u16 = 20;
+    /// `FileEvent`, one path and a string: where the new link leads.
+    pub const SYMLINK: u16 = 21;
+    /// `FileEvent`, one path.
+    pub const MKDIR: u16 = 22;
+    /// `FileEvent`, one path; the flags are the device that the node stands for.
+    pub const MKNOD: u16 = 23;
+    /// `SetattrEvent`, then a path.
+    pub const SETATTR: u16 = 28;
+    /// `XattrEvent`, then a path, the attribute's name and its value.
+    pub const SETXATTR: u16 = 29;
+    /// `AllocateEvent`, then a path.
+    pub const ALLOCATE: u16 = 30;
     /// `TtyEvent`, then bytes that the screen shows.
     pub const TTY_OUTPUT: u16 = 32;
     /// `TtyEvent`, then typed bytes.
@@ -96,6 +110,10 @@ impl Kind {
     pub const PASSED: u16 = 49;
     /// `CgroupEvent`, then the names of a cgroup: before the first event of a task in it.
     pub const CGROUP: u16 = 50;
+    /// `CallEvent`, then a path and strings: the system itself was changed.
+    pub const CALL: u16 = 80;
+    /// `SocketEvent`, then an address.
+    pub const SOCKET: u16 = 81;
     /// Header only: the answer to a canary act of the service.
     pub const CANARY: u16 = 64;
 }
@@ -148,9 +166,31 @@ impl Hook {
     pub const TTY_OUTPUT: u32 = 7;
     /// What is typed.
     pub const TTY_INPUT: u32 = 8;
+    /// Names that are made other than by open: links, directories, nodes.
+    pub const LINK: u32 = 9;
+    /// Changes of what a file is, not of what is in it.
+    pub const ATTRIBUTE: u32 = 10;
+    /// Changes of the system itself.
+    pub const SYSTEM: u32 = 11;
+    /// What is done with sockets.
+    pub const SOCKET: u32 = 12;
     /// Checks of capabilities: the last, because a kernel may lack it (the `tracepoint` backend before 6.13).
-    pub const CAPABILITY: u32 = 9;
+    pub const CAPABILITY: u32 = 13;
     /// Names in the boot record.
-    pub const NAMES: [&'static str; 10] =
-        ["exec", "fork", "exit", "cred", "open", "rename", "unlink", "tty_output", "tty_input", "capability"];
+    pub const NAMES: [&'static str; 14] = [
+        "exec",
+        "fork",
+        "exit",
+        "cred",
+        "open",
+        "rename",
+        "unlink",
+        "tty_output",
+        "tty_input",
+        "link",
+        "attribute",
+        "system",
+        "socket",
+        "capability",
+    ];
 }

@@ -5,6 +5,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod call;
 mod cap;
 mod context;
 mod deleg;
@@ -17,6 +18,7 @@ mod loss;
 mod offsets;
 mod tty;
 
+pub use call::{CALL_STRINGS, CallEvent, SocketEvent};
 pub use cap::{CapEvent, CapKey, CapUse, PassedEvent};
 pub use context::{CgroupEvent, Place};
 pub use deleg::{
@@ -24,12 +26,12 @@ pub use deleg::{
     RequestEvent, SCRIPT_NAME, SUN_PATH, ScriptName, SocketName, StdinEvent,
 };
 pub use exec::{ArgvPart, CredEvent, Creds, ExecEvent, ExitEvent, ForkEvent, MarkEvent};
-pub use file::FileEvent;
+pub use file::{AllocateEvent, Attribute, FileEvent, SetattrEvent, XattrEvent};
 pub use gate::{Allow, Gate, RefusedEvent};
 pub use header::{EventHeader, Flag, Hook, Kind, Ring};
 pub use limits::{
     ARGV_CORE, ARGV_PART, ARGV_PARTS, CLASSES, PATH_PARTS, PATH_ROOM, RINGS, SCRATCH, SCRATCH_SLOTS, STR_MAX,
-    TTY_CHUNK,
+    TTY_CHUNK, XATTR_MOST,
 };
 pub use loss::{Class, CpuCounters, MarkFlag, Settings, State, TaskMark, TtyState};
 pub use offsets::{MEMBERS, Member, Offsets};

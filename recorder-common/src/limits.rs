@@ -19,7 +19,9 @@ pub const SCRATCH: usize = 32768;
 pub const ARGV_CORE: usize = 1024;
 /// Scratch buffers a processor has: programs of preempted tasks may hold one each.
 pub const SCRATCH_SLOTS: usize = 4;
+/// Bytes of an extended attribute's value that are kept, a power of two minus one.
+pub const XATTR_MOST: usize = 1023;
 /// Ring buffers.
 pub const RINGS: usize = 2;
-/// Event classes that losses are counted by.
-pub const CLASSES: usize = 8;
+/// Room for event classes that losses are counted by, a power of two.
+pub const CLASSES: usize = 16;

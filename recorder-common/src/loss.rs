@@ -24,9 +24,11 @@ impl Class {
     pub const TTY: usize = 6;
     /// Canaries.
     pub const CANARY: usize = 7;
+    /// Changes of the system itself, and sockets.
+    pub const SYSTEM: usize = 8;
     /// Names in the journal.
-    pub const NAMES: [&'static str; CLASSES] =
-        ["exec", "fork", "exit", "cred", "session", "file", "tty", "canary"];
+    pub const NAMES: [&'static str; 9] =
+        ["exec", "fork", "exit", "cred", "session", "file", "tty", "canary", "system"];
 }
 
 /// One processor's counters. They live in a map, so a full ring is still counted.

@@ -144,6 +144,13 @@ pub fn forked(parent: TaskPtr, child: TaskPtr) -> Option<u64> {
             return scope::adopt(child, mark, 0).then_some(mark);
         }
     }
+    job(parent, child, 0)
+}
+
+/// A daemon that runs jobs makes a process: it has a mark of its own, also where the daemon itself is only just being looked at (`of`,
+/// its mark, else 0). What it is may well be known when nothing is left of that.
+#[inline(always)]
+pub fn job(parent: TaskPtr, child: TaskPtr, of: u64) -> Option<u64> {
     // Anybody may take a name; the daemons are root, if only in the saved id as atd.
     let creds = kernel::creds(parent);
     let is_root = creds.uid == 0 || creds.euid == 0 || creds.suid == 0;
@@ -154,7 +161,7 @@ pub fn forked(parent: TaskPtr, child: TaskPtr) -> Option<u64> {
     if !scope::adopt(child, mark, MarkFlag::JOB) {
         return None;
     }
-    branch(mark, 0, 0, 0, BranchEvent::JOB);
+    branch(mark, of, 0, 0, BranchEvent::JOB);
     Some(mark)
 }
 

@@ -11,7 +11,7 @@ use aya_ebpf::helpers::generated::{
     bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel, bpf_probe_read_user,
     bpf_probe_read_user_str, bpf_ringbuf_output, bpf_ringbuf_query,
 };
-use recorder_common::{CpuCounters, EventHeader, Flag, Ring, SCRATCH_SLOTS, STR_MAX, State};
+use recorder_common::{CLASSES, CpuCounters, EventHeader, Flag, Ring, SCRATCH_SLOTS, STR_MAX, State};
 
 use crate::{
     atomic, context,
@@ -88,7 +88,7 @@ pub extern "C" fn scratch_take(class: u32) -> u32 {
         slot += 1;
     }
     // SAFETY: map value; the index is masked below CLASSES.
-    add(unsafe { &raw mut (*c).scratch_busy[class as usize & 7] }, 1);
+    add(unsafe { &raw mut (*c).scratch_busy[class as usize & (CLASSES - 1)] }, 1);
     none
 }
 
@@ -293,7 +293,7 @@ pub extern "C" fn event_send(slot: u32, len: u32, what: u64, mark: u64, boot_ns:
     if r == 0 {
         return 1;
     }
-    let class = (what >> 40) as usize & 7;
+    let class = (what >> 40) as usize & (CLASSES - 1);
     // SAFETY: map value; both indexes are masked.
     add(unsafe { &raw mut (*c).ring_full[ring as usize & 1][class] }, 1);
     0

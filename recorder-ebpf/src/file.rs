@@ -1,20 +1,12 @@
 //! Opens, creations, renames, removals: outcomes, not intentions.
 
-use core::{
-    ffi::c_void,
-    ptr::{addr_of, null_mut},
-};
-
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_pid_tgid, bpf_probe_read_kernel_str, bpf_task_storage_get,
-};
 use recorder_common::{Class, FileEvent, Flag, Hook, Kind, Ring};
 
 use crate::{
     deleg,
     emit::Event,
+    flight,
     kernel::{self, Args, Place, TaskPtr, off},
-    maps::{MOUNTS, RENAMES, RenameState},
     scope, tty,
 };
 
@@ -24,7 +16,7 @@ const FMODE_CREATED: u32 = 0x10_0000;
 const FMODE_WRITE: u32 = 2;
 /// `__FMODE_EXEC`: opened by exec, which has its own event.
 const FMODE_EXEC: u32 = 0x20;
-const AT_FDCWD: i32 = -100;
+pub const AT_FDCWD: i32 = -100;
 const AT_REMOVEDIR: u64 = 0x200;
 
 /// System call numbers of x86-64.
@@ -37,8 +29,9 @@ pub mod nr {
     pub const OPENAT2: u64 = 437;
 }
 
+/// The session of the current task, if it is recorded; a canary is answered.
 #[inline(always)]
-fn recorded(task: TaskPtr, hook: u32) -> Option<u64> {
+pub fn recorded(task: TaskPtr, hook: u32) -> Option<u64> {
     if scope::is_canary(task) {
         scope::answer(hook);
         return None;
@@ -75,21 +68,21 @@ fn opened(session: u64, file: u64) {
 
 /// Where a relative path starts.
 #[derive(Clone, Copy)]
-enum Base {
+pub enum Base {
     Cwd,
     Fd(u32),
 }
 
 impl Base {
     #[inline(always)]
-    fn of(dfd: u64) -> Self {
+    pub fn of(dfd: u64) -> Self {
         if dfd as i32 == AT_FDCWD { Self::Cwd } else { Self::Fd(dfd as u32) }
     }
 }
 
 /// Appends the directory that a passed path is relative to.
 #[inline(always)]
-fn base(event: &mut Event, task: TaskPtr, base: Base) -> u32 {
+pub fn base(event: &mut Event, task: TaskPtr, base: Base) -> u32 {
     let place = match base {
         Base::Cwd => Place::of_cwd(task),
         Base::Fd(fd) => Place::of_file(kernel::file_of(task, fd)),
@@ -208,31 +201,14 @@ pub fn filp_open(dfd: u64, pathname: u64, op: u64, ret: u64) {
     }
 }
 
-/// fentry `security_path_unlink(dir, dentry)` and `security_path_rmdir`: the only place that knows the mount.
-#[inline(always)]
-pub fn path_unlink(dir: u64) {
-    let task = kernel::current();
-    if scope::session_of(task) == 0 {
-        return;
-    }
-    let mnt: u64 = kernel::read(dir, off!(path_mnt));
-    // SAFETY: no arguments.
-    let key = unsafe { bpf_get_current_pid_tgid() };
-    let _ = MOUNTS.insert(&key, &mnt, 0);
-}
-
 /// fexit `vfs_unlink(_, dir, dentry, _)` and `vfs_rmdir(_, dir, dentry)`: the dentry keeps name and parent.
 #[inline(always)]
 pub fn vfs_unlink(dentry: u64, ret: i32, directory: bool) {
     let task = kernel::current();
     let Some(session) = recorded(task, Hook::UNLINK) else { return };
-    // SAFETY: no arguments.
-    let key = unsafe { bpf_get_current_pid_tgid() };
-    // SAFETY: copied at once.
-    let mnt = unsafe { MOUNTS.get(&key) }.copied().unwrap_or(0);
-    let _ = MOUNTS.remove(&key);
+    let Some(place) = flight::place(task, dentry) else { return };
     let Some(mut event) = Event::new::<FileEvent>(Class::FILE) else { return };
-    let path_len = event.path(Place { dentry, mnt });
+    let path_len = event.path(place);
     let id = kernel::inode_id(kernel::read(dentry, off!(dentry_inode)));
     let payload = FileEvent {
         ino: id.ino,
@@ -246,64 +222,22 @@ pub fn vfs_unlink(dentry: u64, ret: i32, directory: bool) {
     event.send(Kind::UNLINK, Ring::BULK, session, payload, 0);
 }
 
-#[inline(always)]
-fn rename_state(task: TaskPtr, create: bool) -> *mut RenameState {
-    // SAFETY: a typed task pointer; a created value is zeroed.
-    unsafe {
-        bpf_task_storage_get(
-            addr_of!(RENAMES).cast_mut().cast(),
-            task.cast_mut().cast(),
-            null_mut(),
-            u64::from(create),
-        )
-    }
-    .cast()
-}
-
-/// fentry `security_path_rename(old_dir, old_dentry, new_dir, new_dentry, flags)`: keeps what is gone afterwards.
-#[inline(always)]
-pub fn path_rename(old_dir: u64, old_dentry: u64, new_dir: u64) {
-    let task = kernel::current();
-    if scope::session_of(task) == 0 {
-        return;
-    }
-    let state = rename_state(task, true);
-    if state.is_null() {
-        return;
-    }
-    // SAFETY: map value.
-    let state = unsafe { &mut *state };
-    state.dir_dentry = kernel::read(old_dir, off!(path_dentry));
-    state.dir_mnt = kernel::read(old_dir, off!(path_mnt));
-    state.to_mnt = kernel::read(new_dir, off!(path_mnt));
-    let name: u64 = kernel::read(old_dentry, off!(dentry_name));
-    // SAFETY: 256 bytes into the map value.
-    let n = unsafe {
-        bpf_probe_read_kernel_str(state.name.as_mut_ptr().cast::<c_void>(), 256, name as *const c_void)
-    };
-    state.name_len = if n > 0 { n as u64 - 1 } else { 0 };
-}
-
-/// fexit `vfs_rename(rd)`: after success the old dentry carries the new name.
+/// fexit `vfs_rename(rd)`: after success the old dentry carries the new name. Both lie in one mount.
 #[inline(always)]
 pub fn vfs_rename(data: u64, ret: i32) {
     let task = kernel::current();
     let Some(session) = recorded(task, Hook::RENAME) else { return };
-    let state = rename_state(task, false);
-    if state.is_null() {
-        return;
-    }
-    // SAFETY: map value.
-    let state = unsafe { &mut *state };
     let dentry: u64 = if ret == 0 {
         kernel::read(data, off!(rename_old_dentry))
     } else {
         kernel::read(data, off!(rename_new_dentry))
     };
+    let Some(place) = flight::place(task, dentry) else { return };
+    let Some((old, name, name_len)) = flight::renamed(task) else { return };
     let Some(mut event) = Event::new::<FileEvent>(Class::FILE) else { return };
-    let path_len = event.path(Place { dentry: state.dir_dentry, mnt: state.dir_mnt });
-    let to_len = event.path(Place { dentry, mnt: state.to_mnt });
-    let name_len = event.kernel_bytes::<0xff>(state.name.as_ptr() as u64, state.name_len as usize);
+    let path_len = event.path(old);
+    let to_len = event.path(place);
+    let name_len = event.kernel_bytes::<0xff>(name, name_len);
     let id = kernel::inode_id(kernel::read(dentry, off!(dentry_inode)));
     let payload = FileEvent {
         ino: id.ino,

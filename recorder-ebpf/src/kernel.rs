@@ -182,6 +182,16 @@ pub fn user_byte(at: u64) -> u8 {
     if r == 0 { byte } else { 0 }
 }
 
+/// As much of the current task's memory as `T` holds; `None` if it can't be read.
+#[inline(always)]
+pub fn user<T: Copy + Default>(at: u64) -> Option<T> {
+    let mut value = T::default();
+    let to = (&raw mut value).cast();
+    // SAFETY: a local of that size, of plain numbers; the helper checks the source.
+    let r = unsafe { bpf_probe_read_user(to, size_of::<T>() as u32, at as *const core::ffi::c_void) };
+    if r == 0 { Some(value) } else { None }
+}
+
 /// The arguments of the system call that is about to return.
 pub struct Args(*const u8);
 
@@ -211,6 +221,10 @@ impl Args {
     #[inline(always)]
     pub fn fourth(&self) -> u64 {
         load(self.0, off!(regs_r10))
+    }
+    #[inline(always)]
+    pub fn fifth(&self) -> u64 {
+        load(self.0, off!(regs_r8))
     }
 }
 

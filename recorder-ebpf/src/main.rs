@@ -4,18 +4,22 @@
 #![feature(asm_experimental_arch)]
 
 mod atomic;
+mod call;
 mod cap;
+mod change;
 mod context;
 mod control;
 mod deleg;
 mod emit;
 mod exec;
 mod file;
+mod flight;
 mod gate;
 mod kernel;
 mod line;
 mod log;
 mod maps;
+mod net;
 mod scope;
 mod script;
 mod socket;
@@ -30,7 +34,7 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, FEntryContext, FExitContext, LsmContext, TracePointContext},
 };
 
-use crate::stream::Way;
+use crate::{kernel::Place, stream::Way};
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "license")]
@@ -117,6 +121,61 @@ fn sys_exit_unlink(ctx: TracePointContext) -> u32 {
 fn sys_exit_rename(ctx: TracePointContext) -> u32 {
     let (id, ret) = sys_exit(&ctx);
     file::sys_exit_rename(id, ret);
+    0
+}
+
+#[tracepoint]
+fn sys_exit_link(ctx: TracePointContext) -> u32 {
+    let (id, ret) = sys_exit(&ctx);
+    change::sys_exit_link(id, ret);
+    0
+}
+
+#[tracepoint]
+fn sys_exit_symlink(ctx: TracePointContext) -> u32 {
+    let (id, ret) = sys_exit(&ctx);
+    change::sys_exit_symlink(id, ret);
+    0
+}
+
+#[tracepoint]
+fn sys_exit_make(ctx: TracePointContext) -> u32 {
+    let (id, ret) = sys_exit(&ctx);
+    change::sys_exit_make(id, ret);
+    0
+}
+
+#[tracepoint]
+fn sys_exit_setattr(ctx: TracePointContext) -> u32 {
+    let (id, ret) = sys_exit(&ctx);
+    change::sys_exit_setattr(id, ret);
+    0
+}
+
+#[tracepoint]
+fn sys_exit_xattr(ctx: TracePointContext) -> u32 {
+    let (id, ret) = sys_exit(&ctx);
+    change::sys_exit_xattr(id, ret);
+    0
+}
+
+#[tracepoint]
+fn sys_exit_fallocate(ctx: TracePointContext) -> u32 {
+    change::sys_exit_fallocate(sys_exit(&ctx).1);
+    0
+}
+
+#[tracepoint]
+fn sys_exit_system(ctx: TracePointContext) -> u32 {
+    let (id, ret) = sys_exit(&ctx);
+    call::returned(id, ret);
+    0
+}
+
+#[tracepoint]
+fn sys_exit_socket(ctx: TracePointContext) -> u32 {
+    let (id, ret) = sys_exit(&ctx);
+    net::returned(id, ret);
     0
 }
 
@@ -222,17 +281,31 @@ fn do_filp_open(ctx: FExitContext) -> i32 {
     0
 }
 
-#[fentry(function = "security_path_unlink")]
-fn path_unlink(ctx: FEntryContext) -> i32 {
-    let [dir] = args(&ctx);
-    file::path_unlink(dir);
+#[fexit(function = "mnt_want_write")]
+fn want_write(ctx: FExitContext) -> i32 {
+    let [mnt, ret] = args(&ctx);
+    flight::begins(mnt, ret as i32);
     0
 }
 
-#[fentry(function = "security_path_rmdir")]
-fn path_rmdir(ctx: FEntryContext) -> i32 {
-    let [dir] = args(&ctx);
-    file::path_unlink(dir);
+#[fexit(function = "mnt_want_write_file")]
+fn want_write_file(ctx: FExitContext) -> i32 {
+    let [file, ret] = args(&ctx);
+    flight::begins(Place::of_file(file).mnt, ret as i32);
+    0
+}
+
+#[fentry(function = "mnt_drop_write")]
+fn drop_write(ctx: FEntryContext) -> i32 {
+    let [mnt] = args(&ctx);
+    flight::ends(mnt);
+    0
+}
+
+#[fentry(function = "mnt_drop_write_file")]
+fn drop_write_file(ctx: FEntryContext) -> i32 {
+    let [file] = args(&ctx);
+    flight::ends(Place::of_file(file).mnt);
     0
 }
 
@@ -252,8 +325,8 @@ fn vfs_rmdir(ctx: FExitContext) -> i32 {
 
 #[fentry(function = "security_path_rename")]
 fn path_rename(ctx: FEntryContext) -> i32 {
-    let [old_dir, old_dentry, new_dir] = args(&ctx);
-    file::path_rename(old_dir, old_dentry, new_dir);
+    let [old_dir, old_dentry] = args(&ctx);
+    flight::renames(old_dir, old_dentry);
     0
 }
 
@@ -261,6 +334,85 @@ fn path_rename(ctx: FEntryContext) -> i32 {
 fn vfs_rename(ctx: FExitContext) -> i32 {
     let [data, ret] = args(&ctx);
     file::vfs_rename(data, ret as i32);
+    0
+}
+
+#[fexit(function = "vfs_link")]
+fn vfs_link(ctx: FExitContext) -> i32 {
+    let [old, _, _, new, _, ret] = args(&ctx);
+    change::vfs_link(old, new, ret as i32);
+    0
+}
+
+#[fexit(function = "vfs_symlink")]
+fn vfs_symlink(ctx: FExitContext) -> i32 {
+    let [_, _, dentry, target, ret] = args(&ctx);
+    change::vfs_symlink(dentry, target, ret as i32);
+    0
+}
+
+/// Returns an int until 6.14, a dentry or an error since.
+#[fexit(function = "vfs_mkdir")]
+fn vfs_mkdir(ctx: FExitContext) -> i32 {
+    let [_, _, dentry, _, ret] = args(&ctx);
+    change::vfs_made(dentry, 0, ret, false);
+    0
+}
+
+#[fexit(function = "vfs_mknod")]
+fn vfs_mknod(ctx: FExitContext) -> i32 {
+    let [_, _, dentry, _, device, ret] = args(&ctx);
+    change::vfs_made(dentry, device, ret, true);
+    0
+}
+
+#[fexit(function = "notify_change")]
+fn notify_change(ctx: FExitContext) -> i32 {
+    let [_, dentry, attr, _, ret] = args(&ctx);
+    change::notify_change(dentry, attr, ret as i32);
+    0
+}
+
+#[fexit(function = "do_truncate")]
+fn do_truncate(ctx: FExitContext) -> i32 {
+    let [_, dentry, len, times, file, ret] = args(&ctx);
+    change::truncated(dentry, len, times, file, ret as i32);
+    0
+}
+
+#[fexit(function = "vfs_setxattr")]
+fn vfs_setxattr(ctx: FExitContext) -> i32 {
+    let [_, dentry, name, value, size, _, ret] = args(&ctx);
+    change::vfs_xattr(dentry, name, value, size, ret as i32);
+    0
+}
+
+#[fexit(function = "vfs_removexattr")]
+fn vfs_removexattr(ctx: FExitContext) -> i32 {
+    let [_, dentry, name, ret] = args(&ctx);
+    change::vfs_xattr(dentry, name, 0, change::REMOVED, ret as i32);
+    0
+}
+
+/// Since 6.2 access lists go a way of their own.
+#[fexit(function = "vfs_set_acl")]
+fn vfs_set_acl(ctx: FExitContext) -> i32 {
+    let [_, dentry, name, acl, ret] = args(&ctx);
+    change::vfs_set_acl(dentry, name, acl, ret as i32);
+    0
+}
+
+#[fexit(function = "vfs_remove_acl")]
+fn vfs_remove_acl(ctx: FExitContext) -> i32 {
+    let [_, dentry, name, ret] = args(&ctx);
+    change::vfs_xattr(dentry, name, 0, change::REMOVED, ret as i32);
+    0
+}
+
+#[fexit(function = "vfs_fallocate")]
+fn vfs_fallocate(ctx: FExitContext) -> i32 {
+    let [file, mode, offset, len, ret] = args(&ctx);
+    change::allocated(file, mode, offset, len, ret as i32);
     0
 }
 

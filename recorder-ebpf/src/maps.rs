@@ -43,17 +43,19 @@ impl<V> TaskStorage<V> {
 #[btf_map]
 pub static TASKS: TaskStorage<TaskMark> = TaskStorage::new();
 
-/// Old name of a rename in flight, by task.
+/// An act of a task that has begun (trampoline backend).
 #[repr(C)]
-pub struct RenameState {
-    pub dir_dentry: u64,
-    pub dir_mnt: u64,
-    pub to_mnt: u64,
+pub struct Flight {
+    /// The mount that the task may write to now; 0 for none.
+    pub mnt: u64,
+    /// Old directory of a rename.
+    pub dir: u64,
+    /// Length of its old name.
     pub name_len: u64,
     pub name: [u8; 256],
 }
 #[btf_map]
-pub static RENAMES: TaskStorage<RenameState> = TaskStorage::new();
+pub static FLIGHTS: TaskStorage<Flight> = TaskStorage::new();
 
 /// Rare and valuable events.
 #[map]
@@ -100,9 +102,6 @@ pub static PGRPS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(32768, 0);
 /// Writers that are between entry and return of a write to a master whose slave echoes lines.
 #[map]
 pub static TYPING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
-/// Mounts of unlinks in flight, by thread (trampoline backend).
-#[map]
-pub static MOUNTS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
 
 /// Sockets whose messages are read if a session sends them; the value is the key of the manager that it arms, or 0. Written by
 /// the service.

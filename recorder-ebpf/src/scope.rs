@@ -116,9 +116,15 @@ pub fn fork(parent: TaskPtr, child: TaskPtr) -> Option<u64> {
         return None;
     }
     let Some(mark) = mark_of(parent) else { return deleg::forked(parent, child) };
+    let process = kernel::tid(child) == kernel::tgid(child);
+    // The job itself passes its mark on like everybody else.
+    if process && mark.flags & (MarkFlag::BRANCH | MarkFlag::JOB) == MarkFlag::BRANCH {
+        if let Some(job) = deleg::job(parent, child, mark.mark) {
+            return Some(job);
+        }
+    }
     let copy = TaskMark { mark: mark.mark, flags: mark.flags & !MarkFlag::SEATED, creds: mark.creds };
     create(child, &raw const copy);
-    let process = kernel::tid(child) == kernel::tgid(child);
     if copy.mark == 0 || !process {
         return None;
     }

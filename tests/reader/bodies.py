@@ -14,8 +14,31 @@ DEV = (("major", "u32"), ("minor", "u32"))
 LOGIN = (("auid", "u32"), ("audit_session", "u32"), ("user", "bytes"), ("tty", "bytes"), ("remote", "bytes"))
 COVERAGE = (("state", "u16"), ("reason", "u16"), ("grant", "digest"))
 
+TIME = ("?", (("seconds", "i64"), ("nanos", "u32"), ("now", "u8")))
+CUT = ("?", (("field", "u16"), ("bytes", "u64"), ("sha256", ("?", "digest")), ("relay", ("?", (("no", "u32"), ("from", "u64"))))))
+FILE = (("path", "bytes"), ("dev", DEV), ("ino", "u64"))
+
+SETATTR = (
+    FILE
+    + (("inode_mode", "u32"), ("result", "i32"))
+    + tuple((name, ("?", "u32")) for name in ("mode", "uid", "gid"))
+    + (("size", ("?", "u64")), ("atime", TIME), ("mtime", TIME))
+)
+
 FREE = {
     4: (("old", IDS), ("new", IDS), ("old_caps", CAPS), ("new_caps", CAPS)),
+    24: SETATTR,
+    25: SETATTR,
+    26: SETATTR,
+    27: SETATTR,
+    28: FILE + (("result", "i32"), ("name", "bytes"), ("value", ("?", "bytes")), ("cut", CUT)),
+    29: FILE + (("result", "i32"), ("flags", "u32"), ("offset", "u64"), ("len", "u64")),
+    **dict.fromkeys(range(64, 70), (("name", "bytes"), ("args", [(("name", "bytes"), ("value", "bytes"))]), ("result", "i64"))),
+    **dict.fromkeys(
+        range(80, 84),
+        tuple((name, "u16") for name in ("family", "type", "protocol"))
+        + (("local", "bytes"), ("remote", "bytes"), ("result", "i32"), ("ino", "u64")),
+    ),
     48: (
         ("id", "id"),
         ("root", TASK),
@@ -138,7 +161,9 @@ FREE = {
 }
 
 NAMES = {
-    1: "exec", 2: "fork", 3: "exit", 4: "cred", 16: "open", 17: "create", 18: "rename", 19: "unlink", 32: "tty_output",
+    1: "exec", 2: "fork", 3: "exit", 4: "cred", 16: "open", 17: "create", 18: "rename", 19: "unlink", 20: "link", 21: "symlink",
+    22: "mkdir", 23: "mknod", 24: "chmod", 25: "chown", 26: "truncate", 27: "utimes", 28: "xattr", 29: "fallocate",
+    64: "mount", 65: "umount", 66: "module", 67: "bpf", 68: "namespace", 69: "kernel", 80: "connect", 81: "bind", 82: "listen", 83: "accept", 32: "tty_output",
     33: "tty_input", 34: "tty_resize", 48: "session_start", 49: "session_end", 50: "coverage", 51: "overdue",
     52: "enforcement", 53: "delegation", 54: "capability", 55: "context", 56: "permissions", 57: "participant", 256: "boot", 257: "heartbeat", 258: "loss", 259: "jump", 260: "stop", 261: "session_opened",
     262: "session_closed", 263: "storage", 264: "grant", 265: "login", 266: "token", 267: "checkpoint",

@@ -15,7 +15,10 @@ LEFT_OUT = 128
 FLAGS = ((1, "truncated"), (2, "as_passed"), (4, "mount_unknown"), (8, "unreadable"), (16, "seeded"), (32, "deleted"), (64, "unreachable"), (128, "left_out"))
 COUNTS = "stream frames records losses sessions events lost to count open_sessions repeated execs files tty_bytes".split()
 OBJECTS = {50: "coverage_change", 264: "grant_change", 265: "login", 266: "token_use"}
-CUTS = {1: "argv", 2: "path", 3: "tty", 4: "cwd"}
+CUTS = {1: "argv", 2: "path", 3: "tty", 4: "cwd", 5: "value"}
+FALLOC = ("KEEP_SIZE", "PUNCH_HOLE", "NO_HIDE_STALE", "COLLAPSE_RANGE", "ZERO_RANGE", "INSERT_RANGE", "UNSHARE_RANGE")
+FAMILIES = {1: "unix", 2: "inet", 10: "inet6", 16: "netlink", 17: "packet", 38: "alg", 40: "vsock"}
+TYPES = {1: "stream", 2: "dgram", 3: "raw", 4: "rdm", 5: "seqpacket"}
 
 
 def _secret(path):
@@ -33,6 +36,49 @@ def _put(out, name, raw):
         out[name] = raw.decode("utf-8")
     except UnicodeDecodeError:
         out[name], out[name + "_b64"] = None, base64.b64encode(raw).decode()
+
+
+def _time(time):
+    if time is None or time["now"]:
+        return time and "now"
+    return rfc3339(time["seconds"] * 10**9 + time["nanos"]) if time["seconds"] >= 0 else str(time["seconds"])
+
+
+def _attributes(b):
+    """What an act on a file itself shares with those on its name, and what it set."""
+    out = {"to": None, "flags": [], "mode": b.get("inode_mode", 0), "result": b["result"], "count": 1}
+    _put(out, "path", b["path"])
+    out.update(dev=f"{b['dev']['major']}:{b['dev']['minor']}", ino=b["ino"])
+    if "size" in b:
+        out["set"] = {name: b[name] for name in ("mode", "uid", "gid", "size")}
+        out["set"].update({name: _time(b[name]) for name in ("atime", "mtime")})
+    elif "name" in b:
+        _put(out, "name", b["name"])
+        out["value"] = None if b["value"] is None else base64.b64encode(b["value"]).decode()
+    else:
+        out["flags"] = ["FALLOC_FL_" + name for n, name in enumerate(FALLOC) if b["flags"] >> n & 1]
+        out.update(offset=b["offset"], len=b["len"])
+    return "file", out
+
+
+def _system(kind, b):
+    """A call that changed the system, or an act on a socket."""
+    if kind < 80:
+        out = {"args": [], "result": b["result"]}
+        _put(out, "name", b["name"])
+        for arg in b["args"]:
+            out["args"].append({})
+            _put(out["args"][-1], "name", arg["name"])
+            _put(out["args"][-1], "value", arg["value"])
+        return "call", out
+    out = {"family": FAMILIES.get(b["family"], str(b["family"])), "type": TYPES.get(b["type"], str(b["type"]))}
+    out.update(protocol=b["protocol"], result=b["result"], ino=b["ino"])
+    for name in ("local", "remote"):
+        if b[name]:
+            _put(out, name, b[name])
+        else:
+            out[name] = None
+    return "socket", out
 
 
 def _body(entry):
@@ -62,6 +108,10 @@ def _body(entry):
         _put(out, "name", b["name"])
         out.update(no=b["no"], data=base64.b64encode(b["data"]).decode(), hidden=b["hidden"], cols=b["cols"], rows=b["rows"])
         return "tty", out
+    if kind in range(24, 30):
+        return _attributes(b)
+    if kind in range(64, 84) and "unknown" not in b:
+        return _system(kind, b)
     if "unknown" in b:
         return "unknown", {"code": kind, "data": base64.b64encode(b["unknown"]).decode()}
     for name in ("clock", "before", "after"):

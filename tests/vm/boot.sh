@@ -15,6 +15,9 @@ trap 'rm -rf "$w"' EXIT
 mkdir -p "$w"/i/{bin,dev,proc,sys,tmp,run,etc,root,home}
 cp "$(command -v busybox)" "$w/i/bin/busybox"
 cp -r "$files/." "$w/i/"
+# A file system on another one, which stock kernels have outside.
+overlay=$(find "$VM_DIR/kernels/$version" -name 'overlay.ko*' | head -1)
+[ -z "$overlay" ] || vm_module "$overlay" "$w/i"
 printf '%q ' "$@" >"$w/i/command"
 cat >"$w/i/init" <<'EOI'
 #!/bin/busybox sh
@@ -27,6 +30,7 @@ mount -t tmpfs -o mode=1777,size=80% tmp /tmp; mount -t tmpfs run /run
 mount -t securityfs sec /sys/kernel/security; mount -t tracefs trace /sys/kernel/tracing
 mount -t bpf bpf /sys/fs/bpf; mount -t cgroup2 cg /sys/fs/cgroup
 hostname vm; ip link set lo up
+[ ! -f /overlay.ko ] || insmod /overlay.ko
 echo "root:x:0:0:root:/root:/bin/sh" >/etc/passwd; echo "root:x:0:" >/etc/group
 echo 0123456789abcdef0123456789abcdef >/etc/machine-id
 stty -F /dev/ttyS1 raw

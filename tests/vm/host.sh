@@ -30,13 +30,8 @@ for module in virtio_pci virtio_blk virtio_net ext4; do
   PATH=$PATH:/sbin:/usr/sbin modprobe -d "$tree" -S "$version" --show-depends --ignore-install $module
 done | awk '$1 == "insmod" && !seen[$2]++ {print $2}' >"$w/modules"
 while read -r path; do
-  name=$(basename "$path")
-  case $path in
-    *.xz) xz -dc "$path" >"$w/i/m/${name%.xz}" ;;
-    *.zst) zstd -qdc "$path" >"$w/i/m/${name%.zst}" ;;
-    *) cp "$path" "$w/i/m/$name" ;;
-  esac
-  name=${name%.xz}
+  vm_module "$path" "$w/i/m"
+  name=$(basename "$path" .xz)
   echo "${name%.zst}" >>"$w/i/order"
 done <"$w/modules"
 # The address is set here because there is no udev that networkd would wait for.

@@ -19,6 +19,17 @@ vm_kernel() {
   return 1
 }
 
+# vm_module PATH DIRECTORY: a kernel's module, unpacked as busybox's insmod wants it.
+vm_module() {
+  local name
+  name=$(basename "$1")
+  case $1 in
+    *.xz) xz -dc "$1" >"$2/${name%.xz}" ;;
+    *.zst) zstd -qdc "$1" >"$2/${name%.zst}" ;;
+    *) cp "$1" "$2/$name" ;;
+  esac
+}
+
 # Emulators before 10 lose an instruction that one processor patches while another translates it, and the guest's kernel dies of a
 # breakpoint of its own: a few seconds of `echo 1 >events/enable; echo 0 >events/enable` under load do it, and programs that attach
 # hooks sooner or later. There the processors take turns in one thread, which costs a machine about a tenth of its speed.

@@ -182,6 +182,11 @@ fn run_matrix(args: &Matrix, binaries: &Binaries) -> Result<Totals> {
             Err(error) => Ending::Failed(format!("{error:#}")),
         };
         outcome::tell(&format!("vm {name}"), &ending);
+        let of_it = format!("[{name}] ");
+        outcome::failures()
+            .iter()
+            .filter(|line| line.starts_with(&of_it))
+            .for_each(|line| println!("        {line}"));
         // The scenarios are counted; a machine counts only when it failed without one of them failing.
         if matches!(ending, Ending::Failed(_)) && totals.failed == 0 {
             totals.count(&ending);

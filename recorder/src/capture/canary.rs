@@ -8,7 +8,10 @@
 use std::{
     fs::File,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     process::{Command, Stdio},
     sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
     thread::JoinHandle,
@@ -18,8 +21,11 @@ use std::{
 use recorder_common::{EventHeader, Hook, Kind, State};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::{AtFlags, Mode, OFlags, fcntl_setfl, openat, renameat, unlinkat},
-    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen},
+    fs::{AtFlags, Mode, OFlags, chmodat, fcntl_setfl, linkat, openat, renameat, unlinkat},
+    io::Errno,
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags, fsconfig_create, fsmount, fsopen, unmount,
+    },
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{OptionalActions, tcgetattr, tcsetattr},
 };
@@ -157,7 +163,7 @@ impl Cage {
 
     /// All acts, also behind one that fails; the first fault. What a busy machine is slowest at comes last.
     fn acts(&self) -> io::Result<()> {
-        let all = [self.file(), credentials(), self.terminal(), program()];
+        let all = [self.file(), credentials(), system(), socket(), self.terminal(), program()];
         all.into_iter().collect()
     }
 
@@ -165,6 +171,9 @@ impl Cage {
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
         drop(openat(&self.dir, "a", flags, Mode::RUSR)?);
         renameat(&self.dir, "a", &self.dir, "b")?;
+        linkat(&self.dir, "b", &self.dir, "a", AtFlags::empty())?;
+        chmodat(&self.dir, "b", Mode::RUSR, AtFlags::empty())?;
+        unlinkat(&self.dir, "a", AtFlags::empty())?;
         Ok(unlinkat(&self.dir, "b", AtFlags::empty())?)
     }
 
@@ -194,6 +203,22 @@ fn empty(end: impl AsFd) {
 fn credentials() -> io::Result<()> {
     // The raw call changes this thread only, and to what it already is. It asks for CAP_SETUID first.
     Ok(rustix::thread::set_thread_uid(rustix::process::getuid())?)
+}
+
+/// There is no mount without a name, and the kernel says so.
+fn system() -> io::Result<()> {
+    match unmount("", UnmountFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        other => Err(io::Error::other(format!("a mount without a name: {other:?}"))),
+    }
+}
+
+/// Nor is there somebody without a name.
+fn socket() -> io::Result<()> {
+    match UnixStream::connect("") {
+        Err(error) if error.raw_os_error().is_some() => Ok(()),
+        other => Err(io::Error::other(format!("a socket without a name: {other:?}"))),
+    }
 }
 
 fn program() -> io::Result<()> {

@@ -7,15 +7,15 @@ use std::{
 };
 
 use recorder_common::{
-    ArgvPart, CapEvent, CapUse, CgroupEvent, CredEvent, Creds, EventHeader, ExecEvent, ExitEvent, FileEvent,
-    Flag, ForkEvent, Kind, MarkEvent, PassedEvent, RefusedEvent,
+    ArgvPart, CapEvent, CapUse, CgroupEvent, CredEvent, Creds, EventHeader, ExecEvent, ExitEvent, Flag,
+    ForkEvent, Kind, MarkEvent, PassedEvent, RefusedEvent,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{handed, terminal};
+use super::{change, handed, system, terminal};
 use crate::model::{
-    Act, BootNanos, Bytes, Caps, Cut, CutField, Elevated, EnforcementAct, Exec, Exit, File, FileOp, Flags,
-    Ids, KernelEvent, Mark, Passed, Place, Task, TaskId,
+    Act, BootNanos, Bytes, Caps, Cut, CutField, Elevated, EnforcementAct, Exec, Exit, Flags, Ids,
+    KernelEvent, Mark, Passed, Place, Task, TaskId,
 };
 
 /// Bytes that are no event.
@@ -127,11 +127,16 @@ impl Decoder {
                 let e: CredEvent = r.get()?;
                 Act::Cred { old: creds(&e.old), new: creds(&e.new) }
             }
-            Kind::OPEN | Kind::CREATE | Kind::RENAME | Kind::UNLINK => {
-                let (act, more) = file(head.kind, head.flags, &mut r)?;
+            Kind::OPEN..=Kind::MKNOD => change::file(head.kind, head.flags, &mut r)?,
+            Kind::SETATTR => change::setattr(head.flags, &mut r)?,
+            Kind::SETXATTR => {
+                let (act, more) = change::xattr(head.flags, &mut r)?;
                 flags = flags.with(more);
                 act
             }
+            Kind::ALLOCATE => change::allocate(&mut r)?,
+            Kind::CALL => system::call_of(&mut r)?,
+            Kind::SOCKET => system::socket(&mut r)?,
             Kind::TTY_OUTPUT | Kind::TTY_INPUT | Kind::TTY_RESIZE => terminal::tty(head.kind, &mut r)?,
             Kind::STREAM => terminal::stream(&mut r)?,
             other => return Err(DecodeError::Kind(other)),
@@ -279,7 +284,7 @@ pub(super) fn joined(walked: &[u8]) -> Bytes {
 }
 
 /// A directory and what was passed below it. Dots are kept: resolving them would claim knowledge of links.
-fn below(directory: &[u8], name: &[u8]) -> Bytes {
+pub(super) fn below(directory: &[u8], name: &[u8]) -> Bytes {
     if name.starts_with(b"/") {
         return Bytes::from(name);
     }
@@ -330,37 +335,10 @@ fn passed(e: &PassedEvent) -> Act {
     Act::Passed { dev: dev(e.dev), ino: e.ino, how, gained: e.gained != 0 }
 }
 
-fn file(kind: u16, kernel_flags: u16, r: &mut Reader<'_>) -> Result<(Act, Flags), DecodeError> {
-    let e: FileEvent = r.get()?;
-    let dir = r.take(e.path_len)?;
-    let to_dir = r.take(e.to_len)?;
-    let name = r.take(e.name_len)?;
-    let to_name = r.take(e.to_name_len)?;
-    let passed = kernel_flags & Flag::AS_PASSED != 0;
-    let op = match kind {
-        Kind::CREATE => FileOp::Create,
-        Kind::RENAME => FileOp::Rename,
-        Kind::UNLINK => FileOp::Unlink,
-        _ => FileOp::Open,
-    };
-    let path = if passed || e.name_len > 0 { below(dir, name) } else { joined(dir) };
-    let to = (op == FileOp::Rename).then(|| if passed { below(to_dir, to_name) } else { joined(to_dir) });
-    let file = File {
-        path,
-        to,
-        flags: e.flags,
-        mode: e.mode,
-        result: e.result,
-        dev: dev(e.dev),
-        ino: e.ino,
-        count: 1,
-        cut: None,
-    };
-    Ok((Act::File(op, file), Flags::default()))
-}
-
 #[cfg(test)]
 mod tests {
+    use recorder_common::FileEvent;
+
     use super::*;
 
     fn event(kind: u16, payload: &[u8], tail: &[u8]) -> Vec<u8> {

@@ -15,7 +15,10 @@ use super::{
     kernel_log::{self, KernelLog},
     links::Hold,
     offsets,
-    programs::{CGROUPS, LINES, REQUESTS, REQUESTS_BEFORE, SCHED, STREAMS, SYSCALLS, TRAMPOLINES, Typed},
+    programs::{
+        BOTH, CGROUPS, LINES, LISTS, NEWER, REQUESTS, REQUESTS_BEFORE, SCHED, STREAMS, SYSCALLS, Syscalls,
+        TRAMPOLINES, Typed,
+    },
 };
 use crate::{
     model::BootNanos,
@@ -61,18 +64,21 @@ impl Backend {
                 "typed input on terminals other than ptys (what they echo is in their output)",
                 "terminals other than ptys, VTs, serial lines of the kernel's core, and hvc (USB serial)",
                 "standard streams that are no terminals: what moves by splice, sendfile, sendmsg or io_uring",
-                "links, modes, owners, attributes, mounts, network (not recorded yet)",
+                "links, directories, nodes and attributes that were refused before the file system was asked",
+                "io_uring: connect, bind, listen, accept",
+                "32-bit system calls: mounts, namespaces, modules, BPF, clocks, sockets",
+                "what is sent without a connection (UDP), and to whom",
                 "input of shells without exec (internal-sftp)",
             ],
             Self::Tracepoint => &[
-                "io_uring: opens, renames, removals, terminal bytes",
+                "io_uring: opens, renames, removals, links, directories, attributes, sockets, terminal bytes",
                 "32-bit system calls",
-                "renames, removals and failed opens show the path as passed, after its directory",
+                "renames, removals, links, directories, nodes, attributes and failed opens show the path as passed, after its directory",
                 "scripts that sessions wrote and others run: known by their path alone, the newest 8192",
                 "terminal bytes read by splice, recvmsg or io_uring",
                 "standard streams that are no terminals: what moves by splice, sendfile, sendmsg or io_uring",
                 "terminals other than ptys: what recorded tasks write there, as passed; no echo, no typed input",
-                "links, modes, owners, attributes, mounts, network (not recorded yet)",
+                "what is sent without a connection (UDP), and to whom",
                 "input of shells without exec (internal-sftp)",
             ],
         }
@@ -340,11 +346,17 @@ impl Loaded {
             for t in &TRAMPOLINES {
                 self.attach_typed(t, btf)?;
             }
+            for t in &LISTS {
+                if let Err(error) = self.attach_typed(t, btf) {
+                    tracing::debug!(%error, "access lists are attributes here");
+                }
+            }
             self.attach_lines(btf);
             self.attach_streams(btf);
         } else {
-            self.attach_syscalls()?;
+            self.attach_syscalls(&SYSCALLS)?;
         }
+        self.attach_syscalls(&BOTH)?;
         for t in SCHED.iter().chain(&CGROUPS) {
             self.attach_typed(t, btf)?;
         }
@@ -438,10 +450,10 @@ impl Loaded {
         self.hold("gate_exec", "bprm_check_security", link.into()).map_err(|e| e.to_string())
     }
 
-    fn attach_syscalls(&mut self) -> Result<(), LoadError> {
+    fn attach_syscalls(&mut self, programs: &[Syscalls]) -> Result<(), LoadError> {
         let io = |what: String| move |e: io::Error| LoadError::Refused { what, reason: e.to_string() };
         let tracefs = TraceFs::open().map_err(io("tracefs".into()))?;
-        for s in &SYSCALLS {
+        for s in programs {
             let Program::TracePoint(program) = self.program(s.program)? else {
                 return Err(missing(s.program));
             };
@@ -450,8 +462,10 @@ impl Loaded {
             let fd = program.fd().map_err(refused(s.program))?;
             let mut links = Vec::new();
             for event in s.events {
-                let id =
-                    tracefs.id(&format!("syscalls/{event}")).map_err(io(format!("tracepoint {event}")))?;
+                let id = match tracefs.id(&format!("syscalls/{event}")) {
+                    Err(e) if NEWER.contains(event) && e.kind() == io::ErrorKind::NotFound => continue,
+                    id => id.map_err(io(format!("tracepoint {event}")))?,
+                };
                 let fd = std::os::fd::AsFd::as_fd(fd);
                 let attached = perf::attach_tracepoint(fd, id).map_err(io(format!("attach to {event}")))?;
                 links.push(Hold::event(format!("{} at {event}", s.program), number, attached));

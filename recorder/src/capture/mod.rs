@@ -5,6 +5,7 @@
 mod btf;
 mod canary;
 mod caps;
+mod change;
 mod decode;
 mod gate;
 mod handed;
@@ -24,6 +25,7 @@ mod seed;
 mod skips;
 mod streams;
 mod support;
+mod system;
 mod terminal;
 
 pub(crate) use canary::EXIT_ARGUMENT;

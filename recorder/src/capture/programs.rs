@@ -28,11 +28,22 @@ pub(super) const CGROUPS: [Typed; 2] = [
 pub(super) const REQUESTS: Typed = Typed { program: "on_data_ready", target: "sk_data_ready" };
 pub(super) const REQUESTS_BEFORE: Typed = Typed { program: "def_readable", target: "sock_def_readable" };
 
-pub(super) const TRAMPOLINES: [Typed; 12] = [
+pub(super) const TRAMPOLINES: [Typed; 23] = [
     Typed { program: "do_filp_open", target: "do_filp_open" },
     Typed { program: "commit_creds", target: "commit_creds" },
-    Typed { program: "path_unlink", target: "security_path_unlink" },
-    Typed { program: "path_rmdir", target: "security_path_rmdir" },
+    Typed { program: "want_write", target: "mnt_want_write" },
+    Typed { program: "want_write_file", target: "mnt_want_write_file" },
+    Typed { program: "drop_write", target: "mnt_drop_write" },
+    Typed { program: "drop_write_file", target: "mnt_drop_write_file" },
+    Typed { program: "vfs_link", target: "vfs_link" },
+    Typed { program: "vfs_symlink", target: "vfs_symlink" },
+    Typed { program: "vfs_mkdir", target: "vfs_mkdir" },
+    Typed { program: "vfs_mknod", target: "vfs_mknod" },
+    Typed { program: "notify_change", target: "notify_change" },
+    Typed { program: "do_truncate", target: "do_truncate" },
+    Typed { program: "vfs_setxattr", target: "vfs_setxattr" },
+    Typed { program: "vfs_removexattr", target: "vfs_removexattr" },
+    Typed { program: "vfs_fallocate", target: "vfs_fallocate" },
     Typed { program: "vfs_unlink", target: "vfs_unlink" },
     Typed { program: "vfs_rmdir", target: "vfs_rmdir" },
     Typed { program: "path_rename", target: "security_path_rename" },
@@ -41,6 +52,12 @@ pub(super) const TRAMPOLINES: [Typed; 12] = [
     Typed { program: "ptrace_access", target: "security_ptrace_access_check" },
     Typed { program: "pty_write_enter", target: "pty_write" },
     Typed { program: "pty_write", target: "pty_write" },
+];
+
+/// Access lists, where they go a way of their own (6.2); before, they are attributes like all others.
+pub(super) const LISTS: [Typed; 2] = [
+    Typed { program: "vfs_set_acl", target: "vfs_set_acl" },
+    Typed { program: "vfs_remove_acl", target: "vfs_remove_acl" },
 ];
 
 /// Terminals that are no ptys. Each kind is a driver that a kernel may be built without; then nobody can log in there.
@@ -80,7 +97,71 @@ pub(super) const STREAMS: [Typed; 4] = [
     Typed { program: "vfs_writev", target: "vfs_writev" },
 ];
 
-pub(super) const SYSCALLS: [Syscalls; 12] = [
+/// System calls that came later than the oldest kernel or that a kernel may be built without; where there is none, nobody can call it.
+pub(super) const NEWER: [&str; 12] = [
+    "sys_exit_fchmodat2",
+    "sys_exit_setxattrat",
+    "sys_exit_removexattrat",
+    "sys_exit_init_module",
+    "sys_exit_finit_module",
+    "sys_exit_delete_module",
+    "sys_exit_swapon",
+    "sys_exit_swapoff",
+    "sys_exit_acct",
+    "sys_exit_kexec_load",
+    "sys_exit_kexec_file_load",
+    "sys_exit_reboot",
+];
+
+/// What both backends see at system calls alone.
+pub(super) const BOTH: [Syscalls; 2] = [
+    Syscalls {
+        program: "sys_exit_system",
+        events: &[
+            "sys_exit_mount",
+            "sys_exit_umount",
+            "sys_exit_pivot_root",
+            "sys_exit_chroot",
+            "sys_exit_open_tree",
+            "sys_exit_move_mount",
+            "sys_exit_fsopen",
+            "sys_exit_fsconfig",
+            "sys_exit_fsmount",
+            "sys_exit_fspick",
+            "sys_exit_mount_setattr",
+            "sys_exit_unshare",
+            "sys_exit_setns",
+            "sys_exit_init_module",
+            "sys_exit_finit_module",
+            "sys_exit_delete_module",
+            "sys_exit_bpf",
+            "sys_exit_adjtimex",
+            "sys_exit_clock_adjtime",
+            "sys_exit_clock_settime",
+            "sys_exit_settimeofday",
+            "sys_exit_sethostname",
+            "sys_exit_setdomainname",
+            "sys_exit_swapon",
+            "sys_exit_swapoff",
+            "sys_exit_acct",
+            "sys_exit_kexec_load",
+            "sys_exit_kexec_file_load",
+            "sys_exit_reboot",
+        ],
+    },
+    Syscalls {
+        program: "sys_exit_socket",
+        events: &[
+            "sys_exit_connect",
+            "sys_exit_bind",
+            "sys_exit_listen",
+            "sys_exit_accept",
+            "sys_exit_accept4",
+        ],
+    },
+];
+
+pub(super) const SYSCALLS: [Syscalls; 18] = [
     Syscalls {
         program: "sys_exit_open",
         events: &["sys_exit_open", "sys_exit_openat", "sys_exit_openat2", "sys_exit_creat"],
@@ -93,6 +174,45 @@ pub(super) const SYSCALLS: [Syscalls; 12] = [
         program: "sys_exit_rename",
         events: &["sys_exit_rename", "sys_exit_renameat", "sys_exit_renameat2"],
     },
+    Syscalls { program: "sys_exit_link", events: &["sys_exit_link", "sys_exit_linkat"] },
+    Syscalls { program: "sys_exit_symlink", events: &["sys_exit_symlink", "sys_exit_symlinkat"] },
+    Syscalls {
+        program: "sys_exit_make",
+        events: &["sys_exit_mkdir", "sys_exit_mkdirat", "sys_exit_mknod", "sys_exit_mknodat"],
+    },
+    Syscalls {
+        program: "sys_exit_setattr",
+        events: &[
+            "sys_exit_chmod",
+            "sys_exit_fchmod",
+            "sys_exit_fchmodat",
+            "sys_exit_fchmodat2",
+            "sys_exit_chown",
+            "sys_exit_fchown",
+            "sys_exit_lchown",
+            "sys_exit_fchownat",
+            "sys_exit_truncate",
+            "sys_exit_ftruncate",
+            "sys_exit_utime",
+            "sys_exit_utimes",
+            "sys_exit_futimesat",
+            "sys_exit_utimensat",
+        ],
+    },
+    Syscalls {
+        program: "sys_exit_xattr",
+        events: &[
+            "sys_exit_setxattr",
+            "sys_exit_lsetxattr",
+            "sys_exit_fsetxattr",
+            "sys_exit_setxattrat",
+            "sys_exit_removexattr",
+            "sys_exit_lremovexattr",
+            "sys_exit_fremovexattr",
+            "sys_exit_removexattrat",
+        ],
+    },
+    Syscalls { program: "sys_exit_fallocate", events: &["sys_exit_fallocate"] },
     Syscalls {
         program: "sys_exit_cred",
         events: &[

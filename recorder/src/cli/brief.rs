@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use super::files;
 use crate::model::{
     ActedAs, Body, Bytes, Capability, ClockChange, ClockEvent, CoverageChange, Cred, Delegation,
-    DelegationRole, Digest, Enforcement, EnforcementAct, Exec, Exit, File, FileOp, Grant, HookChange,
-    HookState, Jump, Login, Loss, Overdue, Participant, Passed, Permissions, Record, SessionId, TaskContext,
-    Token, Trigger, Tty, TtyOp, Uncovered,
+    DelegationRole, Digest, Enforcement, EnforcementAct, Exec, Exit, Grant, HookChange, HookState, Jump,
+    Login, Loss, Overdue, Participant, Passed, Permissions, Record, SessionId, TaskContext, Token, Trigger,
+    Tty, TtyOp, Uncovered,
 };
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.
@@ -16,12 +17,22 @@ pub(crate) fn short(id: SessionId) -> String {
 
 /// What the record says.
 pub(crate) fn body(record: &Record) -> String {
-    match &record.body {
+    of(&record.body)
+}
+
+/// What happened.
+pub(crate) fn of(body: &Body) -> String {
+    match body {
         Body::Exec(exec) => command(exec),
         Body::Fork(fork) => format!("child {}", fork.child.pid),
         Body::Exit(exit) => status(*exit),
         Body::Cred(cred) => self::cred(cred),
-        Body::File(op, file) => act(*op, file),
+        Body::File(op, file) => files::act(*op, file),
+        Body::Setattr(_, set) => files::setattr(set),
+        Body::Xattr(set) => files::xattr(set),
+        Body::Allocate(done) => files::allocate(done),
+        Body::Call(_, call) => files::call(call),
+        Body::Socket(_, socket) => files::socket(socket),
         Body::Tty(op, tty) => terminal(*op, tty),
         Body::SessionStart(s) => format!(
             "{} euid {}>{} by {} {}",
@@ -333,35 +344,6 @@ fn quoted(arg: &Bytes) -> String {
     } else {
         format!("'{}'", text.replace('\'', "'\\''"))
     }
-}
-
-/// A file act.
-pub(crate) fn act(op: FileOp, file: &File) -> String {
-    let mut text = file.path.escaped();
-    if let Some(to) = &file.to {
-        text.push_str(" -> ");
-        text.push_str(&to.escaped());
-    }
-    if op == FileOp::Open {
-        text.push_str(match file.flags & 3 {
-            0 => " (read)",
-            1 => " (write)",
-            _ => " (read, write)",
-        });
-    }
-    if file.count > 1 {
-        let _ = write!(text, " x{}", file.count);
-    }
-    if file.result < 0 {
-        let _ = write!(text, " failed: {}", errno(file.result));
-    }
-    text
-}
-
-/// `No such file or directory`, in the words of the C library.
-fn errno(result: i32) -> String {
-    let text = std::io::Error::from_raw_os_error(result.saturating_neg()).to_string();
-    text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
 }
 
 fn terminal(op: TtyOp, tty: &Tty) -> String {

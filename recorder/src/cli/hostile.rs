@@ -22,7 +22,11 @@ fn record(f: &mut Fixture, pick: u8, raw: &[u8], n: u16) {
     let pid = 100 + u32::from(n % 5);
     let mut task = (*fx::task(pid, 100 + u32::from(n % 3), "x")).clone();
     task.comm = text();
-    let mut body = match pick % 10 {
+    let mut body = match pick % 14 {
+        10 => Body::Setattr(crate::model::SetattrOp::Chown, Box::default()),
+        11 => Body::Xattr(Box::default()),
+        12 => Body::Call(crate::model::CallOp::Mount, Box::default()),
+        13 => Body::Socket(crate::model::SocketOp::Bind, Box::default()),
         0 => fx::exec("", &[]),
         1 => fx::file(crate::model::FileOp::Create, "", 0o1101, i32::from(n) - 100),
         2 | 3 => fx::tty(TtyOp::Output, 1 + u32::from(n % 2), raw, (80, 24)),
@@ -36,6 +40,10 @@ fn record(f: &mut Fixture, pick: u8, raw: &[u8], n: u16) {
     match &mut body {
         Body::Exec(exec) => (exec.path, exec.argv, exec.cwd) = (text(), vec![text(), text()], text()),
         Body::File(_, file) => (file.path, file.to) = (text(), Some(text())),
+        Body::Setattr(_, set) => set.path = text(),
+        Body::Xattr(set) => (set.path, set.name, set.value) = (text(), text(), Some(text())),
+        Body::Call(_, call) => (call.name, call.args) = (text(), vec![(text(), text())]),
+        Body::Socket(_, socket) => (socket.local, socket.remote) = (text(), text()),
         Body::Tty(_, tty) => tty.name = text(),
         Body::Loss(loss) => (loss.class, loss.ring) = (text(), text()),
         Body::SessionStart(start) => {

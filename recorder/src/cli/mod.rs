@@ -10,6 +10,7 @@ mod control;
 #[cfg(feature = "service")]
 mod doctor;
 mod events;
+mod files;
 mod grant;
 mod identity;
 mod io;

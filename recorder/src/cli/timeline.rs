@@ -7,9 +7,9 @@ use serde::{Serialize, Serializer};
 
 use super::args::{Format, FormatArgs, JournalArgs, SessionName};
 use super::journal::{self, Source};
-use super::{Failure, Io, brief, table};
+use super::{Failure, Io, brief, files, table};
 use crate::export::json::{Shown, put_bytes, rfc3339};
-use crate::export::{Obj, Objs, write_line, write_pretty};
+use crate::export::{Obj, Objs, put_body, write_line, write_pretty};
 use crate::model::{Kind, SessionId};
 use crate::replay::timeline::{Builder, Hidden, Item, Story, What};
 use crate::verify::{Entry, Verified, VerifyError};
@@ -82,7 +82,7 @@ fn print(id: SessionId, story: &Story, io: &mut Io<'_>) -> Result<(), Failure> {
         }
         writeln!(io.out, "{clock}  {kind:<10}  {indent}{text}")?;
     }
-    let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities } = story.hidden;
+    let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities, sockets } = story.hidden;
     let counts = [
         (reads, "opens for reading"),
         (lookups, "lookups of missing files"),
@@ -91,6 +91,7 @@ fn print(id: SessionId, story: &Story, io: &mut Io<'_>) -> Result<(), Failure> {
         (terminal, "terminal sizes and typing"),
         (lines, "screen lines"),
         (capabilities, "first uses of capabilities"),
+        (sockets, "sockets within the host"),
     ];
     let left: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     if !left.is_empty() {
@@ -145,8 +146,9 @@ fn words(what: &What) -> (String, String) {
         What::Cred(cred) => own("cred", brief::cred(cred)),
         What::File(op, file) => {
             let kind = crate::model::Body::File(*op, crate::model::File::default()).kind().name();
-            own(kind, brief::act(*op, file))
+            own(kind, files::act(*op, file))
         }
+        What::Act(body) => own(body.kind().name(), brief::of(body)),
         What::Line { tty, text } => (screen(*tty), format!("| {text}")),
         What::FullScreen { tty, nanos, bytes } => {
             let (time, bytes) = (table::duration(*nanos), table::bytes(*bytes));
@@ -210,7 +212,7 @@ struct HiddenJson(Hidden);
 
 impl Serialize for HiddenJson {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities } = self.0;
+        let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities, sockets } = self.0;
         let mut map = s.serialize_map(None)?;
         for (key, value) in [
             ("reads", reads),
@@ -220,6 +222,7 @@ impl Serialize for HiddenJson {
             ("terminal", terminal),
             ("lines", lines),
             ("capabilities", capabilities),
+            ("sockets", sockets),
         ] {
             map.serialize_entry(key, &value)?;
         }
@@ -266,6 +269,7 @@ fn kind(what: &What) -> &'static str {
         What::Fork(_) => Kind::FORK.name(),
         What::Cred(_) => Kind::CRED.name(),
         What::File(op, _) => crate::model::Body::File(*op, crate::model::File::default()).kind().name(),
+        What::Act(body) => body.kind().name(),
         What::Line { .. } => "screen",
         What::FullScreen { .. } => "full_screen",
         What::Folded { .. } => "folded",
@@ -303,6 +307,7 @@ fn put<M: SerializeMap>(map: &mut M, what: &What) -> Result<(), M::Error> {
         What::Fork(child) => map.serialize_entry("child", child),
         What::Cred(b) => map.serialize_entry("cred", &Obj(&**b)),
         What::File(op, b) => map.serialize_entry("file", &Obj(&(*op, b))),
+        What::Act(body) => put_body(map, body),
         What::Line { tty, text } => {
             map.serialize_entry("tty", tty)?;
             map.serialize_entry("text", text)

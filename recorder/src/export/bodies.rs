@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use super::json::{Shown, auid, put_bytes, put_list, put_opt, rfc3339};
 use crate::model::{
     Body, Boot, Caps, ClockPair, Cosigned, CoverageChange, Cred, Cut, Elevation, Enforcement, Exec, Exit,
-    File, FileOp, Grant, Heartbeat, Ids, Jump, Login, LoginWitness, Loss, Overdue, SessionClosed, SessionEnd,
-    SessionStart, StorageFault, TaskId, Token, Tombstone, Tty, Uncovered,
+    Grant, Heartbeat, Ids, Jump, Login, LoginWitness, Loss, Overdue, SessionClosed, SessionEnd, SessionStart,
+    StorageFault, TaskId, Token, Tombstone, Tty, Uncovered,
 };
 
 /// What was cut in a record, wherever its kind keeps that.
@@ -17,19 +17,25 @@ pub(super) fn cut(body: &Body) -> Option<&Cut> {
     match body {
         Body::Exec(exec) => exec.cut.as_ref(),
         Body::File(_, file) => file.cut.as_ref(),
+        Body::Xattr(xattr) => xattr.cut.as_ref(),
         Body::Tty(_, tty) => tty.cut.as_ref(),
         _ => None,
     }
 }
 
 /// Puts the object that is named after the kind; file kinds share `file`, tty kinds `tty`.
-pub(super) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Error> {
+pub(crate) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Error> {
     match body {
         Body::Exec(b) => map.serialize_entry("exec", &Obj(b)),
         Body::Fork(b) => map.serialize_entry("fork", &Obj(&b.child)),
         Body::Exit(b) => map.serialize_entry("exit", &Obj(b)),
         Body::Cred(b) => map.serialize_entry("cred", &Obj(&**b)),
         Body::File(op, b) => map.serialize_entry("file", &Obj(&(*op, b))),
+        Body::Setattr(_, b) => map.serialize_entry("file", &Obj(&**b)),
+        Body::Xattr(b) => map.serialize_entry("file", &Obj(&**b)),
+        Body::Allocate(b) => map.serialize_entry("file", &Obj(&**b)),
+        Body::Call(_, b) => map.serialize_entry("call", &Obj(&**b)),
+        Body::Socket(_, b) => map.serialize_entry("socket", &Obj(&**b)),
         Body::Tty(_, b) => map.serialize_entry("tty", &Obj(b)),
         Body::SessionStart(b) => map.serialize_entry("session_start", &Obj(&**b)),
         Body::SessionEnd(b) => map.serialize_entry("session_end", &Obj(b)),
@@ -84,7 +90,7 @@ fn hex(bits: u64) -> String {
     format!("{bits:#x}")
 }
 
-fn device(dev: (u32, u32)) -> String {
+pub(super) fn device(dev: (u32, u32)) -> String {
     format!("{}:{}", dev.0, dev.1)
 }
 
@@ -241,73 +247,6 @@ impl Fields for Cred {
         map.serialize_entry("old_caps", &Obj(&self.old_caps))?;
         map.serialize_entry("new_caps", &Obj(&self.new_caps))
     }
-}
-
-impl Fields for (FileOp, &File) {
-    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        let (op, file) = self;
-        put_bytes(map, "path", "path_b64", &file.path)?;
-        put_opt(map, "to", "to_b64", file.to.as_ref())?;
-        map.serialize_entry("flags", &file_flags(*op, file.flags))?;
-        map.serialize_entry("mode", &file.mode)?;
-        map.serialize_entry("result", &file.result)?;
-        map.serialize_entry("dev", &device(file.dev))?;
-        map.serialize_entry("ino", &file.ino)?;
-        map.serialize_entry("count", &file.count)
-    }
-}
-
-/// Open flags by the numbers of the generic kernel ABI (`include/uapi/asm-generic/fcntl.h`), which x86 follows.
-/// `O_SYNC` contains `O_DSYNC` and `O_TMPFILE` contains `O_DIRECTORY`: the larger comes first and takes both bits.
-const OPEN_FLAGS: &[(u32, &str)] = &[
-    (0o100, "O_CREAT"),
-    (0o200, "O_EXCL"),
-    (0o400, "O_NOCTTY"),
-    (0o1000, "O_TRUNC"),
-    (0o2000, "O_APPEND"),
-    (0o4000, "O_NONBLOCK"),
-    (0o4_010_000, "O_SYNC"),
-    (0o10000, "O_DSYNC"),
-    (0o20000, "FASYNC"),
-    (0o40000, "O_DIRECT"),
-    (0o100_000, "O_LARGEFILE"),
-    (0o20_200_000, "O_TMPFILE"),
-    (0o200_000, "O_DIRECTORY"),
-    (0o400_000, "O_NOFOLLOW"),
-    (0o1_000_000, "O_NOATIME"),
-    (0o2_000_000, "O_CLOEXEC"),
-    (0o10_000_000, "O_PATH"),
-];
-
-const RENAME_FLAGS: &[(u32, &str)] =
-    &[(1, "RENAME_NOREPLACE"), (2, "RENAME_EXCHANGE"), (4, "RENAME_WHITEOUT")];
-
-fn file_flags(op: FileOp, bits: u32) -> Vec<String> {
-    let mut names = Vec::new();
-    let (mut rest, table): (u32, &[(u32, &str)]) = match op {
-        FileOp::Open | FileOp::Create => {
-            let access = match bits & 3 {
-                0 => "O_RDONLY",
-                1 => "O_WRONLY",
-                2 => "O_RDWR",
-                _ => "O_ACCMODE",
-            };
-            names.push(access.to_owned());
-            (bits & !3, OPEN_FLAGS)
-        }
-        FileOp::Rename => (bits, RENAME_FLAGS),
-        FileOp::Unlink => (bits, &[(0x200, "AT_REMOVEDIR")]),
-    };
-    for (bit, name) in table {
-        if rest & bit == *bit {
-            names.push((*name).to_owned());
-            rest &= !bit;
-        }
-    }
-    if rest != 0 {
-        names.push(format!("{rest:#x}"));
-    }
-    names
 }
 
 impl Fields for Tty {

@@ -2,12 +2,14 @@
 
 mod bodies;
 mod company;
+mod files;
 pub mod json;
 mod liveness;
 mod permissions;
 mod safe;
+mod system;
 
 pub use bodies::ElevationJson;
-pub(crate) use bodies::Obj;
+pub(crate) use bodies::{Obj, put as put_body};
 pub(crate) use permissions::Objs;
 pub use safe::{to_string, write_line, write_pretty};

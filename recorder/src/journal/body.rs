@@ -4,8 +4,8 @@ use super::bytes::{Cursor, narrow32, put16, put32, put64, wide32};
 use super::record::{RecordError, get_serde, put_serde};
 use super::rows::{StringTable, Strings};
 use crate::model::{
-    Body, BootNanos, Bytes, Cut, CutField, Digest, Exec, Exit, File, FileOp, Fork, Kind, Relay, TaskId, Tty,
-    TtyOp,
+    Body, BootNanos, Bytes, CallOp, Cut, CutField, Digest, Exec, Exit, File, FileOp, Fork, Kind, Relay,
+    SetattrOp, SocketOp, TaskId, Tty, TtyOp,
 };
 
 /// Length field of a record whose body is a row of its kind's table.
@@ -49,7 +49,8 @@ impl Fixed {
             Self::File(FileOp::Open) => 2,
             Self::File(FileOp::Create) => 3,
             Self::File(FileOp::Rename) => 4,
-            Self::File(FileOp::Unlink) => 5,
+            // `of` gives no other.
+            Self::File(_) => 5,
         }
     }
 
@@ -67,7 +68,7 @@ pub(super) fn fixed_of(body: &Body) -> Option<Fixed> {
     match body {
         Body::Fork(_) => Some(Fixed::Fork),
         Body::Exit(_) => Some(Fixed::Exit),
-        Body::File(op, file) if file.cut.is_none() => Some(Fixed::File(*op)),
+        Body::File(_, file) if file.cut.is_none() => Fixed::of(body.kind()),
         _ => None,
     }
 }
@@ -195,6 +196,11 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
             put_cut(tty.cut.as_ref(), out);
             out.extend_from_slice(tty.data.as_slice());
         }
+        Body::Setattr(_, x) => put_serde(out, x),
+        Body::Xattr(x) => put_serde(out, x),
+        Body::Allocate(x) => put_serde(out, x),
+        Body::Call(_, x) => put_serde(out, x),
+        Body::Socket(_, x) => put_serde(out, x),
         Body::Fork(x) => put_serde(out, x),
         Body::Exit(x) => put_serde(out, x),
         Body::Cred(x) => put_serde(out, x),
@@ -242,6 +248,26 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::CREATE => file(FileOp::Create)?,
         Kind::RENAME => file(FileOp::Rename)?,
         Kind::UNLINK => file(FileOp::Unlink)?,
+        Kind::LINK => file(FileOp::Link)?,
+        Kind::SYMLINK => file(FileOp::Symlink)?,
+        Kind::MKDIR => file(FileOp::Mkdir)?,
+        Kind::MKNOD => file(FileOp::Mknod)?,
+        Kind::CHMOD => Body::Setattr(SetattrOp::Chmod, get_serde(raw)?),
+        Kind::CHOWN => Body::Setattr(SetattrOp::Chown, get_serde(raw)?),
+        Kind::TRUNCATE => Body::Setattr(SetattrOp::Truncate, get_serde(raw)?),
+        Kind::UTIMES => Body::Setattr(SetattrOp::Utimes, get_serde(raw)?),
+        Kind::XATTR => Body::Xattr(get_serde(raw)?),
+        Kind::FALLOCATE => Body::Allocate(get_serde(raw)?),
+        Kind::MOUNT => Body::Call(CallOp::Mount, get_serde(raw)?),
+        Kind::UMOUNT => Body::Call(CallOp::Umount, get_serde(raw)?),
+        Kind::MODULE => Body::Call(CallOp::Module, get_serde(raw)?),
+        Kind::BPF => Body::Call(CallOp::Bpf, get_serde(raw)?),
+        Kind::NAMESPACE => Body::Call(CallOp::Namespace, get_serde(raw)?),
+        Kind::KERNEL => Body::Call(CallOp::Kernel, get_serde(raw)?),
+        Kind::CONNECT => Body::Socket(SocketOp::Connect, get_serde(raw)?),
+        Kind::BIND => Body::Socket(SocketOp::Bind, get_serde(raw)?),
+        Kind::LISTEN => Body::Socket(SocketOp::Listen, get_serde(raw)?),
+        Kind::ACCEPT => Body::Socket(SocketOp::Accept, get_serde(raw)?),
         Kind::TTY_OUTPUT => Body::Tty(TtyOp::Output, get_tty(raw, strings)?),
         Kind::TTY_INPUT => Body::Tty(TtyOp::Input, get_tty(raw, strings)?),
         Kind::TTY_RESIZE => Body::Tty(TtyOp::Resize, get_tty(raw, strings)?),
@@ -318,6 +344,13 @@ pub(super) fn interned_len(body: &Body) -> usize {
             x.argv.iter().map(|a| a.len() + 10).sum::<usize>().saturating_add(x.path.len() + x.cwd.len())
         }
         Body::File(_, x) => x.path.len() + x.to.as_ref().map_or(0, Bytes::len),
+        Body::Setattr(_, x) => x.path.len(),
+        Body::Xattr(x) => x.path.len() + x.name.len() + x.value.as_ref().map_or(0, Bytes::len),
+        Body::Allocate(x) => x.path.len(),
+        Body::Call(_, x) => {
+            x.name.len() + x.args.iter().map(|(name, value)| name.len() + value.len() + 16).sum::<usize>()
+        }
+        Body::Socket(_, x) => x.local.len() + x.remote.len(),
         Body::Tty(_, x) => x.data.len() + x.name.len(),
         Body::Boot(x) => {
             let lists = [&x.hooks, &x.blind, &x.lsm];

@@ -28,7 +28,30 @@ fn is_gone(error: &JournalError) -> bool {
 /// The class in a loss record.
 fn class_of(kind: Kind) -> &'static str {
     match kind {
-        Kind::OPEN | Kind::CREATE | Kind::RENAME | Kind::UNLINK => "file",
+        Kind::OPEN
+        | Kind::CREATE
+        | Kind::RENAME
+        | Kind::UNLINK
+        | Kind::LINK
+        | Kind::SYMLINK
+        | Kind::MKDIR
+        | Kind::MKNOD
+        | Kind::CHMOD
+        | Kind::CHOWN
+        | Kind::TRUNCATE
+        | Kind::UTIMES
+        | Kind::XATTR
+        | Kind::FALLOCATE => "file",
+        Kind::MOUNT
+        | Kind::UMOUNT
+        | Kind::MODULE
+        | Kind::BPF
+        | Kind::NAMESPACE
+        | Kind::KERNEL
+        | Kind::CONNECT
+        | Kind::BIND
+        | Kind::LISTEN
+        | Kind::ACCEPT => "system",
         Kind::TTY_OUTPUT | Kind::TTY_INPUT | Kind::TTY_RESIZE => "tty",
         Kind::SESSION_START | Kind::SESSION_END | Kind::SESSION_OPENED => "session",
         other => other.name(),

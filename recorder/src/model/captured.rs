@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    BootNanos, Bytes, Capability, Caps, Confidence, Delegation, EnforcementAct, Exec, Exit, File, FileOp,
-    Flags, Ids, Loss, Mark, Task, TaskId, Trigger, TtyOp,
+    Allocate, BootNanos, Bytes, Call, CallOp, Capability, Caps, Confidence, Delegation, EnforcementAct, Exec,
+    Exit, File, FileOp, Flags, Ids, Loss, Mark, Setattr, Socket, SocketOp, Task, TaskId, Trigger, TtyOp,
+    Xattr,
 };
 
 /// One item from the kernel, in order.
@@ -120,6 +121,16 @@ pub enum Act {
     },
     /// A file was touched.
     File(FileOp, File),
+    /// What a file is was changed.
+    Setattr(Box<Setattr>),
+    /// An extended attribute was changed.
+    Xattr(Box<Xattr>),
+    /// A file's space was changed.
+    Allocate(Box<Allocate>),
+    /// The system itself was changed.
+    Call(CallOp, Box<Call>),
+    /// Something was done with a socket.
+    Socket(SocketOp, Box<Socket>),
     /// A terminal showed, took or changed something.
     Tty(TtyOp, TtyAct),
     /// Bytes of a standard stream that were not taken along.

@@ -84,6 +84,8 @@ pub enum CutField {
     Tty,
     /// Working directory.
     Cwd,
+    /// An attribute's value.
+    Value,
     /// A newer recorder's field.
     Unknown(u16),
 }
@@ -96,6 +98,7 @@ impl CutField {
             Self::Path => 2,
             Self::Tty => 3,
             Self::Cwd => 4,
+            Self::Value => 5,
             Self::Unknown(n) => n,
         }
     }
@@ -107,6 +110,7 @@ impl CutField {
             2 => Self::Path,
             3 => Self::Tty,
             4 => Self::Cwd,
+            5 => Self::Value,
             n => Self::Unknown(n),
         }
     }
@@ -118,6 +122,7 @@ impl CutField {
             Self::Path => "path",
             Self::Tty => "tty",
             Self::Cwd => "cwd",
+            Self::Value => "value",
             Self::Unknown(_) => "unknown",
         }
     }
@@ -200,6 +205,14 @@ pub enum FileOp {
     Rename,
     /// A name was removed.
     Unlink,
+    /// A file got another name.
+    Link,
+    /// A symbolic link was made.
+    Symlink,
+    /// A directory was made.
+    Mkdir,
+    /// A device, a pipe, a socket or a file was made other than by open.
+    Mknod,
 }
 
 /// An act on a file.
@@ -207,9 +220,9 @@ pub enum FileOp {
 pub struct File {
     /// The path: resolved by the kernel unless the record's flags say `as_passed`.
     pub path: Bytes,
-    /// The new path of a rename.
+    /// The new path of a rename or link; what a symbolic link says, as it was written.
     pub to: Option<Bytes>,
-    /// Open flags (`O_*`) or rename flags (`RENAME_*`).
+    /// Open flags (`O_*`), rename flags (`RENAME_*`), or of a node the device that it stands for (major << 20 | minor).
     pub flags: u32,
     /// Inode mode after the act; 0 if unknown.
     pub mode: u32,

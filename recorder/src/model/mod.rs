@@ -3,6 +3,7 @@
 //! Everything here is either a newtype that makes a mix-up a compile error or a plain struct that the journal
 //! stores. Bytes that come from a recorded person stay bytes ([`Bytes`]) until somebody looks at them.
 
+mod attribute;
 mod bytes;
 mod captured;
 mod checkpoint;
@@ -25,6 +26,7 @@ mod terminal;
 mod text;
 mod token;
 
+pub use attribute::{Allocate, FileTime, Setattr, SetattrOp, Xattr};
 pub use bytes::Bytes;
 pub use captured::{
     Act, Branch, BranchCause, Captured, Dropped, Elevated, Handed, KernelEvent, Place, Reached, Request,
@@ -54,4 +56,6 @@ pub use text::quoted;
 pub use token::{Token, TokenAct};
 
 mod session;
+mod system;
 pub use session::{Elevation, LoginWitness, SessionEnd, SessionStart, Via};
+pub use system::{Call, CallOp, Socket, SocketOp};

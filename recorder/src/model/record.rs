@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Boot, BootNanos, Capability, ClockChange, Cosigned, CoverageChange, Cred, Delegation, Enforcement, Exec,
-    Exit, File, FileOp, Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue, Participant,
-    Permissions, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task,
-    TaskContext, Token, Tombstone, Tty, TtyOp,
+    Allocate, Boot, BootNanos, Call, CallOp, Capability, ClockChange, Cosigned, CoverageChange, Cred,
+    Delegation, Enforcement, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss,
+    Overdue, Participant, Permissions, SessionClosed, SessionEnd, SessionOpened, SessionStart, Setattr,
+    SetattrOp, Socket, SocketOp, Stop, StorageFault, Task, TaskContext, Token, Tombstone, Tty, TtyOp, Xattr,
 };
 
 macro_rules! kinds {
@@ -55,6 +55,46 @@ kinds! {
     RENAME = 18, "rename";
     /// A name was removed.
     UNLINK = 19, "unlink";
+    /// A file got another name.
+    LINK = 20, "link";
+    /// A symbolic link was made.
+    SYMLINK = 21, "symlink";
+    /// A directory was made.
+    MKDIR = 22, "mkdir";
+    /// A device, a pipe, a socket or a file was made other than by open.
+    MKNOD = 23, "mknod";
+    /// A file's mode was set.
+    CHMOD = 24, "chmod";
+    /// A file's owner or group was set.
+    CHOWN = 25, "chown";
+    /// A file's length was set.
+    TRUNCATE = 26, "truncate";
+    /// A file's times were set.
+    UTIMES = 27, "utimes";
+    /// An extended attribute was set or taken away.
+    XATTR = 28, "xattr";
+    /// Space of a file was allocated, punched or moved.
+    FALLOCATE = 29, "fallocate";
+    /// Something was mounted, moved, or made somebody's root.
+    MOUNT = 64, "mount";
+    /// A mount was taken away.
+    UMOUNT = 65, "umount";
+    /// A module came or went.
+    MODULE = 66, "module";
+    /// A BPF program was loaded, attached, detached or pinned.
+    BPF = 67, "bpf";
+    /// A process went into other namespaces.
+    NAMESPACE = 68, "namespace";
+    /// Clocks, names, swap, accounting, another kernel, a reboot.
+    KERNEL = 69, "kernel";
+    /// The other end of a socket was chosen.
+    CONNECT = 80, "connect";
+    /// A socket's own address was chosen.
+    BIND = 81, "bind";
+    /// A socket waits for others.
+    LISTEN = 82, "listen";
+    /// Somebody else's connection was taken.
+    ACCEPT = 83, "accept";
     /// The screen showed bytes.
     TTY_OUTPUT = 32, "tty_output";
     /// Bytes were typed.
@@ -135,6 +175,12 @@ impl Kind {
             self,
             Self::EXEC
                 | Self::CRED
+                | Self::MOUNT
+                | Self::UMOUNT
+                | Self::MODULE
+                | Self::BPF
+                | Self::NAMESPACE
+                | Self::KERNEL
                 | Self::SESSION_START
                 | Self::SESSION_END
                 | Self::COVERAGE
@@ -244,6 +290,11 @@ pub enum Body {
     Exit(Exit),
     Cred(Box<Cred>),
     File(FileOp, File),
+    Setattr(SetattrOp, Box<Setattr>),
+    Xattr(Box<Xattr>),
+    Allocate(Box<Allocate>),
+    Call(CallOp, Box<Call>),
+    Socket(SocketOp, Box<Socket>),
     Tty(TtyOp, Tty),
     SessionStart(Box<SessionStart>),
     SessionEnd(SessionEnd),
@@ -289,6 +340,26 @@ impl Body {
             Self::File(FileOp::Create, _) => Kind::CREATE,
             Self::File(FileOp::Rename, _) => Kind::RENAME,
             Self::File(FileOp::Unlink, _) => Kind::UNLINK,
+            Self::File(FileOp::Link, _) => Kind::LINK,
+            Self::File(FileOp::Symlink, _) => Kind::SYMLINK,
+            Self::File(FileOp::Mkdir, _) => Kind::MKDIR,
+            Self::File(FileOp::Mknod, _) => Kind::MKNOD,
+            Self::Setattr(SetattrOp::Chmod, _) => Kind::CHMOD,
+            Self::Setattr(SetattrOp::Chown, _) => Kind::CHOWN,
+            Self::Setattr(SetattrOp::Truncate, _) => Kind::TRUNCATE,
+            Self::Setattr(SetattrOp::Utimes, _) => Kind::UTIMES,
+            Self::Xattr(_) => Kind::XATTR,
+            Self::Allocate(_) => Kind::FALLOCATE,
+            Self::Call(CallOp::Mount, _) => Kind::MOUNT,
+            Self::Call(CallOp::Umount, _) => Kind::UMOUNT,
+            Self::Call(CallOp::Module, _) => Kind::MODULE,
+            Self::Call(CallOp::Bpf, _) => Kind::BPF,
+            Self::Call(CallOp::Namespace, _) => Kind::NAMESPACE,
+            Self::Call(CallOp::Kernel, _) => Kind::KERNEL,
+            Self::Socket(SocketOp::Connect, _) => Kind::CONNECT,
+            Self::Socket(SocketOp::Bind, _) => Kind::BIND,
+            Self::Socket(SocketOp::Listen, _) => Kind::LISTEN,
+            Self::Socket(SocketOp::Accept, _) => Kind::ACCEPT,
             Self::Tty(TtyOp::Output, _) => Kind::TTY_OUTPUT,
             Self::Tty(TtyOp::Input, _) => Kind::TTY_INPUT,
             Self::Tty(TtyOp::Resize, _) => Kind::TTY_RESIZE,

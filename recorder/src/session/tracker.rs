@@ -459,9 +459,19 @@ impl Session {
                 self.files += u64::from(!matches!(op, FileOp::Open) || file.result == 0);
                 Some(Body::File(op, file))
             }
+            Act::Setattr(set) => Some(self.changed(Body::Setattr(set.op(), set))),
+            Act::Xattr(set) => Some(self.changed(Body::Xattr(set))),
+            Act::Allocate(done) => Some(self.changed(Body::Allocate(done))),
+            Act::Call(op, call) => Some(Body::Call(op, call)),
+            Act::Socket(op, socket) => Some(Body::Socket(op, socket)),
             Act::Tty(op, act) => Some(Body::Tty(op, self.terminals.take(op, act))),
             Act::Streamed(streamed) => self.terminals.missing(streamed).map(|(op, tty)| Body::Tty(op, tty)),
         }
+    }
+
+    fn changed(&mut self, body: Body) -> Body {
+        self.files += 1;
+        body
     }
 
     /// By what it took hold of a process of somebody else's, once for each.

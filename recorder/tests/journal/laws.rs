@@ -26,8 +26,16 @@ fn cut() -> impl Strategy<Value = Option<Cut>> {
 }
 
 fn body() -> impl Strategy<Value = Body> {
-    let op =
-        prop_oneof![Just(FileOp::Open), Just(FileOp::Create), Just(FileOp::Rename), Just(FileOp::Unlink)];
+    let op = proptest::sample::select(vec![
+        FileOp::Open,
+        FileOp::Create,
+        FileOp::Rename,
+        FileOp::Unlink,
+        FileOp::Link,
+        FileOp::Symlink,
+        FileOp::Mkdir,
+        FileOp::Mknod,
+    ]);
     let file =
         (op, bytes(), proptest::option::of(bytes()), any::<[u32; 5]>(), any::<i32>(), any::<u64>(), cut());
     let tty_op = prop_oneof![Just(TtyOp::Output), Just(TtyOp::Input), Just(TtyOp::Resize)];
@@ -84,9 +92,62 @@ fn body() -> impl Strategy<Value = Body> {
             }
         ),
         liveness(),
+        attributes(),
+        system(),
         permissions(),
         (1000u16.., bytes())
             .prop_map(|(kind, b)| Body::Unknown { kind: Kind::new(kind), bytes: b.as_slice().to_vec() }),
+    ]
+}
+
+/// What was done to the system and with sockets.
+fn system() -> impl Strategy<Value = Body> {
+    use {CallOp::*, SocketOp::*};
+    let call = proptest::sample::select(vec![Mount, Umount, Module, Bpf, Namespace, Kernel]);
+    let socket = proptest::sample::select(vec![Connect, Bind, Listen, Accept]);
+    prop_oneof![
+        (call, bytes(), proptest::collection::vec((bytes(), bytes()), 0..4), any::<i64>())
+            .prop_map(|(op, name, args, result)| Body::Call(op, Box::new(Call { name, args, result }))),
+        (socket, any::<[u16; 3]>(), bytes(), bytes(), any::<i32>(), any::<u64>()).prop_map(
+            |(op, [family, kind, protocol], local, remote, result, ino)| {
+                Body::Socket(op, Box::new(Socket { family, kind, protocol, local, remote, result, ino }))
+            }
+        ),
+    ]
+}
+
+/// What files are; each value may be there or not.
+fn attributes() -> impl Strategy<Value = Body> {
+    let file = || (bytes(), any::<(u32, u32)>(), any::<u64>(), any::<i32>());
+    let number = || proptest::option::of(any::<u32>());
+    let time = || proptest::option::of(any::<(i64, u32, u8)>());
+    let time_of = |(seconds, nanos, now)| FileTime { seconds, nanos, now };
+    prop_oneof![
+        (
+            file(),
+            any::<u32>(),
+            [number(), number(), number()],
+            proptest::option::of(any::<u64>()),
+            [time(), time()]
+        )
+            .prop_map(
+                move |((path, dev, ino, result), inode_mode, [mode, uid, gid], size, times)| {
+                    let [atime, mtime] = times.map(|time| time.map(time_of));
+                    let set =
+                        Setattr { path, dev, ino, inode_mode, result, mode, uid, gid, size, atime, mtime };
+                    Body::Setattr(set.op(), Box::new(set))
+                }
+            ),
+        (file(), bytes(), proptest::option::of(bytes()), cut()).prop_map(
+            |((path, dev, ino, result), name, value, cut)| {
+                Body::Xattr(Box::new(Xattr { path, dev, ino, result, name, value, cut }))
+            }
+        ),
+        (file(), any::<u32>(), any::<[u64; 2]>()).prop_map(
+            |((path, dev, ino, result), flags, [offset, len])| {
+                Body::Allocate(Box::new(Allocate { path, dev, ino, result, flags, offset, len }))
+            }
+        ),
     ]
 }
 

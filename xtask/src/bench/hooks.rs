@@ -27,7 +27,7 @@ pub(super) const TITLE: &str = "## Cost of each hook family";
 const NAME: usize = 15;
 /// Families and their programs, of either backend. What an event says of its context (namespaces, control group) is read where
 /// the event is made, and has no program of its own.
-const FAMILIES: [(&str, &[&str]); 7] = [
+const FAMILIES: [(&str, &[&str]); 9] = [
     ("exec", &["on_exec", "bprm_check", "gate_exec"]),
     ("fork, exit", &["on_fork", "on_exit"]),
     (
@@ -37,12 +37,37 @@ const FAMILIES: [(&str, &[&str]); 7] = [
             "sys_exit_unlink",
             "sys_exit_rename",
             "do_filp_open",
-            "path_unlink",
-            "path_rmdir",
+            "want_write",
+            "want_write_file",
+            "drop_write",
+            "drop_write_file",
             "path_rename",
             "vfs_unlink",
             "vfs_rmdir",
             "vfs_rename",
+        ],
+    ),
+    ("system, sockets", &["sys_exit_system", "sys_exit_socket"]),
+    (
+        "links, attributes",
+        &[
+            "sys_exit_link",
+            "sys_exit_symlink",
+            "sys_exit_make",
+            "sys_exit_setattr",
+            "sys_exit_xattr",
+            "sys_exit_fallocate",
+            "vfs_link",
+            "vfs_symlink",
+            "vfs_mkdir",
+            "vfs_mknod",
+            "notify_change",
+            "do_truncate",
+            "vfs_setxattr",
+            "vfs_removexattr",
+            "vfs_set_acl",
+            "vfs_remove_acl",
+            "vfs_fallocate",
         ],
     ),
     (

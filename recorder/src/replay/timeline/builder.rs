@@ -100,6 +100,17 @@ impl Builder {
                 self.push(entry, 0, What::End(end.clone()));
             }
             Body::File(op, file) => self.file(entry, *op, file),
+            Body::Socket(_, socket) if !self.all && choice::is_local(socket) => {
+                self.hidden.sockets = self.hidden.sockets.saturating_add(1);
+            }
+            body @ (Body::Setattr(..)
+            | Body::Xattr(_)
+            | Body::Allocate(_)
+            | Body::Call(..)
+            | Body::Socket(..)) => {
+                let depth = task.map_or(0, |task| self.tree.depth(task));
+                self.push(entry, depth, What::Act(Box::new(body.clone())));
+            }
             Body::Cred(cred) => {
                 let depth = task.map_or(0, |task| self.tree.depth(task));
                 self.push(entry, depth, What::Cred(cred.clone()));

@@ -1,7 +1,7 @@
 //! Which file acts a person wants to read by default.
 
 use super::Hidden;
-use crate::model::{File, FileOp};
+use crate::model::{File, FileOp, Socket};
 
 const EPERM: i32 = -1;
 const ENOENT: i32 = -2;
@@ -29,6 +29,13 @@ pub(super) fn wanted(op: FileOp, file: &File, hidden: &mut Hidden) -> bool {
     };
     *counter = counter.saturating_add(count);
     false
+}
+
+/// Every program speaks to services of its own host, and what it asks of the managers among them is a record of its own.
+pub(super) fn is_local(socket: &Socket) -> bool {
+    const AF_UNIX: u16 = 1;
+    const AF_NETLINK: u16 = 16;
+    matches!(socket.family, AF_UNIX | AF_NETLINK)
 }
 
 /// Devices that every program writes to and that keep nothing, or are recorded as terminals.

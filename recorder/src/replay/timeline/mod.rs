@@ -14,8 +14,8 @@ pub use builder::Builder;
 use std::sync::Arc;
 
 use crate::model::{
-    Capability, CoverageChange, Cred, Delegation, Enforcement, Exec, Exit, File, FileOp, Jump, Loss, Overdue,
-    Participant, Permissions, RealNanos, SessionEnd, SessionStart, TaskContext,
+    Body, Capability, CoverageChange, Cred, Delegation, Enforcement, Exec, Exit, File, FileOp, Jump, Loss,
+    Overdue, Participant, Permissions, RealNanos, SessionEnd, SessionStart, TaskContext,
 };
 
 /// One line of the story.
@@ -84,6 +84,8 @@ pub enum What {
     Cred(Box<Cred>),
     /// A file act; equal acts in a row are one, with their number in `count`.
     File(FileOp, File),
+    /// Another act, as it stands in the record.
+    Act(Box<Body>),
     /// A terminal showed a line.
     Line {
         /// Number of the terminal.
@@ -170,6 +172,8 @@ pub struct Hidden {
     pub lines: u64,
     /// Capabilities that were granted, at their first use.
     pub capabilities: u64,
+    /// Sockets within the host (unix, netlink).
+    pub sockets: u64,
 }
 
 /// The whole story.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::index::fixture::{self as fx, Fixture};
-use crate::model::{Body, Cut, CutField, Digest, FileOp, Fork, Relay, Tty, TtyOp};
+use crate::model::{Body, Cut, CutField, Digest, FileOp, Fork, Relay, Socket, SocketOp, Tty, TtyOp};
 
 fn story(f: &Fixture, all: bool) -> Story {
     let mut builder = Builder::new(fx::session_id(1), all);
@@ -67,7 +67,11 @@ fn g3_one_bad_write_is_seen_among_thousands_of_reads() {
         f.of(1, t(), fx::file(FileOp::Open, &format!("/usr/lib/{n}.so"), 0o2_000_000, 0));
         f.of(1, t(), fx::file(FileOp::Open, &format!("/usr/local/lib/{n}.so"), 0, -2));
         f.of(1, t(), fx::file(FileOp::Open, "/dev/null", 1, 0));
+        let connect =
+            |family| Body::Socket(SocketOp::Connect, Box::new(Socket { family, ..Socket::default() }));
+        f.of(1, t(), connect(1));
         if n == 1234 {
+            f.of(1, t(), connect(2));
             f.of(1, t(), fx::file(FileOp::Open, "/etc/sudoers", 1, 0));
             f.of(1, t(), fx::file(FileOp::Open, "/etc/shadow", 0, -13));
         }
@@ -89,7 +93,9 @@ fn g3_one_bad_write_is_seen_among_thousands_of_reads() {
         [("/etc/sudoers".to_owned(), 1), ("/etc/shadow".to_owned(), 1), ("/var/log/x".to_owned(), 50)]
     );
     assert_eq!((told.hidden.reads, told.hidden.lookups, told.hidden.devices), (2000, 2000, 2000));
-    assert_eq!(story(&f, true).items.len(), 1 + 6000 + 2 + 50);
+    assert_eq!(told.hidden.sockets, 2000);
+    assert_eq!(told.items.iter().filter(|i| matches!(i.what, What::Act(_))).count(), 1);
+    assert_eq!(story(&f, true).items.len(), 1 + 8000 + 3 + 50);
 }
 
 #[test]

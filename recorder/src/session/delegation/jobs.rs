@@ -85,7 +85,8 @@ impl Jobs {
     ) {
         const WRITES: u32 = 0o1103;
         let path = match (op, &file.to) {
-            (FileOp::Rename, Some(to)) => to.as_slice(),
+            (FileOp::Rename | FileOp::Link, Some(to)) => to.as_slice(),
+            (FileOp::Symlink, _) => file.path.as_slice(),
             (FileOp::Open | FileOp::Create, None) if file.flags & WRITES != 0 => file.path.as_slice(),
             _ => return,
         };

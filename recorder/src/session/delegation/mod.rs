@@ -313,7 +313,9 @@ impl Handover {
             }
             (Act::Exec(exec), BranchCause::Job) => {
                 let (daemon, stdin) = (waiting.daemon.clone(), waiting.stdin.clone());
-                self.job(&daemon, stdin, event.task.euid, exec, files)
+                // The daemon is a session's own, unless its mark was let go.
+                let own = waiting.branch.parent.filter(|daemon| !self.dropped.contains(daemon));
+                self.job(&daemon, own, stdin, event.task.euid, exec, files)
             }
             (Act::Exec(exec), BranchCause::Engine) => self.runtime(&event, exec, files, out),
             _ => Verdict::Wait,
@@ -338,10 +340,11 @@ impl Handover {
         }
     }
 
-    /// What a job of cron or at is, by the first program that it runs.
+    /// What a job of cron or at is, by the first program that it runs; `own` is whose daemon that is, if not the host's.
     fn job(
         &mut self,
         daemon: &Bytes,
+        own: Option<Mark>,
         stdin: Option<Stdin>,
         euid: u32,
         exec: &Exec,
@@ -368,12 +371,12 @@ impl Handover {
         if command.is_none() && daemon.as_slice() != b"atd" {
             return Verdict::Wait;
         }
-        if !self.records_jobs || euid != 0 {
+        if own.is_none() && (!self.records_jobs || euid != 0) {
             return Verdict::Nobodys;
         }
         let trigger = if daemon.as_slice() == b"atd" { Trigger::At } else { Trigger::Cron };
         let what = command.cloned().unwrap_or_else(|| exec.path.clone());
-        handed(None, trigger, what, Bytes::default(), Confidence::Certain)
+        handed(own, trigger, what, Bytes::default(), Confidence::Certain)
     }
 
     /// It is known whose it is: everything that waited goes on.

@@ -109,9 +109,11 @@ impl Plants {
         if !by_packager && !self.inodes {
             self.named(by, op, file, writes);
         }
-        let path = match (&file.to, writes) {
-            (Some(to), _) => to,
-            (None, true) => &file.path,
+        let path = match (op, &file.to) {
+            // Where it leads was there before; that it has this name too is his doing.
+            (FileOp::Symlink, _) => &file.path,
+            (_, Some(to)) => to,
+            _ if writes => &file.path,
             _ => return,
         };
         if let Some(unit) = path.as_utf8().and_then(unit_of).filter(|_| !by_packager) {
@@ -125,7 +127,7 @@ impl Plants {
     /// A path at which a session wrote, or to which it moved something.
     fn named(&mut self, by: Mark, op: FileOp, file: &File, writes: bool) {
         let path = match &file.to {
-            Some(to) if op == FileOp::Rename => to,
+            Some(to) if matches!(op, FileOp::Rename | FileOp::Link) => to,
             _ if writes => &file.path,
             _ => return,
         };

@@ -285,6 +285,19 @@ fn a_job_is_whose_line_it_is() {
     assert_eq!(handed(&b.exec(71, 302, &["/bin/sh", "-c", "other"])).from, None);
 }
 
+/// A session has the host's cron restarted: the daemon is looked at for a moment, and what it starts in that moment is a job like any
+/// other. A daemon that the session runs itself has jobs of the session's alone.
+#[test]
+fn a_job_of_a_daemon_that_is_looked_at_is_judged_by_itself() {
+    let mut b = Bench::new();
+    b.branch(60, BranchCause::Unit, Some(SESSION), "/system.slice/cron.service", "systemd");
+    assert_eq!(b.let_go.len(), 1, "the daemon is nobody's");
+    b.branch(70, BranchCause::Job, Some(60), "", "cron");
+    assert_eq!(handed(&b.exec(70, 301, &["/bin/sh", "-c", "hourly"])).from, None);
+    b.branch(71, BranchCause::Job, Some(61), "", "cron");
+    assert_eq!(handed(&b.exec(71, 302, &["/bin/sh", "-c", "hourly"])).from, Some(Mark::new(61)));
+}
+
 #[test]
 fn a_job_of_at_is_whose_spool_file_it_reads() {
     let mut b = Bench::new();

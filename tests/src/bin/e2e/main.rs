@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
 mod anchors;
+mod changes;
 mod company;
 mod contract;
 mod damage;
@@ -29,6 +30,7 @@ mod secrets;
 mod stage;
 mod status;
 mod streams;
+mod system;
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
@@ -129,6 +131,8 @@ const SCENARIOS: &[Scenario] = &[
     e2e("kernel-log-when-asked", Place::Any, contract::kernel_log_when_asked),
     e2e("execs-all-there", Place::Any, loads::execs_all_there),
     e2e("files-all-there", Place::Any, loads::files_all_there),
+    e2e("d9-names-and-attributes", Place::Any, changes::names_and_attributes),
+    e2e("d6-system-and-sockets", Place::Any, system::system_and_sockets),
     e2e("terminal-byte-exact", Place::Any, loads::terminal_byte_exact),
     e2e("flood-is-folded", Place::Any, loads::flood_is_folded),
     e2e("relay-is-folded", Place::Any, relays::relay_is_folded),

@@ -42,8 +42,8 @@ pub(crate) fn handed_over(walk: &Walk) -> Result<()> {
         // Where units were read anew meanwhile it was once not seen to fire.
         format!("until [ -e /run/{} ]; do sleep 0.2; done", walk.tag("timer")),
         format!("systemctl daemon-reload; systemctl start {unit}"),
-        // What it starts within the moment in which its own mark is decided on is missed (docs/delegation.md), and that is longer here.
-        "systemctl restart cron; sleep 3".to_owned(),
+        // Its first job may come while the daemon itself is still being looked at.
+        "systemctl restart cron".to_owned(),
         format!("echo \"* * * * * root {}\" >/etc/cron.d/{unit}", done("cron")),
         format!("echo \"{}\" | at now 2>/dev/null", done("at")),
     ];

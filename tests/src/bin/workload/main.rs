@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
+mod changes;
 mod daemon;
 mod execs;
 mod files;
@@ -12,6 +13,7 @@ mod rights;
 mod say;
 mod show;
 mod storm;
+mod system;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -66,6 +68,10 @@ enum Command {
     Execs(execs::Args),
     /// Creates, renames, unlinks and failing opens with unique names
     Files(files::Args),
+    /// Links, directories, nodes, modes, owners, times, attributes, space
+    Changes(changes::Args),
+    /// Mounts, namespaces, names, sockets
+    System(system::Args),
     /// Terminal output with a known hash
     Show(show::Args),
     /// Take hold of another process: ptrace, its memory, its descriptors
@@ -105,6 +111,8 @@ fn run(command: Command) -> Result<()> {
         Command::Daemon(args) => daemon::run(&args),
         Command::Execs(args) => execs::run(&args),
         Command::Files(args) => files::run(&args),
+        Command::Changes(args) => changes::run(&args),
+        Command::System(args) => system::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Odd(args) => odd::run(&args),
         Command::Reach(args) => reach::run(&args),
