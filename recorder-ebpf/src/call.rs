@@ -126,7 +126,8 @@ fn tell(task: TaskPtr, session: u64, id: u64, ret: i64) {
         return;
     }
     let Some(mut event) = Event::new::<CallEvent>(Class::SYSTEM) else { return };
-    let path_len = if fd == 0 { 0 } else { event.path(Place::of_file(kernel::file_of(task, args[0] as u32))) };
+    let path_len =
+        if fd == 0 { 0 } else { event.path(Place::of_file(kernel::file_of(task, args[0] as u32))) };
     let mut lens = [0; 3];
     let mut n = 0;
     while n < 3 {

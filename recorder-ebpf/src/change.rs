@@ -293,11 +293,8 @@ pub fn sys_exit_symlink(id: u64, ret: i64) {
     let task = kernel::current();
     let Some(session) = recorded(task, Hook::LINK) else { return };
     let args = Args::new(task);
-    let (dfd, name) = if id == nr::SYMLINK {
-        (AT_FDCWD as u64, args.second())
-    } else {
-        (args.second(), args.third())
-    };
+    let (dfd, name) =
+        if id == nr::SYMLINK { (AT_FDCWD as u64, args.second()) } else { (args.second(), args.third()) };
     let target = args.first();
     let Some(mut event) = Event::new::<FileEvent>(Class::FILE) else { return };
     event.flags |= Flag::AS_PASSED;

@@ -228,18 +228,19 @@ fn end(family: u16, address: [u8; 16], port: u16) -> Bytes {
     Bytes::from(SocketAddr::new(ip, port).to_string().as_str())
 }
 
-/// An address as it was passed.
+/// An address as it was passed; the machines that this runs on count from the low byte.
 fn passed(raw: &[u8]) -> Option<(u16, Bytes)> {
     let (family, rest) = raw.split_first_chunk::<2>()?;
-    let family = u16::from_ne_bytes(*family);
+    let family = u16::from_le_bytes(*family);
     let text = match family {
         AF_INET => {
-            let ([p, q, a, b, c, d], _) = rest.split_first_chunk::<6>()?;
+            let (port, rest) = rest.split_first_chunk::<2>()?;
+            let (four, _) = rest.split_first_chunk::<4>()?;
             let mut address = [0; 16];
             if let Some(head) = address.first_chunk_mut() {
-                *head = [*a, *b, *c, *d];
+                *head = *four;
             }
-            end(family, address, u16::from_be_bytes([*p, *q]))
+            end(family, address, u16::from_be_bytes(*port))
         }
         AF_INET6 => {
             let (port, rest) = rest.split_first_chunk::<2>()?;
@@ -268,9 +269,10 @@ pub(super) fn socket(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
         _ => SocketOp::Accept,
     };
     let is_ip = matches!(e.family, AF_INET | AF_INET6);
-    let [mut local, mut remote] = match is_ip {
-        true => [end(e.family, e.local, e.local_port), end(e.family, e.remote, e.remote_port)],
-        false => [Bytes::default(), Bytes::default()],
+    let [mut local, mut remote] = if is_ip {
+        [end(e.family, e.local, e.local_port), end(e.family, e.remote, e.remote_port)]
+    } else {
+        Default::default()
     };
     // What the socket itself says goes before what was passed, which another thread may have changed since.
     let mut family = e.family;
@@ -331,7 +333,7 @@ mod tests {
         let e = CallEvent { nr: 170, args: [1, 3, 0, 0, 0], lens: [5, 0, 0], ..CallEvent::default() };
         assert_eq!(call(e, b"webxx"), (CallOp::Kernel, "sethostname".into(), named(&[("name", "web")])));
         let e =
-            CallEvent { nr: 321, args: [5, 1, 0, 0, 0], extra: [26 | 7 << 32, 0], ..CallEvent::default() };
+            CallEvent { nr: 321, args: [5, 1, 0, 0, 0], extra: [0x1a | 7 << 32, 0], ..CallEvent::default() };
         let told = named(&[("command", "PROG_LOAD"), ("type", "0x1a")]);
         assert_eq!(call(e, b""), (CallOp::Bpf, "bpf".into(), told));
     }
@@ -350,7 +352,7 @@ mod tests {
             SocketEvent { nr: 42, family: AF_INET, ino: 9, remote_port: 443, ..SocketEvent::default() };
         e.remote[..4].copy_from_slice(&[192, 0, 2, 7]);
         // Somebody rewrote what he had passed.
-        let lie = [&AF_INET.to_ne_bytes()[..], &[0, 80, 203, 0, 113, 9]].concat();
+        let lie = [&AF_INET.to_le_bytes()[..], &[0, 80, 203, 0, 113, 9]].concat();
         assert_eq!(socket(e, &lie), (SocketOp::Connect, String::new(), "192.0.2.7:443".into()));
         // A connection that failed has no other end; what was asked for is all there is.
         let failed = SocketEvent { result: -111, remote: [0; 16], remote_port: 0, ..e };

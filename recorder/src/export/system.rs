@@ -9,7 +9,7 @@ use crate::model::{Bytes, Call, Socket};
 impl Fields for Call {
     fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         put_bytes(map, "name", "name_b64", &self.name)?;
-        map.serialize_entry("args", &self.args.iter().map(|arg| Obj(arg)).collect::<Vec<_>>())?;
+        map.serialize_entry("args", &self.args.iter().map(Obj).collect::<Vec<_>>())?;
         map.serialize_entry("result", &self.result)
     }
 }

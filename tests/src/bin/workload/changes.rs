@@ -22,23 +22,12 @@ use rustix::{
 use serde_json::{Value, json};
 
 /// A list with an entry for another user: version, then tag, rights and id of each (include/uapi/linux/posix_acl_xattr.h).
-const ACL: [u8; 44] = {
-    let mut list = [0; 44];
-    let entries: [[u8; 8]; 5] = [
-        [1, 0, 7, 0, 255, 255, 255, 255],
-        [2, 0, 4, 0, 1, 0, 0, 0],
-        [4, 0, 5, 0, 255, 255, 255, 255],
-        [16, 0, 5, 0, 255, 255, 255, 255],
-        [32, 0, 5, 0, 255, 255, 255, 255],
-    ];
-    list[0] = 2;
-    let mut n = 0;
-    while n < 40 {
-        list[4 + n] = entries[n / 8][n % 8];
-        n += 1;
-    }
-    list
-};
+const ACL: &[u8] = b"\x02\0\0\0\
+    \x01\0\x07\0\xff\xff\xff\xff\
+    \x02\0\x04\0\x01\0\0\0\
+    \x04\0\x05\0\xff\xff\xff\xff\
+    \x10\0\x05\0\xff\xff\xff\xff\
+    \x20\0\x05\0\xff\xff\xff\xff";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -56,9 +45,11 @@ struct Acts(Vec<Value>);
 
 impl Acts {
     /// One act and its outcome as the kernel tells it: 0 or the negated errno.
-    fn did(&mut self, kind: &str, path: &Path, done: rustix::io::Result<()>, more: Value) {
+    fn did(&mut self, kind: &str, path: &Path, done: rustix::io::Result<()>, more: impl Into<Value>) {
         let result = done.map_or_else(|errno: Errno| -errno.raw_os_error(), |()| 0);
-        self.0.push(json!({ "kind": kind, "path": path.to_string_lossy(), "result": result, "more": more }));
+        self.0.push(
+            json!({ "kind": kind, "path": path.to_string_lossy(), "result": result, "more": more.into() }),
+        );
     }
 }
 
@@ -158,7 +149,7 @@ fn everywhere(dir: &Path, acts: &mut Acts) -> Result<()> {
     acts.did("xattr", &file, fsetxattr(&open, "trusted.walk", b"hello", XattrFlags::empty()), value);
     let gone = removexattr(&file, OsStr::new("trusted.walk"));
     acts.did("xattr", &file, gone, json!({ "name": "trusted.walk", "value": null }));
-    let list = setxattr(&file, "system.posix_acl_access", &ACL, XattrFlags::empty());
+    let list = setxattr(&file, "system.posix_acl_access", ACL, XattrFlags::empty());
     let told = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, ACL);
     acts.did("xattr", &file, list, json!({ "name": "system.posix_acl_access", "value": told }));
     acts.did("unlink", &hard, io(fs::remove_file(&hard)), json!({}));
