@@ -45,6 +45,8 @@ pub(super) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Er
         Body::Coverage(b) => map.serialize_entry("coverage_change", &Obj(&**b)),
         Body::Delegation(b) => map.serialize_entry("delegation", &Obj(&**b)),
         Body::Participant(b) => map.serialize_entry("participant", &Obj(&**b)),
+        Body::Digest(b) => map.serialize_entry("digest", &Obj(&**b)),
+        Body::Changed(b) => map.serialize_entry("changed", &Obj(&**b)),
         Body::Overdue(b) => map.serialize_entry("overdue", &Obj(b)),
         Body::Enforcement(b) => map.serialize_entry("enforcement", &Obj(&**b)),
         // The key `context` of every event says where its process lives; this is the change itself.
@@ -84,7 +86,7 @@ fn hex(bits: u64) -> String {
     format!("{bits:#x}")
 }
 
-fn device(dev: (u32, u32)) -> String {
+pub(super) fn device(dev: (u32, u32)) -> String {
     format!("{}:{}", dev.0, dev.1)
 }
 

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod company;
+mod content;
 pub mod json;
 mod liveness;
 mod permissions;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Boot, BootNanos, Capability, ClockChange, Cosigned, CoverageChange, Cred, Delegation, Enforcement, Exec,
+    Boot, BootNanos, Capability, Changed, ClockChange, Cosigned, CoverageChange, Cred, Delegation, Digested, Enforcement, Exec,
     Exit, File, FileOp, Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue, Participant,
     Permissions, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task,
     TaskContext, Token, Tombstone, Tty, TtyOp,
@@ -81,6 +81,10 @@ kinds! {
     PERMISSIONS = 56, "permissions";
     /// Somebody sits at the session through a server of terminals.
     PARTICIPANT = 57, "participant";
+    /// What lay in a program that a session ran.
+    DIGEST = 59, "digest";
+    /// What a session left in a file.
+    CHANGED = 60, "changed";
     /// The recorder started.
     BOOT = 256, "boot";
     /// The recorder lives.
@@ -259,6 +263,8 @@ pub enum Body {
     Overdue(Overdue),
     Delegation(Box<Delegation>),
     Participant(Box<Participant>),
+    Digest(Box<Digested>),
+    Changed(Box<Changed>),
     Enforcement(Box<Enforcement>),
     Capability(Box<Capability>),
     Context(Arc<TaskContext>),
@@ -306,6 +312,8 @@ impl Body {
             Self::Overdue(_) => Kind::OVERDUE,
             Self::Delegation(_) => Kind::DELEGATION,
             Self::Participant(_) => Kind::PARTICIPANT,
+            Self::Digest(_) => Kind::DIGEST,
+            Self::Changed(_) => Kind::CHANGED,
             Self::Enforcement(_) => Kind::ENFORCEMENT,
             Self::Capability(_) => Kind::CAPABILITY,
             Self::Context(_) => Kind::CONTEXT,

@@ -1,0 +1,96 @@
+//! What lay in the watched trees: the last versions of each file.
+//!
+//! A version is older than a session's act if its ctime is: so a look that comes after the act finds what lay there before it, also if
+//! the tree was looked through in between. In memory, bounded; what is beyond is not known and said so.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::model::{Bytes, Found, RealNanos};
+
+/// Files that are known.
+const FILES: usize = 100_000;
+/// Bytes of all texts together.
+const TEXTS: usize = 64 << 20;
+/// Versions of a file: what was there before a few sessions that overlap.
+const VERSIONS: usize = 4;
+/// Clocks of file systems are as coarse as a timer's tick.
+const TICK_NS: u64 = 20_000_000;
+
+/// What lay at a path at some time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    /// The file; `None`: there was none.
+    pub(super) found: Option<Found>,
+    /// Its text, if it is kept.
+    pub(super) text: Option<Arc<[u8]>>,
+    /// When it came to be so: its ctime, or for what was gone when that was seen.
+    pub(super) at: RealNanos,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Baseline {
+    /// Newest last.
+    files: BTreeMap<Bytes, VecDeque<Version>>,
+    texts: usize,
+}
+
+impl Baseline {
+    /// Takes what lies at a path now.
+    pub(super) fn learn(&mut self, path: &Bytes, mut version: Version) {
+        if !self.files.contains_key(path) && (self.files.len() >= FILES || version.found.is_none()) {
+            return;
+        }
+        let len = |version: &Version| version.text.as_ref().map_or(0, |text| text.len());
+        if self.texts.saturating_add(len(&version)) > TEXTS {
+            version.text = None;
+        }
+        let versions = self.files.entry(path.clone()).or_default();
+        if versions.back().is_some_and(|last| is_same(last, &version)) {
+            return;
+        }
+        self.texts += len(&version);
+        versions.push_back(version);
+        while versions.len() > VERSIONS {
+            self.texts -= versions.pop_front().map_or(0, |oldest| len(&oldest)).min(self.texts);
+        }
+        // What is gone for long is forgotten with its history.
+        if versions.iter().all(|version| version.found.is_none()) {
+            self.files.remove(path);
+        }
+    }
+
+    /// What lay there before that time.
+    pub(super) fn before(&self, path: &Bytes, since: RealNanos) -> Option<&Version> {
+        let since = since.get().saturating_sub(TICK_NS);
+        self.files.get(path)?.iter().rev().find(|version| version.at.get() < since)
+    }
+
+    /// True if the newest version is this one: it need not be read again.
+    pub(super) fn is_current(&self, path: &Bytes, stat: &Found) -> bool {
+        let newest = self.files.get(path).and_then(VecDeque::back).and_then(|version| version.found.as_ref());
+        newest.is_some_and(|found| {
+            (found.size, found.mtime, found.ctime, found.mode) == (stat.size, stat.mtime, stat.ctime, stat.mode)
+        })
+    }
+
+    /// A path that follows this one in order, for a walk through all that is known.
+    pub(super) fn after(&self, path: Option<&Bytes>) -> Option<Bytes> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = path.map_or(Unbounded, Excluded);
+        self.files.range::<Bytes, _>((from, Unbounded)).next().map(|(path, _)| path.clone())
+    }
+
+    #[cfg(test)]
+    pub(super) fn texts(&self) -> usize {
+        self.texts
+    }
+}
+
+fn is_same(a: &Version, b: &Version) -> bool {
+    match (&a.found, &b.found) {
+        (None, None) => true,
+        (Some(x), Some(y)) => x == y,
+        _ => false,
+    }
+}
