@@ -63,7 +63,8 @@ pub(crate) fn changed(c: &Changed) -> String {
 }
 
 fn attributes(found: &Found) -> String {
-    let special = if found.mode & 0o6000 != 0 { format!(" mode {:o}", found.mode & 0o7777) } else { String::new() };
+    let special =
+        if found.mode & 0o6000 != 0 { format!(" mode {:o}", found.mode & 0o7777) } else { String::new() };
     let caps = if found.caps == 0 { "" } else { " with capabilities" };
     format!("{special}{caps}")
 }
@@ -81,7 +82,11 @@ fn between(text: &mut String, before: &Found, after: &Found) {
         let _ = write!(text, ", owner {}:{} -> {}:{}", before.uid, before.gid, after.uid, after.gid);
     }
     if before.caps != after.caps {
-        text.push_str(if after.caps == 0 { ", gives no capabilities now" } else { ", gives capabilities now" });
+        text.push_str(if after.caps == 0 {
+            ", gives no capabilities now"
+        } else {
+            ", gives capabilities now"
+        });
     }
 }
 

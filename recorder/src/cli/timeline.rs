@@ -86,8 +86,7 @@ fn print(id: SessionId, story: &Story, io: &mut Io<'_>) -> Result<(), Failure> {
             lines.iter().try_for_each(|line| writeln!(io.out, "{:24}{indent}| {line}", ""))?;
         }
     }
-    let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities, digests } =
-        story.hidden;
+    let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities, digests } = story.hidden;
     let counts = [
         (reads, "opens for reading"),
         (lookups, "lookups of missing files"),

@@ -59,14 +59,15 @@ pub const SECRET: &[&str] = &[
 ];
 
 pub(super) fn check(keys: Keys, faults: &mut Vec<String>) -> Content {
-    let mut size = |key: &str, text: Option<String>, default: u64, least: u64| match text.as_deref().map(super::size) {
-        None => default,
-        Some(Some(n)) if (least..=1 << 40).contains(&n) => n,
-        Some(_) => {
-            faults.push(format!("content.{key}: no size of at least {least} bytes such as \"64MiB\""));
-            default
-        }
-    };
+    let mut size =
+        |key: &str, text: Option<String>, default: u64, least: u64| match text.as_deref().map(super::size) {
+            None => default,
+            Some(Some(n)) if (least..=1 << 40).contains(&n) => n,
+            Some(_) => {
+                faults.push(format!("content.{key}: no size of at least {least} bytes such as \"64MiB\""));
+                default
+            }
+        };
     let max_file = size("max_file", keys.max_file, 256 << 20, 1);
     let rate = size("rate", keys.rate, 64 << 20, 1 << 20);
     let trees = keys.trees.unwrap_or_else(|| vec![PathBuf::from("/etc")]);
@@ -97,7 +98,8 @@ mod tests {
         assert!(content.digests);
         assert_eq!((content.max_file, content.rate, content.files), (256 << 20, 64 << 20, 10_000));
         assert_eq!(content.trees, [PathBuf::from("/etc")]);
-        let keys: Keys = toml::from_str("trees = [\"/\"]\nrate = \"1KiB\"\nfiles = 0\nmax_file = \"x\"").unwrap();
+        let keys: Keys =
+            toml::from_str("trees = [\"/\"]\nrate = \"1KiB\"\nfiles = 0\nmax_file = \"x\"").unwrap();
         let mut faults = Vec::new();
         check(keys, &mut faults);
         assert_eq!(faults.len(), 4, "{faults:?}");

@@ -70,7 +70,8 @@ impl Baseline {
     pub(super) fn is_current(&self, path: &Bytes, stat: &Found) -> bool {
         let newest = self.files.get(path).and_then(VecDeque::back).and_then(|version| version.found.as_ref());
         newest.is_some_and(|found| {
-            (found.size, found.mtime, found.ctime, found.mode) == (stat.size, stat.mtime, stat.ctime, stat.mode)
+            (found.size, found.mtime, found.ctime, found.mode)
+                == (stat.size, stat.mtime, stat.ctime, stat.mode)
         })
     }
 
@@ -80,11 +81,6 @@ impl Baseline {
         let from = path.map_or(Unbounded, Excluded);
         self.files.range::<Bytes, _>((from, Unbounded)).next().map(|(path, _)| path.clone())
     }
-
-    #[cfg(test)]
-    pub(super) fn texts(&self) -> usize {
-        self.texts
-    }
 }
 
 fn is_same(a: &Version, b: &Version) -> bool {
@@ -92,5 +88,50 @@ fn is_same(a: &Version, b: &Version) -> bool {
         (None, None) => true,
         (Some(x), Some(y)) => x == y,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(at: u64, len: usize) -> Version {
+        let at = RealNanos::new(at * 1_000_000_000);
+        let found = Found { ctime: at, size: at.get(), ..Found::default() };
+        Version { found: Some(found), text: Some(Arc::from(vec![b'x'; len])), at }
+    }
+
+    #[test]
+    fn what_lay_there_before_is_the_newest_that_is_older() {
+        let (mut baseline, path) = (Baseline::default(), Bytes::from("/etc/x"));
+        for at in [10, 20, 30] {
+            baseline.learn(&path, version(at, 1));
+        }
+        let before = |at: u64| {
+            baseline
+                .before(&path, RealNanos::new(at * 1_000_000_000))
+                .map(|version| version.at.get() / 1_000_000_000)
+        };
+        assert_eq!([before(10), before(11), before(25), before(99)], [None, Some(10), Some(20), Some(30)]);
+    }
+
+    #[test]
+    fn versions_and_texts_are_bounded_and_counted() {
+        let (mut baseline, path) = (Baseline::default(), Bytes::from("/etc/x"));
+        for at in 1..100 {
+            baseline.learn(&path, version(at, 1000));
+        }
+        assert_eq!((baseline.files[&path].len(), baseline.texts), (VERSIONS, VERSIONS * 1000));
+        let gone = |at| Version { found: None, text: None, at: RealNanos::new(at) };
+        for at in 0..10 {
+            baseline.learn(&path, gone(at));
+        }
+        assert!(baseline.files[&path].len() == VERSIONS, "gone once");
+        baseline.learn(&Bytes::from("/etc/never"), gone(1));
+        assert_eq!(baseline.files.len(), 1);
+        for n in 0..(TEXTS / (1 << 20) + 8) {
+            baseline.learn(&Bytes::from(format!("/etc/{n}").as_str()), version(1, 1 << 20));
+        }
+        assert!(baseline.texts <= TEXTS);
     }
 }

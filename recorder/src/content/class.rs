@@ -105,7 +105,10 @@ mod tests {
 
     #[test]
     fn paths_have_their_class() {
-        let rules = Rules { own: vec![Bytes::from("/etc/recorder"), Bytes::from("/usr/bin/recorder")], ..Rules::default() };
+        let rules = Rules {
+            own: vec![Bytes::from("/etc/recorder"), Bytes::from("/usr/bin/recorder")],
+            ..Rules::default()
+        };
         for (path, want) in [
             ("/root/.ssh/authorized_keys", Class::AuthorizedKeys),
             ("/home/a/.ssh/authorized_keys", Class::AuthorizedKeys),

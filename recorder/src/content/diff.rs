@@ -86,7 +86,10 @@ mod tests {
         let before = b"a\nb\nc\nd\ne\nf\ng\nh\n";
         let diff = unified(before, b"a\nb\nc\nd\nE\nf\ng\nh", &as_it_is).unwrap();
         let text = diff.text.as_utf8().unwrap().to_owned();
-        assert_eq!(text, "@@ -2,7 +2,7 @@\n b\n c\n d\n-e\n+E\n f\n g\n-h\n+h\n\\ No newline at end of file\n");
+        assert_eq!(
+            text,
+            "@@ -2,7 +2,7 @@\n b\n c\n d\n-e\n+E\n f\n g\n-h\n+h\n\\ No newline at end of file\n"
+        );
         assert_eq!(diff.bytes, text.len() as u64);
         assert_eq!(unified(b"", b"x\n", &as_it_is).unwrap().text.as_slice(), b"@@ -0,0 +1 @@\n+x\n");
     }
@@ -121,7 +124,12 @@ mod tests {
         while let Some(line) = rest.next() {
             if let Some(head) = line.strip_prefix(b"@@ -") {
                 let words = String::from_utf8_lossy(head);
-                let (from, count) = words.split(' ').next().unwrap().split_once(',').unwrap_or((words.split(' ').next().unwrap(), "1"));
+                let (from, count) = words
+                    .split(' ')
+                    .next()
+                    .unwrap()
+                    .split_once(',')
+                    .unwrap_or((words.split(' ').next().unwrap(), "1"));
                 let from: usize = from.parse().unwrap();
                 let from = if count == "0" { from } else { from - 1 };
                 old[at..from].iter().for_each(|line| out.extend_from_slice(line));

@@ -149,7 +149,9 @@ impl Examiner {
                         changed.link = Some(target.clone());
                         link(&stat, target)
                     }
-                    Kind::Directory | Kind::Other => Content { found: stat.found(), text: None, why: Why::Special },
+                    Kind::Directory | Kind::Other => {
+                        Content { found: stat.found(), text: None, why: Why::Special }
+                    }
                 };
                 changed.why = content.why;
                 changed.after = (content.why != Why::Special).then(|| content.found.clone());
@@ -194,7 +196,12 @@ impl Examiner {
     }
 
     /// `Ok(None)`: both are the same.
-    fn diff(&self, look: &Look, before: Option<&Version>, now: Option<&Content>) -> Result<Option<crate::model::Diff>, Why> {
+    fn diff(
+        &self,
+        look: &Look,
+        before: Option<&Version>,
+        now: Option<&Content>,
+    ) -> Result<Option<crate::model::Diff>, Why> {
         if self.rules.is_secret(look.path.as_slice()) {
             return Err(Why::Secret);
         }
@@ -202,7 +209,9 @@ impl Examiner {
         let text = |found: Option<&Found>, text: Option<&Arc<[u8]>>| match (found, text) {
             (None, _) => Ok(Arc::clone(&none)),
             (Some(_), Some(text)) => Ok(Arc::clone(text)),
-            (Some(found), None) if usize::try_from(found.size).is_ok_and(|size| size <= TEXT) => Err(Why::Binary),
+            (Some(found), None) if usize::try_from(found.size).is_ok_and(|size| size <= TEXT) => {
+                Err(Why::Binary)
+            }
             (Some(_), None) => Err(Why::TooLarge),
         };
         let was = match before {
@@ -282,7 +291,8 @@ fn reach<F: Files>(look: &Look, files: &mut F) -> (Result<F::Open, Why>, bool) {
         Err(Why::Gone) if !look.foreign => return (host, true),
         Err(Why::Gone) => {
             let is_it = |open: &F::Open, files: &mut F| {
-                look.ino != 0 && files.stat(open).is_ok_and(|stat| (stat.dev, stat.ino) == (look.dev, look.ino))
+                look.ino != 0
+                    && files.stat(open).is_ok_and(|stat| (stat.dev, stat.ino) == (look.dev, look.ino))
             };
             return match host {
                 Ok(open) if is_it(&open, files) => (Ok(open), true),
@@ -301,7 +311,11 @@ fn reach<F: Files>(look: &Look, files: &mut F) -> (Result<F::Open, Why>, bool) {
 /// A link's target is its content.
 fn link(stat: &Stat, target: &Bytes) -> Content {
     let sha256 = Some(Digest::new(Sha256::digest(target.as_slice()).into()));
-    Content { found: Found { sha256, ..stat.found() }, text: Some(Arc::from(target.as_slice())), why: Why::None }
+    Content {
+        found: Found { sha256, ..stat.found() },
+        text: Some(Arc::from(target.as_slice())),
+        why: Why::None,
+    }
 }
 
 fn is_fresh(stat: &Stat, now: RealNanos) -> bool {

@@ -34,7 +34,9 @@ pub(super) fn read<F: Files>(
         let got = once(files, open, &stat, most, keep).map_err(|why| (stat.clone(), why))?;
         let after = files.stat(open).map_err(|why| (stat.clone(), why))?;
         match got {
-            Some((sha256, bytes)) if is_same(&stat, &after) => return Ok(Whole { stat: after, sha256, bytes }),
+            Some((sha256, bytes)) if is_same(&stat, &after) => {
+                return Ok(Whole { stat: after, sha256, bytes });
+            }
             _ => stat = after,
         }
     }
@@ -42,7 +44,8 @@ pub(super) fn read<F: Files>(
 }
 
 fn is_same(a: &Stat, b: &Stat) -> bool {
-    (a.dev, a.ino, a.size, a.mtime, a.ctime) == (b.dev, b.ino, b.size, b.mtime, b.ctime) && b.kind == Kind::Regular
+    (a.dev, a.ino, a.size, a.mtime, a.ctime) == (b.dev, b.ino, b.size, b.mtime, b.ctime)
+        && b.kind == Kind::Regular
 }
 
 /// `None`: not as long as it was said to be.

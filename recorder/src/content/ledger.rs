@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use super::class;
 use super::session::{self, Session, Touch};
 use super::words::{Look, Seen};
-use crate::model::{
-    Body, BootNanos, Bytes, Class, ClockPair, File, FileOp, Flags, Mark, Record, acts,
-};
+use crate::model::{Body, BootNanos, Bytes, Class, ClockPair, File, FileOp, Flags, Mark, Record, acts};
 
 const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
@@ -62,7 +60,13 @@ impl Ledger {
         }
     }
 
-    fn executed(&mut self, mark: Mark, record: &Record, exec: &crate::model::Exec, now: ClockPair) -> Option<Look> {
+    fn executed(
+        &mut self,
+        mark: Mark,
+        record: &Record,
+        exec: &crate::model::Exec,
+        now: ClockPair,
+    ) -> Option<Look> {
         let task = record.task.as_ref()?;
         let session = self.sessions.get_mut(&mark)?;
         if !session.runs(&exec.path, exec.dev, exec.ino, record.boot_ns) {
@@ -226,7 +230,13 @@ mod tests {
 
     #[test]
     fn what_makes_up_its_content_is_left_alone() {
-        for (path, want) in [("/proc/1/mem", false), ("/sys/x", false), ("/dev/sda", false), ("/dev/shm/x", true), ("/etc/x", true)] {
+        for (path, want) in [
+            ("/proc/1/mem", false),
+            ("/sys/x", false),
+            ("/dev/sda", false),
+            ("/dev/shm/x", true),
+            ("/etc/x", true),
+        ] {
             assert_eq!(holds_files(path.as_bytes()), want, "{path}");
         }
     }

@@ -20,3 +20,7 @@ pub use ledger::{Ledger, Limits};
 pub use rules::Rules;
 pub use words::{Aim, Entry, Files, Kind, Look, Seen, Stat, Way};
 
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

@@ -83,7 +83,9 @@ mod tests {
         ] {
             assert_eq!(rules.is_secret(path.as_bytes()), want, "{path}");
         }
-        for (path, want) in [("/etc/hosts", true), ("/etc", true), ("/etcetera", false), ("/usr/etc/x", false)] {
+        for (path, want) in
+            [("/etc/hosts", true), ("/etc", true), ("/etcetera", false), ("/usr/etc/x", false)]
+        {
             assert_eq!(rules.is_watched(path.as_bytes()), want, "{path}");
         }
         assert!(holds_a_key(b"x\n-----BEGIN OPENSSH PRIVATE KEY-----\n"));
@@ -91,9 +93,13 @@ mod tests {
 
     #[test]
     fn patterns_match_as_a_whole() {
-        for (pattern, text, want) in
-            [("a*b*c", "axxbyyc", true), ("a*b", "ab", true), ("a*", "a", true), ("*ab", "aab", true), ("a*a", "a", false)]
-        {
+        for (pattern, text, want) in [
+            ("a*b*c", "axxbyyc", true),
+            ("a*b", "ab", true),
+            ("a*", "a", true),
+            ("*ab", "aab", true),
+            ("a*a", "a", false),
+        ] {
             assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), want, "{pattern} {text}");
         }
     }

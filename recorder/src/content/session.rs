@@ -7,8 +7,8 @@ use std::{
 
 use super::words::{Aim, Look, Seen};
 use crate::model::{
-    Body, BootNanos, Bytes, Changed, ClockPair, Digested, Flags, Found, Places, RealNanos, Record, Task, TaskId, Why,
-    acts,
+    Body, BootNanos, Bytes, Changed, ClockPair, Digested, Flags, Found, Places, RealNanos, Record, Task,
+    TaskId, Why, acts,
 };
 
 /// The same program is not looked at twice within so long, unless the session touched it.
@@ -127,12 +127,12 @@ impl Session {
         self.files.contains_key(path)
     }
 
-    /// True if there is room for one more, among so many. What was told and is not due is forgotten for it: it is not looked at again at
+    /// True if there is room for one more, among so many. What was told and not touched since is forgotten for it: it is not looked at again at
     /// the end.
     pub(super) fn has_room(&mut self, most: usize, now: BootNanos) -> bool {
         if self.files.len() >= most && now.since(self.swept) >= SWEEP_NS {
             self.swept = now;
-            self.files.retain(|_, file| file.due.is_some() || file.looking.is_some());
+            self.files.retain(|_, file| file.acts != 0 || file.looking.is_some());
         }
         self.files.len() < most
     }
@@ -202,7 +202,9 @@ impl Session {
 
     /// True if nothing is asked for and nothing is to be asked for.
     pub(super) fn is_done(&self) -> bool {
-        self.programs.is_empty() && self.looks.is_empty() && self.files.values().all(|file| file.due.is_none())
+        self.programs.is_empty()
+            && self.looks.is_empty()
+            && self.files.values().all(|file| file.due.is_none())
     }
 
     /// The files that are due, as many as there is room for.
@@ -309,7 +311,8 @@ impl Session {
             }
             left -= 1;
             let File { acts, other, dev, ino, task, .. } = file;
-            let changed = Changed { path, other, acts, dev, ino, why: Why::Late, count: 1, ..Changed::default() };
+            let changed =
+                Changed { path, other, acts, dev, ino, why: Why::Late, count: 1, ..Changed::default() };
             out.push(record(now, Some(task), Body::Changed(Box::new(changed))));
         }
         for (count, why) in [(more, Why::Late), (self.beyond, Why::Beyond), (self.unnamed, Why::Unreadable)] {
@@ -348,13 +351,11 @@ impl File {
     fn tell(&mut self, mut changed: Changed, again: bool, now: BootNanos) -> Option<(Arc<Task>, Changed)> {
         let is_new = match (&self.told, &changed.after) {
             // Made and gone again.
-            (None, None) if changed.why == Why::Gone && self.may_pass() && changed.before.is_none() => {
-                self.told = Some(None);
-                false
-            }
+            (None, None) if changed.why == Why::Gone && self.may_pass() && changed.before.is_none() => false,
             (None, after) => {
                 let only_opened = self.acts == acts::WRITTEN;
-                let same = matches!((&changed.before, after), (Some(before), Some(after)) if before.is_same(after));
+                let same =
+                    matches!((&changed.before, after), (Some(before), Some(after)) if before.is_same(after));
                 !(only_opened && same)
             }
             (Some(None), None) => false,
@@ -373,6 +374,7 @@ impl File {
             (self.acts, self.first) = (0, now);
         }
         if !is_new {
+            self.told.get_or_insert(changed.after);
             return None;
         }
         self.told_at = Some(now);

@@ -132,7 +132,8 @@ impl Found {
     /// True if content, permissions and owner are the same, whenever they came to be so.
     pub fn is_same(&self, other: &Self) -> bool {
         let of = |f: &Self| (f.size, f.mode, f.uid, f.gid, f.caps, f.sha256);
-        of(self) == of(other) && (self.sha256.is_some() || (self.mtime, self.ctime) == (other.mtime, other.ctime))
+        of(self) == of(other)
+            && (self.sha256.is_some() || (self.mtime, self.ctime) == (other.mtime, other.ctime))
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Boot, BootNanos, Capability, Changed, ClockChange, Cosigned, CoverageChange, Cred, Delegation, Digested, Enforcement, Exec,
-    Exit, File, FileOp, Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue, Participant,
-    Permissions, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task,
-    TaskContext, Token, Tombstone, Tty, TtyOp,
+    Boot, BootNanos, Capability, Changed, ClockChange, Cosigned, CoverageChange, Cred, Delegation, Digested,
+    Enforcement, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue,
+    Participant, Permissions, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault,
+    Task, TaskContext, Token, Tombstone, Tty, TtyOp,
 };
 
 macro_rules! kinds {

@@ -14,8 +14,8 @@ pub use builder::Builder;
 use std::sync::Arc;
 
 use crate::model::{
-    Capability, Changed, CoverageChange, Cred, Delegation, Digested, Enforcement, Exec, Exit, File, FileOp, Jump, Loss, Overdue,
-    Participant, Permissions, RealNanos, SessionEnd, SessionStart, TaskContext,
+    Capability, Changed, CoverageChange, Cred, Delegation, Digested, Enforcement, Exec, Exit, File, FileOp,
+    Jump, Loss, Overdue, Participant, Permissions, RealNanos, SessionEnd, SessionStart, TaskContext,
 };
 
 /// One line of the story.

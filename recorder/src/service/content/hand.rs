@@ -119,9 +119,14 @@ impl Drop for Hand {
 fn unreadable(look: &Look) -> Seen {
     let (path, why) = (look.path.clone(), Why::Unreadable);
     match look.aim {
-        Aim::Program => {
-            Seen::Program(Box::new(Digested { path, dev: look.dev, ino: look.ino, why, count: 1, ..Digested::default() }))
-        }
+        Aim::Program => Seen::Program(Box::new(Digested {
+            path,
+            dev: look.dev,
+            ino: look.ino,
+            why,
+            count: 1,
+            ..Digested::default()
+        })),
         Aim::File { .. } => Seen::File(Box::new(Changed { path, why, count: 1, ..Changed::default() })),
     }
 }

@@ -127,7 +127,8 @@ impl Contents {
             }
         }
         let over = |(mark, end): (&Mark, &End)| {
-            let waited = here.duration_since(end.since) >= LONGEST || here.duration_since(end.answered) >= STALLED;
+            let waited =
+                here.duration_since(end.since) >= LONGEST || here.duration_since(end.answered) >= STALLED;
             (waited || self.ledger.is_done(*mark)).then_some(*mark)
         };
         let over: Vec<Mark> = self.ends.iter().filter_map(over).collect();
@@ -148,7 +149,8 @@ impl Contents {
 pub(super) fn settings(config: &crate::config::Config) -> Option<Settings> {
     let content = config.content.digests.then_some(&config.content)?;
     let bytes = |path: &std::path::Path| Bytes::from(path.as_os_str().as_encoded_bytes());
-    let mut own = vec![bytes(&config.journal_dir), Bytes::from("/etc/recorder"), Bytes::from("/usr/bin/recorder")];
+    let mut own =
+        vec![bytes(&config.journal_dir), Bytes::from("/etc/recorder"), Bytes::from("/usr/bin/recorder")];
     own.extend(config.path.as_deref().map(bytes));
     own.extend(std::env::current_exe().ok().as_deref().map(bytes));
     let rules = Rules {

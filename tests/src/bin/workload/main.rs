@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
+mod contents;
 mod daemon;
 mod execs;
 mod files;
@@ -62,6 +63,12 @@ enum Command {
     Say(say::Args),
     /// Start one job, as a daemon does that is named like this file
     Daemon(daemon::Args),
+    /// Do nothing until a file is there
+    Hold(contents::Hold),
+    /// Run a program out of memory
+    Memfd(contents::Memfd),
+    /// Change files in every way
+    Edits(contents::Edits),
     /// Many execs with unique arguments
     Execs(execs::Args),
     /// Creates, renames, unlinks and failing opens with unique names
@@ -103,6 +110,9 @@ fn run(command: Command) -> Result<()> {
         Command::Elevate { argv } => Err(human::elevate(&argv).into()),
         Command::Say(args) => say::run(&args),
         Command::Daemon(args) => daemon::run(&args),
+        Command::Hold(args) => contents::wait(&args),
+        Command::Memfd(args) => contents::memfd(&args),
+        Command::Edits(args) => contents::edits(&args),
         Command::Execs(args) => execs::run(&args),
         Command::Files(args) => files::run(&args),
         Command::Show(args) => show::run(&args),
