@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::brief;
-use crate::model::{Bytes, Changed, Digested, Found, acts};
+use crate::model::{Bytes, Changed, Digested, Found, Why, acts};
 
 /// Lines of a diff that a timeline shows, and characters of each.
 const HEAD: usize = 12;
@@ -45,7 +45,13 @@ pub(crate) fn changed(c: &Changed) -> String {
             let _ = write!(text, " {} bytes{}", after.size, attributes(after));
         }
         (before, None, None) => {
-            text.push_str(if c.acts & acts::MOVED != 0 { "" } else { " is gone" });
+            match &why {
+                Some(why) if c.why != Why::Gone => {
+                    let _ = write!(text, ", no digest: {why}");
+                }
+                _ if c.acts & acts::MOVED != 0 => {}
+                _ => text.push_str(" is gone"),
+            }
             if let Some(before) = before {
                 let _ = write!(text, ", had {} bytes", before.size);
             }
@@ -111,4 +117,105 @@ pub(crate) fn head(c: &Changed) -> Vec<String> {
         shown.push(format!("... {} more lines, {bytes} bytes in all", all.len() - shown.len()));
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::super::args::Format;
+    use super::super::events::Wanted;
+    use super::super::tests::{events, timeline};
+    use crate::index::fixture::{self as fx, Fixture};
+    use crate::model::{Body, Bytes, Changed, Class, Diff, Digest, Digested, Found, RealNanos, Why, acts};
+
+    fn found(size: u64, n: u8) -> Found {
+        let time = RealNanos::new(1_700_000_000_000_000_000);
+        let sha256 = Some(Digest::new([n; 32]));
+        Found { size, mode: 0o100_644, mtime: time, ctime: time, sha256, ..Found::default() }
+    }
+
+    fn story() -> Fixture {
+        let mut f = Fixture::with_session();
+        let changed = |path: &str, acts, before, after| Changed {
+            path: Bytes::from(path),
+            acts,
+            before,
+            after,
+            count: 1,
+            ..Changed::default()
+        };
+        let programs = [
+            Digested {
+                path: Bytes::from("/usr/bin/vi"),
+                ino: 7,
+                found: Some(found(9, 1)),
+                count: 1,
+                ..Digested::default()
+            },
+            Digested { path: Bytes::from("/tmp/\u{1b}[2J"), why: Why::Gone, count: 1, ..Digested::default() },
+            Digested { why: Why::QueueFull, count: 3, ..Digested::default() },
+        ];
+        for program in programs {
+            f.of(1, Some(fx::task(100, 90, "vi")), Body::Digest(Box::new(program)));
+        }
+        let lines: String = (0..20).map(|n| format!("+line {n} \u{1b}[31m\u{202e}\n")).collect();
+        let files = [
+            Changed {
+                class: Class::Sshd,
+                diff: Some(Diff {
+                    text: Bytes::from(format!("@@ -1,0 +1,20 @@\n{lines}").as_str()),
+                    bytes: 70_000,
+                }),
+                ..changed("/etc/ssh/sshd_config", acts::WRITTEN, Some(found(3289, 1)), Some(found(3301, 2)))
+            },
+            Changed {
+                class: Class::Setuid,
+                ..changed(
+                    "/usr/bin/tool",
+                    acts::OTHER,
+                    Some(found(5, 1)),
+                    Some(Found { mode: 0o104_755, uid: 7, caps: 1, ..found(5, 1) }),
+                )
+            },
+            Changed {
+                no_diff: Why::Secret,
+                class: Class::Passwd,
+                other: Some(Bytes::from("/etc/nshadow")),
+                ..changed("/etc/shadow", acts::RENAMED, None, Some(found(9, 1)))
+            },
+            Changed { why: Why::Gone, ..changed("/etc/x", acts::REMOVED, Some(found(3, 1)), None) },
+            Changed {
+                why: Why::Gone,
+                other: Some(Bytes::from("/srv/y")),
+                ..changed("/etc/y", acts::MOVED, Some(found(3, 1)), None)
+            },
+            Changed {
+                link: Some(Bytes::from("../\u{9b}z")),
+                ..changed("/etc/z", acts::RENAMED, None, Some(found(4, 1)))
+            },
+            Changed {
+                why: Why::TooLarge,
+                untouched: 1,
+                ..changed("/srv/big", acts::WRITTEN, None, Some(Found { sha256: None, ..found(1 << 40, 1) }))
+            },
+            Changed { why: Why::Late, ..changed("/srv/late", acts::WRITTEN, None, None) },
+            Changed { why: Why::Beyond, count: 12, ..Changed::default() },
+        ];
+        for file in files {
+            f.of(1, Some(fx::task(100, 90, "vi")), Body::Changed(Box::new(file)));
+        }
+        f
+    }
+
+    #[test]
+    fn d4_what_changed_is_told_in_plain_words() {
+        let f = story();
+        assert_snapshot!(timeline(&f, false, Format::Table).out);
+        assert_snapshot!(timeline(&f, true, Format::Ndjson).out);
+        assert_snapshot!(events(&f, None, &Wanted::default(), Format::Table).out);
+        assert_snapshot!(events(&f, None, &Wanted::default(), Format::Ndjson).out);
+        let path = Wanted { path: Some("sshd_config".into()), ..Wanted::default() };
+        assert_eq!(events(&f, None, &path, Format::Ndjson).out.lines().count(), 1);
+    }
 }

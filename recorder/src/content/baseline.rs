@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::model::{Bytes, Found, RealNanos};
+use crate::model::{Bytes, Found, RealNanos, Why};
 
 /// Files that are known.
 const FILES: usize = 100_000;
@@ -14,16 +14,21 @@ const FILES: usize = 100_000;
 const TEXTS: usize = 64 << 20;
 /// Versions of a file: what was there before a few sessions that overlap.
 const VERSIONS: usize = 4;
+/// What was removed so long ago is forgotten.
+const GONE_NS: u64 = 600_000_000_000;
 /// Clocks of file systems are as coarse as a timer's tick.
 const TICK_NS: u64 = 20_000_000;
+
+/// The content of a text, or why there is none.
+pub(super) type Text = Result<Arc<[u8]>, Why>;
 
 /// What lay at a path at some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Version {
     /// The file; `None`: there was none.
     pub(super) found: Option<Found>,
-    /// Its text, if it is kept.
-    pub(super) text: Option<Arc<[u8]>>,
+    /// Its text, or why it is not kept.
+    pub(super) text: Text,
     /// When it came to be so: its ctime, or for what was gone when that was seen.
     pub(super) at: RealNanos,
 }
@@ -43,7 +48,7 @@ impl Baseline {
         }
         let len = |version: &Version| version.text.as_ref().map_or(0, |text| text.len());
         if self.texts.saturating_add(len(&version)) > TEXTS {
-            version.text = None;
+            version.text = Err(Why::NoBaseline);
         }
         let versions = self.files.entry(path.clone()).or_default();
         if versions.back().is_some_and(|last| is_same(last, &version)) {
@@ -53,10 +58,6 @@ impl Baseline {
         versions.push_back(version);
         while versions.len() > VERSIONS {
             self.texts -= versions.pop_front().map_or(0, |oldest| len(&oldest)).min(self.texts);
-        }
-        // What is gone for long is forgotten with its history.
-        if versions.iter().all(|version| version.found.is_none()) {
-            self.files.remove(path);
         }
     }
 
@@ -73,6 +74,17 @@ impl Baseline {
             (found.size, found.mtime, found.ctime, found.mode)
                 == (stat.size, stat.mtime, stat.ctime, stat.mode)
         })
+    }
+
+    /// What is gone for long is forgotten with its history.
+    pub(super) fn forget(&mut self, path: &Bytes, now: RealNanos) {
+        let newest = self.files.get(path).and_then(VecDeque::back);
+        if newest
+            .is_some_and(|last| last.found.is_none() && now.get().saturating_sub(last.at.get()) > GONE_NS)
+        {
+            let texts = self.files.remove(path).into_iter().flatten().filter_map(|version| version.text.ok());
+            self.texts = self.texts.saturating_sub(texts.map(|text| text.len()).sum());
+        }
     }
 
     /// A path that follows this one in order, for a walk through all that is known.
@@ -98,7 +110,7 @@ mod tests {
     fn version(at: u64, len: usize) -> Version {
         let at = RealNanos::new(at * 1_000_000_000);
         let found = Found { ctime: at, size: at.get(), ..Found::default() };
-        Version { found: Some(found), text: Some(Arc::from(vec![b'x'; len])), at }
+        Version { found: Some(found), text: Ok(Arc::from(vec![b'x'; len])), at }
     }
 
     #[test]
@@ -122,13 +134,17 @@ mod tests {
             baseline.learn(&path, version(at, 1000));
         }
         assert_eq!((baseline.files[&path].len(), baseline.texts), (VERSIONS, VERSIONS * 1000));
-        let gone = |at| Version { found: None, text: None, at: RealNanos::new(at) };
+        let gone = |at| Version { found: None, text: Err(Why::Gone), at: RealNanos::new(at) };
         for at in 0..10 {
             baseline.learn(&path, gone(at));
         }
         assert!(baseline.files[&path].len() == VERSIONS, "gone once");
         baseline.learn(&Bytes::from("/etc/never"), gone(1));
         assert_eq!(baseline.files.len(), 1);
+        baseline.forget(&path, RealNanos::new(GONE_NS));
+        assert_eq!(baseline.files.len(), 1, "not yet");
+        baseline.forget(&path, RealNanos::new(2 * GONE_NS));
+        assert_eq!((baseline.files.len(), baseline.texts), (0, 0));
         for n in 0..(TEXTS / (1 << 20) + 8) {
             baseline.learn(&Bytes::from(format!("/etc/{n}").as_str()), version(1, 1 << 20));
         }

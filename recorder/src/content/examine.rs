@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::baseline::{Baseline, Version};
+use super::baseline::{Baseline, Text, Version};
 use super::cache::{self, Cache};
 use super::words::{Aim, Files, Kind, Look, Seen, Stat, Way};
 use super::{class, diff, hash, rules::Rules, rules::holds_a_key};
@@ -48,7 +48,7 @@ enum Walk {
 /// A file and what is in it.
 struct Content {
     found: Found,
-    text: Option<Arc<[u8]>>,
+    text: Text,
     why: Why,
 }
 
@@ -150,7 +150,7 @@ impl Examiner {
                         link(&stat, target)
                     }
                     Kind::Directory | Kind::Other => {
-                        Content { found: stat.found(), text: None, why: Why::Special }
+                        Content { found: stat.found(), text: Err(Why::Special), why: Why::Special }
                     }
                 };
                 changed.why = content.why;
@@ -161,7 +161,7 @@ impl Examiner {
         if watched && (now.is_some() || changed.why == Why::Gone) && changed.why != Why::Special {
             let at = now.as_ref().map_or_else(|| files.now(), |content| content.found.ctime);
             let found = now.as_ref().map(|content| content.found.clone());
-            let text = now.as_ref().and_then(|content| content.text.clone());
+            let text = now.as_ref().map_or(Err(Why::Gone), |content| content.text.clone());
             self.baseline.learn(&look.path, Version { found, text, at });
             match self.diff(look, before.as_ref(), now.as_ref()) {
                 Ok(diff) => changed.diff = diff,
@@ -182,16 +182,21 @@ impl Examiner {
         let keeps = usize::try_from(stat.size).is_ok_and(|size| size <= keep);
         if !keeps && let Some(sha256) = self.cache.get(cache::Version::of(&stat)) {
             let found = Found { sha256: Some(sha256), ..stat.found() };
-            return Content { found, text: None, why: Why::None };
+            return Content { found, text: Err(Why::TooLarge), why: Why::None };
         }
         match hash::read(files, open, stat, self.rules.max_file, keep) {
             Ok(whole) => {
                 self.cache.put(cache::Version::of(&whole.stat), whole.sha256);
                 let found = Found { sha256: Some(whole.sha256), ..whole.stat.found() };
-                let text = whole.bytes.filter(|bytes| diff::is_text(bytes) && !holds_a_key(bytes));
-                Content { found, text: text.map(Arc::from), why: Why::None }
+                let text = match whole.bytes {
+                    Some(bytes) if holds_a_key(&bytes) => Err(Why::Secret),
+                    Some(bytes) if diff::is_text(&bytes) => Ok(Arc::from(bytes)),
+                    Some(_) => Err(Why::Binary),
+                    None => Err(Why::TooLarge),
+                };
+                Content { found, text, why: Why::None }
             }
-            Err((stat, why)) => Content { found: stat.found(), text: None, why },
+            Err((stat, why)) => Content { found: stat.found(), text: Err(why), why },
         }
     }
 
@@ -206,20 +211,13 @@ impl Examiner {
             return Err(Why::Secret);
         }
         let none: Arc<[u8]> = Arc::from(&[][..]);
-        let text = |found: Option<&Found>, text: Option<&Arc<[u8]>>| match (found, text) {
-            (None, _) => Ok(Arc::clone(&none)),
-            (Some(_), Some(text)) => Ok(Arc::clone(text)),
-            (Some(found), None) if usize::try_from(found.size).is_ok_and(|size| size <= TEXT) => {
-                Err(Why::Binary)
-            }
-            (Some(_), None) => Err(Why::TooLarge),
-        };
         let was = match before {
-            Some(version) => text(version.found.as_ref(), version.text.as_ref())?,
+            Some(Version { found: Some(_), text, .. }) => text.clone()?,
+            Some(Version { found: None, .. }) => Arc::clone(&none),
             None if look.fresh => Arc::clone(&none),
             None => return Err(Why::NoBaseline),
         };
-        let is = text(now.map(|content| &content.found), now.and_then(|content| content.text.as_ref()))?;
+        let is = now.map_or(Ok(none), |content| content.text.clone())?;
         if was == is {
             return Ok(None);
         }
@@ -242,8 +240,10 @@ impl Examiner {
                 Some(path) => {
                     self.walk = Walk::Known(Some(path.clone()));
                     if let Err(Why::Gone) = files.open(&path, TaskId::default(), Way::Host) {
-                        let gone = Version { found: None, text: None, at: files.now() };
+                        let now = files.now();
+                        let gone = Version { found: None, text: Err(Why::Gone), at: now };
                         self.baseline.learn(&path, gone);
+                        self.baseline.forget(&path, now);
                     }
                 }
                 None => {
@@ -313,7 +313,7 @@ fn link(stat: &Stat, target: &Bytes) -> Content {
     let sha256 = Some(Digest::new(Sha256::digest(target.as_slice()).into()));
     Content {
         found: Found { sha256, ..stat.found() },
-        text: Some(Arc::from(target.as_slice())),
+        text: Ok(Arc::from(target.as_slice())),
         why: Why::None,
     }
 }

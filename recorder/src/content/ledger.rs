@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::class;
-use super::session::{self, Session, Touch};
+use super::session::{Run, Session, Touch};
 use super::words::{Look, Seen};
 use crate::model::{Body, BootNanos, Bytes, Class, ClockPair, File, FileOp, Flags, Mark, Record, acts};
 
@@ -69,20 +69,21 @@ impl Ledger {
     ) -> Option<Look> {
         let task = record.task.as_ref()?;
         let session = self.sessions.get_mut(&mark)?;
-        if !session.runs(&exec.path, exec.dev, exec.ino, record.boot_ns) {
-            return None;
-        }
+        let run = Run {
+            path: exec.path.clone(),
+            dev: exec.dev,
+            ino: exec.ino,
+            at: record.boot_ns,
+            task: std::sync::Arc::clone(task),
+        };
+        let run = session.runs(run)?;
         if self.asked.len() >= self.limits.looks {
             session.not_asked();
             return None;
         }
         self.last += 1;
         self.asked.insert(self.last, mark);
-        session.asked(self.last, task);
-        let own = crate::model::TaskContext::MNT;
-        let foreign = session.places.of_pid(task.id.pid).is_some_and(|place| place.own & own != 0);
-        let since = session::real(now, record.boot_ns);
-        Some(session::program(self.last, &exec.path, (exec.dev, exec.ino), (task.id, foreign), since))
+        Some(session.look_for(self.last, &run, now))
     }
 
     fn touched(&mut self, mark: Mark, record: &Record, op: FileOp, file: &File) {

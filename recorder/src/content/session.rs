@@ -8,11 +8,9 @@ use std::{
 use super::words::{Aim, Look, Seen};
 use crate::model::{
     Body, BootNanos, Bytes, Changed, ClockPair, Digested, Flags, Found, Places, RealNanos, Record, Task,
-    TaskId, Why, acts,
+    TaskContext, Why, acts,
 };
 
-/// The same program is not looked at twice within so long, unless the session touched it.
-const PROGRAM_NS: u64 = 1_000_000_000;
 /// Programs that are remembered; then they are forgotten together, and told again.
 const PROGRAMS: usize = 8192;
 /// A file is looked at when nobody has touched it for so long ...
@@ -23,6 +21,25 @@ const AGAIN_NS: u64 = 30_000_000_000;
 const SWEEP_NS: u64 = 1_000_000_000;
 /// Files that are named one by one when there was no time to look at them.
 const NAMED: usize = 256;
+
+/// Path, device and inode number of a program.
+type Key = (Bytes, (u32, u32), u64);
+
+/// A program that was executed.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) path: Bytes,
+    pub(super) dev: (u32, u32),
+    pub(super) ino: u64,
+    pub(super) at: BootNanos,
+    pub(super) task: Arc<Task>,
+}
+
+impl Run {
+    fn key(&self) -> Key {
+        (self.path.clone(), self.dev, self.ino)
+    }
+}
 
 /// Something that may have changed.
 #[derive(Clone, Debug)]
@@ -40,11 +57,13 @@ pub(super) struct Touch {
 #[derive(Debug, Default)]
 pub(super) struct Session {
     pub(super) places: Places,
-    /// When a program was last asked for, and its path.
-    recent: HashMap<((u32, u32), u64), (BootNanos, Bytes)>,
+    /// Programs that are looked at; those that were run again meanwhile, with their last run.
+    running: HashMap<Key, Option<Run>>,
+    /// Runs that are to be looked at.
+    again: Vec<Run>,
     told: HashSet<Told>,
     /// Programs that are asked for, by the look's number.
-    programs: HashMap<u64, Arc<Task>>,
+    programs: HashMap<u64, Run>,
     files: BTreeMap<Bytes, File>,
     /// Files that are asked for, by the look's number.
     looks: HashMap<u64, Bytes>,
@@ -96,21 +115,37 @@ struct File {
 }
 
 impl Session {
-    /// A program was executed: whether it is to be looked at.
-    pub(super) fn runs(&mut self, path: &Bytes, dev: (u32, u32), ino: u64, at: BootNanos) -> bool {
-        if self.recent.len() > PROGRAMS {
-            self.recent.clear();
+    /// A program was executed: whether it is to be looked at now. While it is looked at already, it is once more when that is done:
+    /// something else may lie there by then.
+    pub(super) fn runs(&mut self, run: Run) -> Option<Run> {
+        match self.running.get_mut(&run.key()) {
+            Some(again) => {
+                *again = Some(run);
+                None
+            }
+            None => Some(run),
         }
-        let last = self.recent.get(&(dev, ino)).filter(|_| ino != 0);
-        if last.is_some_and(|(last, of)| at.since(*last) < PROGRAM_NS && of == path) {
-            return false;
-        }
-        self.recent.insert((dev, ino), (at, path.clone()));
-        true
     }
 
-    pub(super) fn asked(&mut self, id: u64, task: &Arc<Task>) {
-        self.programs.insert(id, Arc::clone(task));
+    /// A look for a program, with its number.
+    pub(super) fn look_for(&mut self, id: u64, run: &Run, now: ClockPair) -> Look {
+        self.running.insert(run.key(), None);
+        self.programs.insert(id, run.clone());
+        Look {
+            id,
+            aim: Aim::Program,
+            path: run.path.clone(),
+            task: run.task.id,
+            dev: run.dev,
+            ino: run.ino,
+            foreign: self.is_foreign(run.task.id.pid),
+            fresh: false,
+            since: real(now, run.at),
+        }
+    }
+
+    fn is_foreign(&self, pid: u32) -> bool {
+        self.places.of_pid(pid).is_some_and(|place| place.own & TaskContext::MNT != 0)
     }
 
     /// There was no room to ask for a program.
@@ -139,13 +174,7 @@ impl Session {
 
     /// This path may have changed.
     pub(super) fn touch(&mut self, touch: Touch) {
-        let foreign = self.places.of_pid(touch.task.id.pid);
-        let foreign = foreign.is_some_and(|place| place.own & crate::model::TaskContext::MNT != 0);
-        if touch.ino == 0 {
-            self.recent.clear();
-        } else {
-            self.recent.remove(&(touch.dev, touch.ino));
-        }
+        let foreign = self.is_foreign(touch.task.id.pid);
         let ends = touch.acts & (acts::REMOVED | acts::MOVED) != 0;
         if ends && self.files.get(&touch.path).is_some_and(|file| file.is_passing()) {
             // Made and gone again: there was nothing before and there is nothing now.
@@ -203,12 +232,20 @@ impl Session {
     /// True if nothing is asked for and nothing is to be asked for.
     pub(super) fn is_done(&self) -> bool {
         self.programs.is_empty()
+            && self.again.is_empty()
             && self.looks.is_empty()
             && self.files.values().all(|file| file.due.is_none())
     }
 
     /// The files that are due, as many as there is room for.
     pub(super) fn due(&mut self, now: ClockPair, room: &mut usize, id: &mut u64, out: &mut Vec<Look>) {
+        while *room > 0
+            && let Some(run) = self.again.pop()
+        {
+            (*room, *id) = (*room - 1, *id + 1);
+            let look = self.look_for(*id, &run, now);
+            out.push(look);
+        }
         if self.next.is_none_or(|next| next > now.boot) {
             return;
         }
@@ -238,9 +275,10 @@ impl Session {
 
     /// Takes an answer; what it says that was not told before is a record.
     pub(super) fn answer(&mut self, id: u64, seen: Seen, now: BootNanos) -> Option<Record> {
-        if let Some(task) = self.programs.remove(&id) {
+        if let Some(run) = self.programs.remove(&id) {
+            self.again.extend(self.running.remove(&run.key()).flatten());
             let Seen::Program(digested) = seen else { return None };
-            return self.program(*digested).map(|body| record(now, Some(task), body));
+            return self.program(*digested).map(|body| record(now, Some(run.task), body));
         }
         let path = self.looks.remove(&id)?;
         let is_ending = self.is_ending;
@@ -291,7 +329,8 @@ impl Session {
     /// What was not done in time, named or counted.
     pub(super) fn close(self, now: BootNanos, out: &mut Vec<Record>) {
         let together = |count: u64, why| Changed { count, why, ..Changed::default() };
-        let programs = u64::try_from(self.programs.len()).unwrap_or(u64::MAX);
+        let programs =
+            u64::try_from(self.programs.len().saturating_add(self.again.len())).unwrap_or(u64::MAX);
         for (count, why) in [(self.unasked, Why::QueueFull), (programs, Why::Late)] {
             if count > 0 {
                 let told = Digested { count, why, ..Digested::default() };
@@ -390,15 +429,4 @@ pub(super) fn real(now: ClockPair, then: BootNanos) -> RealNanos {
 
 fn record(at: BootNanos, task: Option<Arc<Task>>, body: Body) -> Record {
     Record { boot_ns: at, cpu: u16::MAX, flags: Flags::default(), task, body }
-}
-
-/// A look for a program: its identity, who runs it, and whether that is in another mount namespace.
-pub(super) fn program(
-    id: u64,
-    path: &Bytes,
-    (dev, ino): ((u32, u32), u64),
-    (task, foreign): (TaskId, bool),
-    since: RealNanos,
-) -> Look {
-    Look { id, aim: Aim::Program, path: path.clone(), task, dev, ino, foreign, fresh: false, since }
 }
