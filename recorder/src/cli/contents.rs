@@ -159,7 +159,9 @@ mod tests {
         for program in programs {
             f.of(1, Some(fx::task(100, 90, "vi")), Body::Digest(Box::new(program)));
         }
-        let lines: String = (0..20).map(|n| format!("+line {n} \u{1b}[31m\u{202e}\n")).collect();
+        let lines: String = (0..20)
+            .flat_map(|n: u8| ["+line ".to_owned(), n.to_string(), " \u{1b}[31m\u{202e}\n".to_owned()])
+            .collect();
         let files = [
             Changed {
                 class: Class::Sshd,

@@ -41,7 +41,8 @@ fn record(f: &mut Fixture, pick: u8, raw: &[u8], n: u16) {
         Body::Tty(_, tty) => tty.name = text(),
         Body::Digest(digest) => digest.path = text(),
         Body::Changed(changed) => {
-            (changed.path, changed.other, changed.link) = (text(), Some(text()), (n % 3 == 0).then(text));
+            (changed.path, changed.other, changed.link) =
+                (text(), Some(text()), n.is_multiple_of(3).then(text));
             changed.diff = Some(Diff { text: text(), bytes: 9 });
         }
         Body::Loss(loss) => (loss.class, loss.ring) = (text(), text()),

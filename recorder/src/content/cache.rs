@@ -61,15 +61,21 @@ impl Cache {
 mod tests {
     use super::*;
 
-    fn version(ino: u64) -> Version {
-        Version { dev: (8, 1), ino, size: 1, mtime: RealNanos::new(1), ctime: RealNanos::new(2) }
+    fn version(ino: u8) -> Version {
+        Version {
+            dev: (8, 1),
+            ino: u64::from(ino),
+            size: 1,
+            mtime: RealNanos::new(1),
+            ctime: RealNanos::new(2),
+        }
     }
 
     #[test]
     fn what_was_not_used_for_longest_goes_first() {
         let mut cache = Cache::new(2);
         for ino in [1, 2] {
-            cache.put(version(ino), Digest::new([ino as u8; 32]));
+            cache.put(version(ino), Digest::new([ino; 32]));
         }
         assert!(cache.get(version(1)).is_some());
         cache.put(version(3), Digest::new([3; 32]));

@@ -90,7 +90,7 @@ mod tests {
             text,
             "@@ -2,7 +2,7 @@\n b\n c\n d\n-e\n+E\n f\n g\n-h\n+h\n\\ No newline at end of file\n"
         );
-        assert_eq!(diff.bytes, text.len() as u64);
+        assert_eq!(usize::try_from(diff.bytes), Ok(text.len()));
         assert_eq!(unified(b"", b"x\n", &as_it_is).unwrap().text.as_slice(), b"@@ -0,0 +1 @@\n+x\n");
     }
 
@@ -99,7 +99,7 @@ mod tests {
         let hide = |text: &[u8]| String::from_utf8_lossy(text).replace("hunter2", "…").into_bytes();
         let diff = unified(b"", b"password=hunter2\n", &hide).unwrap();
         assert_eq!(diff.text.as_utf8(), Some("@@ -0,0 +1 @@\n+password=…\n"));
-        assert_eq!(diff.bytes, diff.text.len() as u64);
+        assert_eq!(usize::try_from(diff.bytes), Ok(diff.text.len()));
     }
 
     #[test]

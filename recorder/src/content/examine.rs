@@ -236,21 +236,20 @@ impl Examiner {
                 Some((path, false)) => self.refresh(&path, files),
                 None => self.walk = Walk::Known(None),
             },
-            Walk::Known(last) => match self.baseline.after(last.as_ref()) {
-                Some(path) => {
-                    self.walk = Walk::Known(Some(path.clone()));
-                    if let Err(Why::Gone) = files.open(&path, TaskId::default(), Way::Host) {
-                        let now = files.now();
-                        let gone = Version { found: None, text: Err(Why::Gone), at: now };
-                        self.baseline.learn(&path, gone);
-                        self.baseline.forget(&path, now);
-                    }
-                }
-                None => {
+            Walk::Known(last) => {
+                let Some(path) = self.baseline.after(last.as_ref()) else {
                     self.walk = Walk::Rest;
                     self.walked = Some(files.now());
+                    return true;
+                };
+                self.walk = Walk::Known(Some(path.clone()));
+                if let Err(Why::Gone) = files.open(&path, TaskId::default(), Way::Host) {
+                    let now = files.now();
+                    let gone = Version { found: None, text: Err(Why::Gone), at: now };
+                    self.baseline.learn(&path, gone);
+                    self.baseline.forget(&path, now);
                 }
-            },
+            }
             Walk::Rest => {
                 let now = files.now().get();
                 // A clock that was set back ends the rest.

@@ -24,6 +24,10 @@ pub(super) struct Fake {
     pub(super) reads: u32,
 }
 
+fn wide(len: usize) -> u64 {
+    u64::try_from(len).unwrap()
+}
+
 pub(super) const SECOND: u64 = 1_000_000_000;
 
 impl Fake {
@@ -38,7 +42,7 @@ impl Fake {
             kind: Kind::Regular,
             dev: (8, 1),
             ino: self.next,
-            size: bytes.len() as u64,
+            size: wide(bytes.len()),
             mode: 0o100_644,
             uid: 0,
             gid: 0,
@@ -54,7 +58,7 @@ impl Fake {
         let now = RealNanos::new(self.now);
         if let Some(node) = self.host.get_mut(&Bytes::from(path)) {
             node.bytes = bytes.to_vec();
-            (node.stat.size, node.stat.mtime, node.stat.ctime) = (bytes.len() as u64, now, now);
+            (node.stat.size, node.stat.mtime, node.stat.ctime) = (wide(bytes.len()), now, now);
             return node.stat.ino;
         }
         let node = self.node(bytes);
@@ -92,7 +96,7 @@ impl Files for Fake {
         self.reads += 1;
         let now = self.now;
         let node = self.find(open).ok_or(Why::Unreadable)?;
-        let rest = node.bytes.get(at as usize..).unwrap_or_default();
+        let rest = node.bytes.get(usize::try_from(at).unwrap()..).unwrap_or_default();
         let len = rest.len().min(into.len());
         into[..len].copy_from_slice(&rest[..len]);
         if at == 0 && node.torn > 0 {

@@ -48,6 +48,9 @@ fn is_same(a: &Stat, b: &Stat) -> bool {
         && b.kind == Kind::Regular
 }
 
+/// A digest, and the bytes if they are kept.
+type Read = (Digest, Option<Vec<u8>>);
+
 /// `None`: not as long as it was said to be.
 fn once<F: Files>(
     files: &mut F,
@@ -55,7 +58,7 @@ fn once<F: Files>(
     stat: &Stat,
     most: u64,
     keep: usize,
-) -> Result<Option<(Digest, Option<Vec<u8>>)>, Why> {
+) -> Result<Option<Read>, Why> {
     let mut hash = Sha256::new();
     let keeps = usize::try_from(stat.size).is_ok_and(|size| size <= keep);
     let (mut bytes, mut at) = (Vec::new(), 0u64);

@@ -116,18 +116,14 @@ impl Ledger {
             at: record.boot_ns,
             task: std::sync::Arc::clone(task),
         };
-        match &file.to {
-            Some(to) => {
-                // Where it came from first: whether it was made there tells what it is here.
-                let from_acts = if file.flags & EXCHANGE == 0 { acts::MOVED } else { acts::RENAMED };
-                self.may_have_changed(mark, touch(&file.path, Some(to), from_acts, 0));
-                self.may_have_changed(mark, touch(to, Some(&file.path), acts::RENAMED, file.ino));
-            }
-            None => {
-                let ino = if op == FileOp::Unlink { 0 } else { file.ino };
-                self.may_have_changed(mark, touch(&file.path, None, acts, ino));
-            }
-        }
+        let Some(to) = &file.to else {
+            let ino = if op == FileOp::Unlink { 0 } else { file.ino };
+            return self.may_have_changed(mark, touch(&file.path, None, acts, ino));
+        };
+        // Where it came from first: whether it was made there tells what it is here.
+        let from_acts = if file.flags & EXCHANGE == 0 { acts::MOVED } else { acts::RENAMED };
+        self.may_have_changed(mark, touch(&file.path, Some(to), from_acts, 0));
+        self.may_have_changed(mark, touch(to, Some(&file.path), acts::RENAMED, file.ino));
     }
 
     /// This path, or what lies there, may have changed: the entrance for every kind of act.

@@ -24,3 +24,5 @@ pub use words::{Aim, Entry, Files, Kind, Look, Seen, Stat, Way};
 mod fake;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;

@@ -110,9 +110,13 @@ struct File {
     /// It is being looked at; true: it was touched meanwhile.
     looking: Option<bool>,
     /// What was told last: what is there, or that there is nothing.
-    told: Option<Option<Found>>,
+    told: Option<Last>,
     told_at: Option<BootNanos>,
 }
+
+/// What was last known to lie there; `None`: nothing.
+#[derive(Debug)]
+struct Last(Option<Found>);
 
 impl Session {
     /// A program was executed: whether it is to be looked at now. While it is looked at already, it is once more when that is done:
@@ -176,7 +180,7 @@ impl Session {
     pub(super) fn touch(&mut self, touch: Touch) {
         let foreign = self.is_foreign(touch.task.id.pid);
         let ends = touch.acts & (acts::REMOVED | acts::MOVED) != 0;
-        if ends && self.files.get(&touch.path).is_some_and(|file| file.is_passing()) {
+        if ends && self.files.get(&touch.path).is_some_and(File::is_passing) {
             // Made and gone again: there was nothing before and there is nothing now.
             if touch.acts & acts::MOVED != 0 {
                 self.moved = Some(touch.path.clone());
@@ -284,14 +288,12 @@ impl Session {
         let is_ending = self.is_ending;
         let file = self.files.get_mut(&path)?;
         let again = file.looking.take().unwrap_or(false);
-        let changed = match seen {
-            Seen::File(changed) => *changed,
-            _ => {
-                file.due = Some(if is_ending { BootNanos::new(0) } else { file.due_after(now) });
-                self.next = Some(BootNanos::new(0));
-                return None;
-            }
+        let Seen::File(changed) = seen else {
+            file.due = Some(if is_ending { BootNanos::new(0) } else { file.due_after(now) });
+            self.next = Some(BootNanos::new(0));
+            return None;
         };
+        let changed = *changed;
         if changed.why == Why::Special {
             // A directory that was moved has left no file behind either.
             let from = file.other.clone().filter(|_| file.acts & acts::RENAMED != 0);
@@ -306,7 +308,7 @@ impl Session {
             self.files.remove(&path);
         } else if let Some(file) = self.files.get_mut(&path).filter(|_| !is_ending) {
             // Who has it open may write on: looked at again until a look finds nothing new.
-            let waits = again || (body.is_some() && file.told.as_ref().is_some_and(Option::is_some));
+            let waits = again || (body.is_some() && file.told.as_ref().is_some_and(|last| last.0.is_some()));
             let due = waits.then(|| file.due_after(now));
             if let Some(due) = due {
                 file.due = Some(due);
@@ -328,12 +330,12 @@ impl Session {
 
     /// What was not done in time, named or counted.
     pub(super) fn close(self, now: BootNanos, out: &mut Vec<Record>) {
-        let together = |count: u64, why| Changed { count, why, ..Changed::default() };
+        let together = |count: u64, why| Changed { why, count, ..Changed::default() };
         let programs =
             u64::try_from(self.programs.len().saturating_add(self.again.len())).unwrap_or(u64::MAX);
         for (count, why) in [(self.unasked, Why::QueueFull), (programs, Why::Late)] {
             if count > 0 {
-                let told = Digested { count, why, ..Digested::default() };
+                let told = Digested { why, count, ..Digested::default() };
                 out.push(record(now, None, Body::Digest(Box::new(told))));
             }
         }
@@ -370,7 +372,10 @@ impl File {
 
     /// Made, and found gone before anything was told.
     fn is_passing_gone(&self) -> bool {
-        self.may_pass() && self.told == Some(None) && self.told_at.is_none() && self.due.is_none()
+        self.may_pass()
+            && self.told.as_ref().is_some_and(|last| last.0.is_none())
+            && self.told_at.is_none()
+            && self.due.is_none()
     }
 
     const fn may_pass(&self) -> bool {
@@ -397,14 +402,14 @@ impl File {
                     matches!((&changed.before, after), (Some(before), Some(after)) if before.is_same(after));
                 !(only_opened && same)
             }
-            (Some(None), None) => false,
-            (Some(Some(before)), Some(after)) => !before.is_same(after),
+            (Some(Last(None)), None) => false,
+            (Some(Last(Some(before))), Some(after)) => !before.is_same(after),
             _ => true,
         };
         changed.acts = self.acts;
         changed.other = self.other.take();
-        if let Some(told) = &self.told {
-            changed.before.clone_from(told);
+        if let Some(Last(last)) = &self.told {
+            changed.before.clone_from(last);
             changed.untouched = 0;
         }
         if again {
@@ -413,11 +418,11 @@ impl File {
             (self.acts, self.first) = (0, now);
         }
         if !is_new {
-            self.told.get_or_insert(changed.after);
+            self.told.get_or_insert(Last(changed.after));
             return None;
         }
         self.told_at = Some(now);
-        self.told = Some(changed.after.clone());
+        self.told = Some(Last(changed.after.clone()));
         Some((Arc::clone(&self.task), changed))
     }
 }

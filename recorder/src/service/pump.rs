@@ -88,7 +88,7 @@ pub(super) fn run(
     let mut herald = settings.tell.then(Herald::default);
     let mut tracker = tracker_of(&seeded);
     let (mut relay, mut flood) = (Relay::default(), Flood::new(settings.terminal));
-    let mut contents = settings.content.take().map(Contents::start);
+    let mut contents = Contents::start(settings.content.take());
     let mut host = RunningHost { marks: capture.marks().ok() };
     let mut pulse = Pulse::new(clock::reading(), capture.hooks().len());
     let mut captured = seeded.members;
@@ -162,9 +162,7 @@ pub(super) fn run(
         relay.pass(capture.horizon(), &mut batch.tracked);
         flood.pass(capture.horizon(), &mut batch.tracked);
         // Behind what waits for terminals: it keeps the ends of sessions back until what they left is read.
-        if let Some(contents) = &mut contents {
-            contents.pass(now, &mut batch.tracked, last);
-        }
+        contents.pass(now, &mut batch.tracked, last);
         // The writer is gone only after a fault, which ends the service.
         if outbox.send(batch, here) == Err(Gone) {
             return;

@@ -65,8 +65,7 @@ pub fn time(seconds: i64, nanos: u64) -> RealNanos {
 /// True for a regular file of a file system that stores what is read from it.
 pub fn is_stored(file: impl AsFd, stat: &Stat) -> bool {
     let kind = FileType::from_raw_mode(stat.st_mode);
-    kind == FileType::RegularFile
-        && rustix::fs::fstatfs(file).is_ok_and(|of| !MADE_UP.iter().any(|magic| of.f_type == *magic))
+    kind == FileType::RegularFile && rustix::fs::fstatfs(file).is_ok_and(|of| !MADE_UP.contains(&of.f_type))
 }
 
 /// A link's target.

@@ -2,7 +2,10 @@
 
 use std::{
     io::ErrorKind,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -135,7 +138,6 @@ impl Files for HostFiles {
         let Ok(dir) = host_root().and_then(|root| files::at(root, path.as_slice())) else {
             return Vec::new();
         };
-        use std::os::fd::AsRawFd;
         let Ok(entries) = std::fs::read_dir(format!("/proc/self/fd/{}", dir.as_raw_fd())) else {
             return Vec::new();
         };

@@ -71,8 +71,7 @@ impl Between {
 impl Hand {
     /// Starts the thread. If that fails nothing is looked at, and everything is told as late.
     pub(super) fn start(pace: Pace) -> Self {
-        let hand = Self { between: begin(&pace, Desk::default()), pace, lost: 0 };
-        hand
+        Self { between: begin(&pace, Desk::default()), pace, lost: 0 }
     }
 
     /// Hands out looks and takes answers.

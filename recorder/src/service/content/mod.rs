@@ -36,9 +36,27 @@ pub(super) struct Settings {
     pub(super) looks: usize,
 }
 
-/// The pass in the pump.
+/// The pass in the pump; `None`: nothing is looked at.
 #[derive(Debug)]
-pub(super) struct Contents {
+pub(super) struct Contents(Option<Pass>);
+
+impl Contents {
+    /// Starts the thread that reads, if there is something to go by.
+    pub(super) fn start(settings: Option<Settings>) -> Self {
+        Self(settings.map(Pass::begin))
+    }
+
+    /// Takes what is to be written of sessions, adds what was seen in files, and keeps ends back that wait for it. At the last pass it
+    /// waits itself.
+    pub(super) fn pass(&mut self, now: ClockPair, tracked: &mut Vec<Tracked>, last: bool) {
+        if let Some(pass) = &mut self.0 {
+            pass.pass(now, tracked, last);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Pass {
     ledger: Ledger,
     hand: Hand,
     /// Ends of sessions that wait.
@@ -55,8 +73,8 @@ struct End {
     answered: Instant,
 }
 
-impl Contents {
-    pub(super) fn start(settings: Settings) -> Self {
+impl Pass {
+    fn begin(settings: Settings) -> Self {
         let Settings { rules, rate, files, looks } = settings;
         Self {
             ledger: Ledger::new(Limits { files, looks }),
@@ -66,9 +84,7 @@ impl Contents {
         }
     }
 
-    /// Takes what is to be written of sessions, adds what was seen in files, and keeps ends back that wait for it. At the last pass it
-    /// waits itself.
-    pub(super) fn pass(&mut self, now: ClockPair, tracked: &mut Vec<Tracked>, last: bool) {
+    fn pass(&mut self, now: ClockPair, tracked: &mut Vec<Tracked>, last: bool) {
         for item in std::mem::take(tracked) {
             self.take(item, now, tracked);
         }
@@ -95,13 +111,14 @@ impl Contents {
                     None => tracked.push(Tracked::Event { mark, record }),
                 }
             }
-            Tracked::Closed { mark, .. } => match self.ends.get_mut(&mark) {
-                Some(end) => end.items.push(item),
-                None => {
+            Tracked::Closed { mark, .. } => {
+                if let Some(end) = self.ends.get_mut(&mark) {
+                    end.items.push(item);
+                } else {
                     self.ledger.close(mark, now.boot);
                     tracked.push(item);
                 }
-            },
+            }
             // The kernel's name for a session comes again: the one that waits is over first.
             Tracked::Opened { mark, .. } => {
                 self.finish(mark, now, tracked);

@@ -98,7 +98,7 @@ pub(crate) fn digests_of_programs(stage: &mut Stage) -> Result<()> {
         let event = digest(stage, &wanted)?;
         inodes.push(number(&event, &["digest", "ino"]).context("no inode")?);
     }
-    ensure!(inodes[0] != inodes[1] && inodes[1] == inodes[2], "inodes {inodes:?}");
+    ensure!(matches!(inodes[..], [a, b, c] if a != b && b == c), "inodes {inodes:?}");
     // Once in a session, however often it runs.
     run(&format!("{0} noop; {0} noop", again.display()))?;
     fs::write(at("gate"), "")?;
@@ -141,15 +141,15 @@ fn knows_the_tree(stage: &Stage, running: &Running) -> Result<()> {
     proc::until("the baseline", stage.limit(30), known)
 }
 
-/// Every file that a session changed, as it lies there, once; with what was there before in the watched tree; and nothing of anybody
-/// else's.
-pub(crate) fn what_changed(stage: &mut Stage) -> Result<()> {
-    let oncall = stage.account("oncall", Sudo::Free)?;
-    let tree = stage.dir.join("work/etc");
-    fs::create_dir_all(&tree)?;
-    let lines: String = (0..100).map(|n| format!("line {n}\n")).collect();
-    let before: BTreeMap<&str, Vec<u8>> = [
-        ("text.conf", lines.clone().into_bytes()),
+/// `line N`, each behind this.
+fn lines(range: std::ops::Range<u32>, lead: &str) -> String {
+    range.map(|n| [lead, "line ", &n.to_string(), "\n"].concat()).collect()
+}
+
+/// What lies in the watched tree.
+fn before() -> BTreeMap<&'static str, Vec<u8>> {
+    let before: [(&str, Vec<u8>); 8] = [
+        ("text.conf", lines(0..100, "").into_bytes()),
         ("binary.dat", vec![0, 9, 9]),
         ("private.key", b"a secret\n".to_vec()),
         ("old.conf", b"old\n".to_vec()),
@@ -157,9 +157,17 @@ pub(crate) fn what_changed(stage: &mut Stage) -> Result<()> {
         ("moved.conf", b"moving\n".to_vec()),
         ("same.conf", b"as it was\n".to_vec()),
         ("bystander.conf", b"somebody else's\n".to_vec()),
-    ]
-    .into_iter()
-    .collect();
+    ];
+    before.into_iter().collect()
+}
+
+/// Every file that a session changed, as it lies there, once; with what was there before in the watched tree; and nothing of anybody
+/// else's.
+pub(crate) fn what_changed(stage: &mut Stage) -> Result<()> {
+    let oncall = stage.account("oncall", Sudo::Free)?;
+    let tree = stage.dir.join("work/etc");
+    fs::create_dir_all(&tree)?;
+    let before = before();
     for (name, bytes) in &before {
         fs::write(tree.join(name), bytes)?;
     }
@@ -236,41 +244,13 @@ pub(crate) fn what_changed(stage: &mut Stage) -> Result<()> {
         found.keys().copied().filter(|path| path.contains("/work/") || *path == cron_path).collect();
     ensure!(told == wanted, "told {:?}, wanted {:?}", odd(&told, &wanted), odd_of(&wanted, &told));
     for path in &wanted {
-        let records = &found[path.as_str()];
-        ensure!(records.len() == 1, "{path} is told {} times: {records:?}", records.len());
-        let event = records[0];
+        let event = only(&found, path)?;
         let digest = text(event, &["changed", "sha256"]);
         let lies = fs::read(path).ok().map_or_else(String::new, |bytes| sha256(&bytes));
         ensure!(digest == lies, "{path}: digest {digest}, there lies {lies}: {event}");
     }
 
-    let record = |name: &str| found[at(name).as_str()][0];
-    let diff = |name: &str| text(record(name), &["changed", "diff", "text"]).to_owned();
-    let had = |name: &str| text(record(name), &["changed", "before", "sha256"]).to_owned();
-    let around: String = (47..50).map(|n| format!(" line {n}\n")).collect();
-    let behind: String = (51..54).map(|n| format!(" line {n}\n")).collect();
-    let expected = format!("@@ -48,7 +48,7 @@\n{around}-line 50\n+line fifty\n{behind}");
-    ensure!(diff("etc/text.conf") == expected, "the diff is {:?}", diff("etc/text.conf"));
-    ensure!(diff("etc/old.conf") == "@@ -1 +1 @@\n-old\n+over it\n", "{}", record("etc/old.conf"));
-    ensure!(diff("etc/gone.conf") == "@@ -1 +0,0 @@\n-not for long\n", "{}", record("etc/gone.conf"));
-    for name in ["text.conf", "binary.dat", "private.key", "old.conf", "gone.conf", "moved.conf"] {
-        let (seen, truth) = (had(&format!("etc/{name}")), sha256(&before[name]));
-        ensure!(seen == truth, "{name}: before {seen}, was {truth}");
-    }
-    for (name, why) in [("etc/binary.dat", "binary"), ("etc/private.key", "secret")] {
-        ensure!(text(record(name), &["changed", "no_diff"]) == why, "{}", record(name));
-        ensure!(diff(name).is_empty(), "{}", record(name));
-    }
-    for (path, class) in [
-        (at("tool"), "setuid"),
-        (at("home/.ssh/authorized_keys"), "authorized_keys"),
-        (at("home/.config/systemd/user/x.service"), "unit"),
-        (cron_path, "cron"),
-    ] {
-        ensure!(text(found[path.as_str()][0], &["changed", "class"]) == class, "{}", found[path.as_str()][0]);
-    }
-    let moved = record("etc/moved-here.conf");
-    ensure!(text(moved, &["changed", "other"]) == at("etc/moved.conf"), "{moved}");
+    means_what_it_should(&found, &before, &at, &cron_path)?;
     // Every one stands before the end of its session.
     let end = events.0.iter().rposition(|event| text(event, &["kind"]) == "session_end").context("no end")?;
     let last = events.0.iter().rposition(|event| text(event, &["kind"]) == "changed").context("no change")?;
@@ -278,6 +258,52 @@ pub(crate) fn what_changed(stage: &mut Stage) -> Result<()> {
     let story = String::from_utf8(stage.site.read_ok(&["timeline", "last"])?)?;
     ensure!(story.contains("| +line fifty"), "the diff is not in the story: {story}");
     Ok(())
+}
+
+/// Diffs, what was there before, and what it means.
+fn means_what_it_should(
+    found: &BTreeMap<&str, Vec<&Value>>,
+    before: &BTreeMap<&str, Vec<u8>>,
+    at: &dyn Fn(&str) -> String,
+    cron: &str,
+) -> Result<()> {
+    let record = |name: &str| only(found, &at(name));
+    let diff = |name: &str| record(name).map(|event| text(event, &["changed", "diff", "text"]).to_owned());
+    let expected =
+        ["@@ -48,7 +48,7 @@\n", &lines(47..50, " "), "-line 50\n+line fifty\n", &lines(51..54, " ")].concat();
+    ensure!(diff("etc/text.conf")? == expected, "the diff is {:?}", diff("etc/text.conf")?);
+    ensure!(diff("etc/old.conf")? == "@@ -1 +1 @@\n-old\n+over it\n", "{}", record("etc/old.conf")?);
+    ensure!(diff("etc/gone.conf")? == "@@ -1 +0,0 @@\n-not for long\n", "{}", record("etc/gone.conf")?);
+    for name in ["text.conf", "binary.dat", "private.key", "old.conf", "gone.conf", "moved.conf"] {
+        let (event, was) = (record(&format!("etc/{name}"))?, before.get(name).context(name)?);
+        let (seen, truth) = (text(event, &["changed", "before", "sha256"]), sha256(was));
+        ensure!(seen == truth, "{name}: before {seen}, was {truth}");
+    }
+    for (name, why) in [("etc/binary.dat", "binary"), ("etc/private.key", "secret")] {
+        let event = record(name)?;
+        ensure!(text(event, &["changed", "no_diff"]) == why && diff(name)?.is_empty(), "{event}");
+    }
+    for (path, class) in [
+        (at("tool"), "setuid"),
+        (at("home/.ssh/authorized_keys"), "authorized_keys"),
+        (at("home/.config/systemd/user/x.service"), "unit"),
+        (cron.to_owned(), "cron"),
+    ] {
+        let event = only(found, &path)?;
+        ensure!(text(event, &["changed", "class"]) == class, "{event}");
+    }
+    let moved = record("etc/moved-here.conf")?;
+    ensure!(text(moved, &["changed", "other"]) == at("etc/moved.conf"), "{moved}");
+    Ok(())
+}
+
+/// The one record of a path.
+fn only<'a>(found: &BTreeMap<&str, Vec<&'a Value>>, path: &str) -> Result<&'a Value> {
+    let records = found.get(path).with_context(|| format!("{path} is not told"))?;
+    let [event] = records.as_slice() else {
+        anyhow::bail!("{path} is told {} times: {records:?}", records.len())
+    };
+    Ok(event)
 }
 
 fn odd<'a>(told: &[&'a str], wanted: &[String]) -> Vec<&'a str> {
