@@ -41,8 +41,10 @@ struct Desk {
     programs: VecDeque<Look>,
     files: VecDeque<Look>,
     answers: Vec<(u64, Seen)>,
-    /// What is being looked at, since when.
-    at: Option<(Look, Instant)>,
+    /// What is being looked at.
+    at: Option<Look>,
+    /// Since when the thread is with one file, asked for or of a walk.
+    since: Option<Instant>,
     /// Sessions wait for what is read: no rate holds.
     hurry: bool,
 }
@@ -88,9 +90,10 @@ impl Hand {
             }
         }
         let bytes = Duration::from_secs(self.pace.rules.max_file / self.pace.rate.max(1));
-        let hangs = desk.at.as_ref().is_some_and(|(_, since)| since.elapsed() > HANGS + bytes * 3);
+        let hangs = desk.since.is_some_and(|since| since.elapsed() > HANGS + bytes * 3);
         if hangs && self.lost < LOST {
-            let (look, _) = desk.at.take().into_iter().next().unzip();
+            desk.since = None;
+            let look = desk.at.take();
             answers.extend(look.map(|look| (look.id, unreadable(&look))));
             let rest = std::mem::take(&mut *desk);
             drop(desk);
@@ -150,22 +153,25 @@ fn run(between: &Between, pace: &Pace) {
         host.hurry = desk.hurry;
         let next = desk.programs.pop_front().or_else(|| desk.files.pop_front());
         if let Some(look) = next {
-            desk.at = Some((look.clone(), Instant::now()));
+            (desk.at, desk.since) = (Some(look.clone()), Some(Instant::now()));
             drop(desk);
             let seen = examiner.look(&look, &mut host);
             let mut desk = between.desk();
+            desk.since = None;
             // Left behind: it was answered for us.
             if desk.at.take().is_some() {
                 desk.answers.push((look.id, seen));
             }
             continue;
         }
-        let (desk, _) = between.work.wait_timeout(desk, pause).unwrap_or_else(PoisonError::into_inner);
+        let (mut desk, _) = between.work.wait_timeout(desk, pause).unwrap_or_else(PoisonError::into_inner);
         let is_idle = desk.programs.is_empty() && desk.files.is_empty();
+        desk.since = is_idle.then(Instant::now);
         drop(desk);
         if is_idle {
             host.hurry = false;
             pause = if examiner.walk(&mut host) { STEP } else { REST };
+            between.desk().since = None;
             if examiner.has_walked() && !told {
                 told = true;
                 tracing::info!("the baseline of the watched trees is known");
