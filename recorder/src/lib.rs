@@ -5,6 +5,8 @@
 pub mod capture;
 pub mod cli;
 pub mod config;
+#[cfg(feature = "service")]
+pub mod content;
 pub mod export;
 pub mod grant;
 pub mod index;

@@ -12,6 +12,7 @@ CAPS = (("effective", "u64"), ("permitted", "u64"))
 TASK = (("pid", "u32"), ("start", "u64"))
 DEV = (("major", "u32"), ("minor", "u32"))
 LOGIN = (("auid", "u32"), ("audit_session", "u32"), ("user", "bytes"), ("tty", "bytes"), ("remote", "bytes"))
+FOUND = (("size", "u64"), ("mode", "u32"), ("uid", "u32"), ("gid", "u32"), ("mtime", "u64"), ("ctime", "u64"), ("caps", "u8"), ("sha256", ("?", "digest")))
 COVERAGE = (("state", "u16"), ("reason", "u16"), ("grant", "digest"))
 
 TIME = ("?", (("seconds", "i64"), ("nanos", "u32"), ("now", "u8")))
@@ -76,6 +77,31 @@ FREE = {
         ("program", "bytes"),
         ("person", "bytes"),
         ("coverage", ("?", COVERAGE)),
+    ),
+    59: (
+        ("path", "bytes"),
+        ("dev", DEV),
+        ("ino", "u64"),
+        ("found", ("?", FOUND)),
+        ("why", "u16"),
+        ("device", "u8"),
+        ("count", "u64"),
+    ),
+    60: (
+        ("path", "bytes"),
+        ("other", ("?", "bytes")),
+        ("acts", "u16"),
+        ("class", "u16"),
+        ("dev", DEV),
+        ("ino", "u64"),
+        ("link", ("?", "bytes")),
+        ("after", ("?", FOUND)),
+        ("why", "u16"),
+        ("before", ("?", FOUND)),
+        ("diff", ("?", (("text", "bytes"), ("bytes", "u64")))),
+        ("no_diff", "u16"),
+        ("untouched", "u8"),
+        ("count", "u64"),
     ),
     256: (
         ("boot_id", "id"),
@@ -165,7 +191,7 @@ NAMES = {
     22: "mkdir", 23: "mknod", 24: "chmod", 25: "chown", 26: "truncate", 27: "utimes", 28: "xattr", 29: "fallocate",
     64: "mount", 65: "umount", 66: "module", 67: "bpf", 68: "namespace", 69: "kernel", 80: "connect", 81: "bind", 82: "listen", 83: "accept", 32: "tty_output",
     33: "tty_input", 34: "tty_resize", 48: "session_start", 49: "session_end", 50: "coverage", 51: "overdue",
-    52: "enforcement", 53: "delegation", 54: "capability", 55: "context", 56: "permissions", 57: "participant", 256: "boot", 257: "heartbeat", 258: "loss", 259: "jump", 260: "stop", 261: "session_opened",
+    52: "enforcement", 53: "delegation", 54: "capability", 55: "context", 56: "permissions", 57: "participant", 59: "digest", 60: "changed", 256: "boot", 257: "heartbeat", 258: "loss", 259: "jump", 260: "stop", 261: "session_opened",
     262: "session_closed", 263: "storage", 264: "grant", 265: "login", 266: "token", 267: "checkpoint",
     268: "tombstone", 269: "hook", 270: "clock",
 }  # fmt: skip

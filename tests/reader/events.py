@@ -19,6 +19,10 @@ CUTS = {1: "argv", 2: "path", 3: "tty", 4: "cwd", 5: "value"}
 FALLOC = ("KEEP_SIZE", "PUNCH_HOLE", "NO_HIDE_STALE", "COLLAPSE_RANGE", "ZERO_RANGE", "INSERT_RANGE", "UNSHARE_RANGE")
 FAMILIES = {1: "unix", 2: "inet", 10: "inet6", 16: "netlink", 17: "packet", 38: "alg", 40: "vsock"}
 TYPES = {1: "stream", 2: "dgram", 3: "raw", 4: "rdm", 5: "seqpacket"}
+DIGEST, CHANGED = 59, 60
+WHY = [None] + "gone replaced changed too_large unreadable queue_full late beyond special secret binary no_baseline".split()
+CLASSES = [None] + "setuid authorized_keys unit cron sudoers pam passwd preload profile sshd modules udev recorder".split()
+ACTS = "written created renamed moved removed other".split()
 
 
 def _secret(path):
@@ -112,6 +116,8 @@ def _body(entry):
         return _attributes(b)
     if kind in range(64, 84) and "unknown" not in b:
         return _system(kind, b)
+    if kind in (DIGEST, CHANGED):
+        return NAMES[kind], _content(b)
     if "unknown" in b:
         return "unknown", {"code": kind, "data": base64.b64encode(b["unknown"]).decode()}
     for name in ("clock", "before", "after"):
@@ -121,6 +127,36 @@ def _body(entry):
         if isinstance(b.get(name), int):
             out[name] = b[name]
     return OBJECTS.get(kind, NAMES[kind]), out
+
+
+def _found(f):
+    """A file as it was found; nothing if it was not."""
+    if f is None:
+        return None
+    out = {name: f[name] for name in ("size", "mode", "uid", "gid")}
+    sha256 = f["sha256"].hex() if f["sha256"] else None
+    return {**out, "mtime": rfc3339(f["mtime"]), "ctime": rfc3339(f["ctime"]), "file_caps": f["caps"] != 0, "sha256": sha256}
+
+
+def _content(b):
+    """What lay in a program or a file."""
+    out = {"dev": f"{b['dev']['major']}:{b['dev']['minor']}", "ino": b["ino"], "count": b["count"]}
+    _put(out, "path", b["path"])
+    for name in ("other", "link"):
+        if b.get(name) is not None:
+            _put(out, name, b[name])
+    for name in ("found", "after", "before"):
+        if name in b:
+            out[name] = _found(b[name])
+    if b.get("diff"):
+        out["diff"] = {"bytes": b["diff"]["bytes"]}
+        _put(out["diff"], "text", b["diff"]["text"])
+    for name, words in (("why", WHY), ("no_diff", WHY), ("class", CLASSES)):
+        if name in b:
+            out[name] = words[b[name]] if b[name] < len(words) else "unknown"
+    if "acts" in b:
+        out["acts"] = [name for n, name in enumerate(ACTS) if b["acts"] >> n & 1]
+    return out
 
 
 class _Log:

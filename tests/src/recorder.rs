@@ -33,6 +33,8 @@ pub struct Site {
     pub identity: Option<PathBuf>,
     /// Where it notifies systemd, or whoever listens there.
     pub notify: Option<PathBuf>,
+    /// What it says besides, as `RECORDER_LOG` has it.
+    pub log: Option<String>,
 }
 
 impl Site {
@@ -48,7 +50,15 @@ impl Site {
         );
         fs::create_dir_all(dir)?;
         fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
-        Ok(Self { binary: binary.to_path_buf(), config, journal, socket, identity: None, notify: None })
+        Ok(Self {
+            binary: binary.to_path_buf(),
+            config,
+            journal,
+            socket,
+            identity: None,
+            notify: None,
+            log: None,
+        })
     }
 
     /// Makes segments as small as they can be: each crash leaves one at its full length.
@@ -88,6 +98,10 @@ impl Site {
         match &self.notify {
             Some(socket) => command.env("NOTIFY_SOCKET", socket),
             None => command.env_remove("NOTIFY_SOCKET"),
+        };
+        match &self.log {
+            Some(levels) => command.env("RECORDER_LOG", levels),
+            None => command.env_remove("RECORDER_LOG"),
         };
         let mut child = command
             .stdin(Stdio::null())

@@ -61,6 +61,8 @@ pub(crate) fn of(body: &Body) -> String {
         Body::Coverage(c) => coverage(c),
         Body::Delegation(d) => delegation(d),
         Body::Participant(p) => participant(p),
+        Body::Digest(d) => super::contents::digest(d),
+        Body::Changed(c) => super::contents::changed(c),
         Body::Overdue(o) => overdue(o),
         Body::Enforcement(e) => enforcement(e),
         Body::Capability(c) => capability(c),

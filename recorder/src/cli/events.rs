@@ -2,11 +2,11 @@
 
 use super::args::{Format, FormatArgs, JournalArgs, SessionName, parse_time};
 use super::journal::{self, Source};
-use super::{Failure, Io, brief, table};
+use super::{Failure, Io, brief, contents, table};
 use crate::export::json::{Context, event};
 use crate::export::{to_string, write_line};
 use crate::index::{Filter, Known};
-use crate::model::{Kind, RealNanos};
+use crate::model::{Body, Kind, RealNanos};
 use crate::verify::{Entry, Verified, VerifyError};
 
 /// Arguments of `recorder events`.
@@ -144,6 +144,10 @@ fn print(
                 brief::body(&entry.record),
                 if entry.sealed { "" } else { " [unsealed]" }
             )?;
+            if let Body::Changed(changed) = &entry.record.body {
+                // Behind a bar, so that it can't pass for our own words.
+                contents::lines(changed).iter().try_for_each(|line| writeln!(io.out, "    | {line}"))?;
+            }
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use super::args::Format;
 use super::events::Wanted;
 use super::tests::{events, replay, run, source, timeline};
 use crate::index::fixture::{self as fx, Fixture};
-use crate::model::{Body, Bytes, Exit, Fork, Kind, TtyOp};
+use crate::model::{Body, Bytes, Changed, Diff, Digested, Exit, Fork, Kind, TtyOp};
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
@@ -22,11 +22,11 @@ fn record(f: &mut Fixture, pick: u8, raw: &[u8], n: u16) {
     let pid = 100 + u32::from(n % 5);
     let mut task = (*fx::task(pid, 100 + u32::from(n % 3), "x")).clone();
     task.comm = text();
-    let mut body = match pick % 14 {
-        10 => Body::Setattr(crate::model::SetattrOp::Chown, Box::default()),
-        11 => Body::Xattr(Box::default()),
-        12 => Body::Call(crate::model::CallOp::Mount, Box::default()),
-        13 => Body::Socket(crate::model::SocketOp::Bind, Box::default()),
+    let mut body = match pick % 16 {
+        12 => Body::Setattr(crate::model::SetattrOp::Chown, Box::default()),
+        13 => Body::Xattr(Box::default()),
+        14 => Body::Call(crate::model::CallOp::Mount, Box::default()),
+        15 => Body::Socket(crate::model::SocketOp::Bind, Box::default()),
         0 => fx::exec("", &[]),
         1 => fx::file(crate::model::FileOp::Create, "", 0o1101, i32::from(n) - 100),
         2 | 3 => fx::tty(TtyOp::Output, 1 + u32::from(n % 2), raw, (80, 24)),
@@ -34,6 +34,8 @@ fn record(f: &mut Fixture, pick: u8, raw: &[u8], n: u16) {
         5 => fx::loss("", u64::from(n)),
         6 => fx::start(1),
         7 => Body::Unknown { kind: Kind::new(n), bytes: raw.to_vec() },
+        9 => Body::Digest(Box::new(Digested { count: u64::from(n % 2), ..Digested::default() })),
+        10 => Body::Changed(Box::new(Changed { acts: n, count: 1, ..Changed::default() })),
         8 => Body::Exit(Exit { code: 1, signal: 0, core: 0 }),
         _ => Body::Fork(Fork { child: fx::task(pid + 1, pid, "y").id }),
     };
@@ -45,6 +47,12 @@ fn record(f: &mut Fixture, pick: u8, raw: &[u8], n: u16) {
         Body::Call(_, call) => (call.name, call.args) = (text(), vec![(text(), text())]),
         Body::Socket(_, socket) => (socket.local, socket.remote) = (text(), text()),
         Body::Tty(_, tty) => tty.name = text(),
+        Body::Digest(digest) => digest.path = text(),
+        Body::Changed(changed) => {
+            (changed.path, changed.other, changed.link) =
+                (text(), Some(text()), n.is_multiple_of(3).then(text));
+            changed.diff = Some(Diff { text: text(), bytes: 9 });
+        }
         Body::Loss(loss) => (loss.class, loss.ring) = (text(), text()),
         Body::SessionStart(start) => {
             (start.login.user, start.login.tty, start.login.remote) = (text(), text(), text());

@@ -6,6 +6,7 @@
 mod args;
 mod brief;
 mod checkpoint;
+mod contents;
 mod control;
 #[cfg(feature = "service")]
 mod doctor;

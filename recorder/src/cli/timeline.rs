@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::args::{Format, FormatArgs, JournalArgs, SessionName};
 use super::journal::{self, Source};
-use super::{Failure, Io, brief, files, table};
+use super::{Failure, Io, brief, contents, files, table};
 use crate::export::json::{Shown, put_bytes, rfc3339};
 use crate::export::{Obj, Objs, put_body, write_line, write_pretty};
 use crate::model::{Kind, SessionId};
@@ -81,8 +81,13 @@ fn print(id: SessionId, story: &Story, io: &mut Io<'_>) -> Result<(), Failure> {
             let _ = write!(text, "  {{{}}}", brief::place(place));
         }
         writeln!(io.out, "{clock}  {kind:<10}  {indent}{text}")?;
+        if let What::Changed(changed) = &item.what {
+            let lines = contents::head(changed);
+            lines.iter().try_for_each(|line| writeln!(io.out, "{:24}{indent}| {line}", ""))?;
+        }
     }
-    let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities, sockets } = story.hidden;
+    let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities, sockets, digests } =
+        story.hidden;
     let counts = [
         (reads, "opens for reading"),
         (lookups, "lookups of missing files"),
@@ -92,6 +97,7 @@ fn print(id: SessionId, story: &Story, io: &mut Io<'_>) -> Result<(), Failure> {
         (lines, "screen lines"),
         (capabilities, "first uses of capabilities"),
         (sockets, "sockets within the host"),
+        (digests, "digests of programs"),
     ];
     let left: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     if !left.is_empty() {
@@ -123,6 +129,8 @@ fn words(what: &What) -> (String, String) {
         }
         What::Delegation(delegation) => own("handed over", brief::delegation(delegation)),
         What::Participant(participant) => own("company", brief::participant(participant)),
+        What::Digest(digest) => own("digest", contents::digest(digest)),
+        What::Changed(changed) => own("changed", contents::changed(changed)),
         What::Overdue(overdue) => own("OVERDUE", brief::overdue(overdue)),
         What::Enforcement(done) => {
             own(if done.act.is_force() { "ENFORCED" } else { "notice" }, brief::enforcement(done))
@@ -212,7 +220,8 @@ struct HiddenJson(Hidden);
 
 impl Serialize for HiddenJson {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities, sockets } = self.0;
+        let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities, sockets, digests } =
+            self.0;
         let mut map = s.serialize_map(None)?;
         for (key, value) in [
             ("reads", reads),
@@ -223,6 +232,7 @@ impl Serialize for HiddenJson {
             ("lines", lines),
             ("capabilities", capabilities),
             ("sockets", sockets),
+            ("digests", digests),
         ] {
             map.serialize_entry(key, &value)?;
         }
@@ -257,6 +267,8 @@ fn kind(what: &What) -> &'static str {
         What::End(_) => Kind::SESSION_END.name(),
         What::Delegation(_) => Kind::DELEGATION.name(),
         What::Participant(_) => Kind::PARTICIPANT.name(),
+        What::Digest(_) => Kind::DIGEST.name(),
+        What::Changed(_) => Kind::CHANGED.name(),
         What::Overdue(_) => Kind::OVERDUE.name(),
         What::Enforcement(_) => Kind::ENFORCEMENT.name(),
         What::Context(_) => Kind::CONTEXT.name(),
@@ -289,6 +301,8 @@ fn put<M: SerializeMap>(map: &mut M, what: &What) -> Result<(), M::Error> {
         What::Start(b) => map.serialize_entry("session_start", &Obj(&**b)),
         What::Delegation(b) => map.serialize_entry("delegation", &Obj(&**b)),
         What::Participant(b) => map.serialize_entry("participant", &Obj(&**b)),
+        What::Digest(b) => map.serialize_entry("digest", &Obj(&**b)),
+        What::Changed(b) => map.serialize_entry("changed", &Obj(&**b)),
         What::Overdue(b) => map.serialize_entry("overdue", &Obj(b)),
         What::Enforcement(b) => map.serialize_entry("enforcement", &Obj(&**b)),
         What::Coverage(b) => map.serialize_entry("coverage_change", &Obj(&**b)),

@@ -4,6 +4,7 @@
 //! ignored.
 
 mod anchor;
+mod content;
 mod schema;
 
 use std::{
@@ -13,7 +14,9 @@ use std::{
 };
 
 pub use anchor::{Anchor, Witness};
+pub use content::{Content, SECRET};
 pub(crate) use schema::duration;
+use schema::size;
 pub use schema::{BackendKey, EnforcementKey, InputKey, ScopeKey, StorageKey};
 
 /// Where the configuration lies unless it is named.
@@ -80,6 +83,8 @@ pub struct Config {
     pub path: Option<PathBuf>,
     /// Where signed checkpoints are handed to.
     pub anchor: Anchor,
+    /// What is kept of the content of programs and files.
+    pub content: Content,
     /// Legal holds and their releases: what they keep is not deleted.
     pub holds: PathBuf,
     /// The text as read, for its hash.
@@ -221,6 +226,7 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
     if !journal_dir.is_absolute() {
         faults.push("journal.dir: must be an absolute path".into());
     }
+    let content = content::check(raw.content, faults);
     let anchor = anchor::check(raw.anchor, &journal_dir, faults);
     let mut size = |key: &str, text: Option<&str>, default: u64, least: u64, most: u64| {
         let Some(text) = text else { return default };
@@ -280,6 +286,7 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         notices,
         path: None,
         anchor,
+        content,
         holds,
         text: text.to_owned(),
     }

@@ -16,6 +16,7 @@ pub(super) struct File {
     pub(super) notices: Notices,
     pub(super) anchor: super::anchor::Keys,
     pub(super) retention: Retention,
+    pub(super) content: super::content::Keys,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod company;
+mod content;
 mod files;
 pub mod json;
 mod liveness;

@@ -67,6 +67,11 @@ fn has_path(entry: &Entry, wanted: &str) -> bool {
     };
     match &entry.record.body {
         Body::Exec(exec) => matches(exec.path.as_slice()),
+        Body::Digest(digest) => matches(digest.path.as_slice()),
+        Body::Changed(changed) => {
+            matches(changed.path.as_slice())
+                || changed.other.as_ref().is_some_and(|other| matches(other.as_slice()))
+        }
         Body::File(_, file) => {
             matches(file.path.as_slice()) || file.to.as_ref().is_some_and(|to| matches(to.as_slice()))
         }

@@ -218,6 +218,8 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
         Body::Overdue(x) => put_serde(out, x),
         Body::Delegation(x) => put_serde(out, x),
         Body::Participant(x) => put_serde(out, x),
+        Body::Digest(x) => put_serde(out, x),
+        Body::Changed(x) => put_serde(out, x),
         Body::Enforcement(x) => put_serde(out, x),
         Body::Capability(x) => put_serde(out, x),
         Body::Context(x) => put_serde(out, &**x),
@@ -286,6 +288,8 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::STORAGE => Body::Storage(get_serde(raw)?),
         Kind::DELEGATION => Body::Delegation(get_serde(raw)?),
         Kind::PARTICIPANT => Body::Participant(get_serde(raw)?),
+        Kind::DIGEST => Body::Digest(get_serde(raw)?),
+        Kind::CHANGED => Body::Changed(get_serde(raw)?),
         Kind::OVERDUE => Body::Overdue(get_serde(raw)?),
         Kind::ENFORCEMENT => Body::Enforcement(get_serde(raw)?),
         Kind::CAPABILITY => Body::Capability(get_serde(raw)?),
@@ -369,6 +373,11 @@ pub(super) fn interned_len(body: &Body) -> usize {
                 .map(Bytes::len)
                 .iter()
                 .sum()
+        }
+        Body::Digest(x) => x.path.len(),
+        Body::Changed(x) => {
+            let texts = [x.other.as_ref(), x.link.as_ref(), x.diff.as_ref().map(|diff| &diff.text)];
+            texts.into_iter().flatten().map(Bytes::len).sum::<usize>() + x.path.len()
         }
         Body::Loss(x) => x.class.len() + x.ring.len(),
         Body::Storage(x) => x.operation.len(),

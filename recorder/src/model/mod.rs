@@ -7,6 +7,7 @@ mod attribute;
 mod bytes;
 mod captured;
 mod checkpoint;
+mod content;
 mod context;
 mod control;
 mod coverage;
@@ -33,6 +34,7 @@ pub use captured::{
     RequestWhat, Shared, Streamed, TtyAct,
 };
 pub use checkpoint::Cosigned;
+pub use content::{Changed, Class, Diff, Digested, Found, Why, acts};
 pub use context::{Engine, Places, TaskContext};
 pub use control::{
     Boot, ClockPair, EndReason, Heartbeat, Jump, Loss, LossReason, PreviousEnd, SessionClosed, SessionOpened,

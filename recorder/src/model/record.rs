@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Allocate, Boot, BootNanos, Call, CallOp, Capability, ClockChange, Cosigned, CoverageChange, Cred,
-    Delegation, Enforcement, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss,
-    Overdue, Participant, Permissions, SessionClosed, SessionEnd, SessionOpened, SessionStart, Setattr,
-    SetattrOp, Socket, SocketOp, Stop, StorageFault, Task, TaskContext, Token, Tombstone, Tty, TtyOp, Xattr,
+    Allocate, Boot, BootNanos, Call, CallOp, Capability, Changed, ClockChange, Cosigned, CoverageChange,
+    Cred, Delegation, Digested, Enforcement, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat, HookChange,
+    Jump, Login, Loss, Overdue, Participant, Permissions, SessionClosed, SessionEnd, SessionOpened,
+    SessionStart, Setattr, SetattrOp, Socket, SocketOp, Stop, StorageFault, Task, TaskContext, Token,
+    Tombstone, Tty, TtyOp, Xattr,
 };
 
 macro_rules! kinds {
@@ -121,6 +122,10 @@ kinds! {
     PERMISSIONS = 56, "permissions";
     /// Somebody sits at the session through a server of terminals.
     PARTICIPANT = 57, "participant";
+    /// What lay in a program that a session ran.
+    DIGEST = 59, "digest";
+    /// What a session left in a file.
+    CHANGED = 60, "changed";
     /// The recorder started.
     BOOT = 256, "boot";
     /// The recorder lives.
@@ -310,6 +315,8 @@ pub enum Body {
     Overdue(Overdue),
     Delegation(Box<Delegation>),
     Participant(Box<Participant>),
+    Digest(Box<Digested>),
+    Changed(Box<Changed>),
     Enforcement(Box<Enforcement>),
     Capability(Box<Capability>),
     Context(Arc<TaskContext>),
@@ -377,6 +384,8 @@ impl Body {
             Self::Overdue(_) => Kind::OVERDUE,
             Self::Delegation(_) => Kind::DELEGATION,
             Self::Participant(_) => Kind::PARTICIPANT,
+            Self::Digest(_) => Kind::DIGEST,
+            Self::Changed(_) => Kind::CHANGED,
             Self::Enforcement(_) => Kind::ENFORCEMENT,
             Self::Capability(_) => Kind::CAPABILITY,
             Self::Context(_) => Kind::CONTEXT,

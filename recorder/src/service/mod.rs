@@ -12,6 +12,7 @@ mod books;
 mod boot;
 mod canaries;
 mod clocks;
+mod content;
 mod control;
 mod ending;
 mod grants;
@@ -280,6 +281,7 @@ fn pump_settings(
         gauge,
         beat,
         living,
+        content: content::settings(config),
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 use super::{
     StopFlag,
     beat::Beat,
+    content::{self, Contents},
     control::{PumpEnd, Reply},
     ending::Ending,
     grants::Desk,
@@ -46,6 +47,8 @@ pub(super) struct Settings {
     pub(super) beat: Beat,
     /// What the next run has to know.
     pub(super) living: Living,
+    /// What is looked at in programs and files; `None`: nothing.
+    pub(super) content: Option<content::Settings>,
 }
 
 /// What goes to the writer at once.
@@ -85,6 +88,7 @@ pub(super) fn run(
     let mut herald = settings.tell.then(Herald::default);
     let mut tracker = tracker_of(&seeded);
     let (mut relay, mut flood) = (Relay::default(), Flood::new(settings.terminal));
+    let mut contents = Contents::start(settings.content.take());
     let mut host = RunningHost { marks: capture.marks().ok() };
     let mut pulse = Pulse::new(clock::reading(), capture.hooks().len());
     let mut captured = seeded.members;
@@ -157,6 +161,8 @@ pub(super) fn run(
         // Last, since what a relay may copy waits here: grants, notices and the control socket do not wait with it.
         relay.pass(capture.horizon(), &mut batch.tracked);
         flood.pass(capture.horizon(), &mut batch.tracked);
+        // Behind what waits for terminals: it keeps the ends of sessions back until what they left is read.
+        contents.pass(now, &mut batch.tracked, last);
         // The writer is gone only after a fault, which ends the service.
         if outbox.send(batch, here) == Err(Gone) {
             return;

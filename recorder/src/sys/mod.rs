@@ -1,9 +1,11 @@
-//! The room for system calls: clocks, perf and bpf descriptors, locked memory, processes, notification. The only one
+//! The room for system calls: clocks, perf and bpf descriptors, locked memory, processes, files, notification. The only one
 //! with `unsafe`.
 
 #[cfg(feature = "service")]
 pub mod bpf;
 pub mod clock;
+#[cfg(feature = "service")]
+pub mod files;
 #[cfg(feature = "service")]
 pub mod notify;
 #[cfg(feature = "service")]

@@ -147,6 +147,7 @@ impl<'m> Service<'m> {
             socket: nowhere,
             identity: None,
             notify: None,
+            log: None,
         })
     }
 }

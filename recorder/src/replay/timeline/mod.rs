@@ -14,8 +14,8 @@ pub use builder::Builder;
 use std::sync::Arc;
 
 use crate::model::{
-    Body, Capability, CoverageChange, Cred, Delegation, Enforcement, Exec, Exit, File, FileOp, Jump, Loss,
-    Overdue, Participant, Permissions, RealNanos, SessionEnd, SessionStart, TaskContext,
+    Body, Capability, Changed, CoverageChange, Cred, Delegation, Digested, Enforcement, Exec, Exit, File,
+    FileOp, Jump, Loss, Overdue, Participant, Permissions, RealNanos, SessionEnd, SessionStart, TaskContext,
 };
 
 /// One line of the story.
@@ -63,6 +63,10 @@ pub enum What {
     Capability(Box<Capability>),
     /// Capabilities that one program used or was refused, counted.
     Used(Vec<Capability>),
+    /// What lay in a program (with `all`).
+    Digest(Box<Digested>),
+    /// What the session left in a file.
+    Changed(Box<Changed>),
     /// As whom the session acted.
     Permissions(Box<Permissions>),
     /// The session ended.
@@ -174,6 +178,8 @@ pub struct Hidden {
     pub capabilities: u64,
     /// Sockets within the host (unix, netlink).
     pub sockets: u64,
+    /// Digests of programs.
+    pub digests: u64,
 }
 
 /// The whole story.

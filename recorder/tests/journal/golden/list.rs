@@ -46,6 +46,9 @@ pub(crate) const FIXTURES: &[Fixture] = &[
     fixture("declared", "LOSS, JUMP, GAP, a record too large, an unknown kind", |d| declared(&j(d))),
     fixture("kinds", "every form of body, compressed", |d| kinds(&j(d))),
     fixture("changes", "what is done to files, the system and sockets", |d| changes(&j(d))),
+    fixture("contents", "what lay in programs and files, with all that is optional there and not", |d| {
+        contents(&j(d));
+    }),
     fixture("relayed", "a terminal whose bytes stand on another one", |d| relayed(&j(d))),
     fixture("gap-at-a-rotation", "a silence in which a segment ended", |d| {
         let mut w = Forger::new(&j(d), 900, 3072).open(0);

@@ -470,3 +470,68 @@ pub(crate) fn cut_back(forger: &Forger, keep: usize) {
     bytes[seals[seals.len() - 1 - keep]..].fill(0);
     std::fs::write(&path, bytes).unwrap();
 }
+
+/// What lay in programs and files: digests, reasons, diffs, counts.
+pub(crate) fn contents(dir: &Path) {
+    let mut w = Forger::new(dir, 1300, 16384).open(0);
+    let s = w.open_session(session(1), at(1).boot);
+    let found = |n: u64, sha: bool| Found {
+        size: 1000 + n,
+        mode: 0o100_644,
+        uid: 0,
+        gid: 42,
+        mtime: RealNanos::new(1_700_000_000 * SECOND),
+        ctime: RealNanos::new(1_700_000_000 * SECOND + n),
+        caps: (n % 2) as u8,
+        sha256: sha.then(|| Digest::new([n as u8; 32])),
+    };
+    let by = |now: u64, body| Record { task: Some(task(3)), ..control(now, body) };
+    let program = |n: u64, found: Option<Found>, why| Digested {
+        path: Bytes::from(&b"/tmp/\xff\x1b[2J"[..]),
+        dev: (254, 1),
+        ino: 77 + n,
+        found,
+        why,
+        device: (n % 2) as u8,
+        count: 1,
+    };
+    for (n, found, why) in [
+        (1, Some(found(1, true)), Why::None),
+        (2, Some(found(2, false)), Why::TooLarge),
+        (3, None, Why::Gone),
+    ] {
+        w.append(s, by(2 + n, Body::Digest(Box::new(program(n, found, why)))));
+    }
+    let many = Digested { count: 17, why: Why::QueueFull, ..Digested::default() };
+    w.append(s, control(6, Body::Digest(Box::new(many))));
+    let changed = Changed {
+        path: Bytes::from("/etc/ssh/sshd_config"),
+        other: Some(Bytes::from("/etc/ssh/.new")),
+        acts: acts::RENAMED,
+        class: Class::Sshd,
+        dev: (0, 41),
+        ino: 99,
+        after: Some(found(5, true)),
+        before: Some(found(6, true)),
+        diff: Some(Diff { text: Bytes::from("@@ -1 +1 @@\n-a\n+\x1b[2Jb\n"), bytes: 70_000 }),
+        count: 1,
+        ..Changed::default()
+    };
+    let secret = Changed {
+        path: Bytes::from("/etc/shadow"),
+        no_diff: Why::Secret,
+        diff: None,
+        untouched: 1,
+        ..changed.clone()
+    };
+    let link =
+        Changed { link: Some(Bytes::from("../x")), other: None, before: None, diff: None, ..changed.clone() };
+    let newer =
+        Changed { class: Class::Unknown(900), why: Why::Unknown(901), acts: 0x8000, ..Changed::default() };
+    for (n, body) in [changed, secret, link, newer].into_iter().enumerate() {
+        w.append(s, by(7 + n as u64, Body::Changed(Box::new(body))));
+    }
+    w.commit(at(12)).unwrap();
+    w.close_session(s, EndReason::LastTask, 0, at(12).boot);
+    w.stop(stop(13)).unwrap();
+}

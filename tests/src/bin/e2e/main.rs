@@ -7,6 +7,7 @@
 mod anchors;
 mod changes;
 mod company;
+mod contents;
 mod contract;
 mod damage;
 mod disk;
@@ -176,6 +177,8 @@ const SCENARIOS: &[Scenario] = &[
     e2e("b7-loginuid-rewritten", Place::Any, lineage::loginuid_rewritten),
     e2e("b8-moved-to-another-group", Place::Any, lineage::moved_to_another_group),
     e2e("b10-numbers-used-again", Place::Alone, lineage::numbers_used_again),
+    e2e("c1-digests-of-programs", Place::Any, contents::digests_of_programs),
+    e2e("d-what-changed", Place::Any, contents::what_changed),
     e2e("resize-is-recorded", Place::Any, loads::resize_is_recorded),
     e2e("b1-asked-for-a-unit", Place::Any, handed::asked_for_a_unit),
     e2e("b2-planted-jobs", Place::Any, handed::planted_jobs),

@@ -129,7 +129,15 @@ impl<'m> Walk<'m> {
         self.machine.get(service::JOURNAL, &journal)?;
         let nowhere = PathBuf::from("/dev/null");
         let binary = self.recorder.to_path_buf();
-        Ok(Site { binary, config: nowhere.clone(), journal, socket: nowhere, identity: None, notify: None })
+        Ok(Site {
+            binary,
+            config: nowhere.clone(),
+            journal,
+            socket: nowhere,
+            identity: None,
+            notify: None,
+            log: None,
+        })
     }
 
     /// The same, of which nothing is missing and nothing worse than a gap is to be said; and what is in it.

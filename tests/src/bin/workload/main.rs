@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
 mod changes;
+mod contents;
 mod daemon;
 mod execs;
 mod files;
@@ -64,6 +65,12 @@ enum Command {
     Say(say::Args),
     /// Start one job, as a daemon does that is named like this file
     Daemon(daemon::Args),
+    /// Do nothing until a file is there
+    Hold(contents::Hold),
+    /// Run a program out of memory
+    Memfd(contents::Memfd),
+    /// Change files in every way
+    Edits(contents::Edits),
     /// Many execs with unique arguments
     Execs(execs::Args),
     /// Creates, renames, unlinks and failing opens with unique names
@@ -109,6 +116,9 @@ fn run(command: Command) -> Result<()> {
         Command::Elevate { argv } => Err(human::elevate(&argv).into()),
         Command::Say(args) => say::run(&args),
         Command::Daemon(args) => daemon::run(&args),
+        Command::Hold(args) => contents::wait(&args),
+        Command::Memfd(args) => contents::memfd(&args),
+        Command::Edits(args) => contents::edits(&args),
         Command::Execs(args) => execs::run(&args),
         Command::Files(args) => files::run(&args),
         Command::Changes(args) => changes::run(&args),
