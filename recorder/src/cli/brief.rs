@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::model::{
     ActedAs, Body, Bytes, Capability, ClockChange, ClockEvent, CoverageChange, Cred, Delegation,
     DelegationRole, Digest, Enforcement, EnforcementAct, Exec, Exit, File, FileOp, Grant, HookChange,
-    HookState, Jump, Login, Loss, Overdue, Participant, Passed, Permissions, Record, SessionId, TaskContext,
+    HookState, Jump, Login, Loss, Overdue, Participant, Passed, Permissions, Record, Redacted, RedactedField, Redaction, SessionId, TaskContext,
     Token, Trigger, Tty, TtyOp, Uncovered,
 };
 
@@ -50,6 +50,8 @@ pub(crate) fn body(record: &Record) -> String {
         Body::Coverage(c) => coverage(c),
         Body::Delegation(d) => delegation(d),
         Body::Participant(p) => participant(p),
+        Body::Redacted(r) => redacted(r),
+        Body::RedactionKey(_) => "of the hashes that redactions leave from here on".to_owned(),
         Body::Overdue(o) => overdue(o),
         Body::Enforcement(e) => enforcement(e),
         Body::Capability(c) => capability(c),
@@ -196,6 +198,17 @@ pub(crate) fn participant(p: &Participant) -> String {
             write!(text, ", his own grants: {}", coverage.reason().map_or(coverage.name(), Uncovered::name));
     }
     text
+}
+
+/// What was taken out of the record before it.
+pub(crate) fn redacted(redacted: &Redacted) -> String {
+    let place = |p: &Redaction| {
+        let index = if p.field == RedactedField::Argv { format!(" {}", p.index) } else { String::new() };
+        let hash = p.hash.map_or_else(String::new, |hash| format!(", hash {}", digest(hash)));
+        format!("{}{index}, {} bytes by rule {}{hash}", p.field.name(), p.bytes, p.rule.escaped())
+    };
+    let places: Vec<String> = redacted.places.iter().map(place).collect();
+    format!("taken out of the {} before: {}", redacted.of.name(), places.join("; "))
 }
 
 /// Work that was handed over, or came from somewhere.

@@ -122,6 +122,7 @@ fn words(what: &What) -> (String, String) {
         }
         What::Delegation(delegation) => own("handed over", brief::delegation(delegation)),
         What::Participant(participant) => own("company", brief::participant(participant)),
+        What::Redacted(redacted) => own("redacted", brief::redacted(redacted)),
         What::Overdue(overdue) => own("OVERDUE", brief::overdue(overdue)),
         What::Enforcement(done) => {
             own(if done.act.is_force() { "ENFORCED" } else { "notice" }, brief::enforcement(done))
@@ -254,6 +255,7 @@ fn kind(what: &What) -> &'static str {
         What::End(_) => Kind::SESSION_END.name(),
         What::Delegation(_) => Kind::DELEGATION.name(),
         What::Participant(_) => Kind::PARTICIPANT.name(),
+        What::Redacted(_) => Kind::REDACTED.name(),
         What::Overdue(_) => Kind::OVERDUE.name(),
         What::Enforcement(_) => Kind::ENFORCEMENT.name(),
         What::Context(_) => Kind::CONTEXT.name(),
@@ -285,6 +287,7 @@ fn put<M: SerializeMap>(map: &mut M, what: &What) -> Result<(), M::Error> {
         What::Start(b) => map.serialize_entry("session_start", &Obj(&**b)),
         What::Delegation(b) => map.serialize_entry("delegation", &Obj(&**b)),
         What::Participant(b) => map.serialize_entry("participant", &Obj(&**b)),
+        What::Redacted(b) => map.serialize_entry("redacted", &Obj(&**b)),
         What::Overdue(b) => map.serialize_entry("overdue", &Obj(b)),
         What::Enforcement(b) => map.serialize_entry("enforcement", &Obj(&**b)),
         What::Coverage(b) => map.serialize_entry("coverage_change", &Obj(&**b)),

@@ -4,6 +4,7 @@
 //! ignored.
 
 mod anchor;
+mod redaction;
 mod schema;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 };
 
 pub use anchor::{Anchor, Witness};
+pub use redaction::{Redaction, RulesKey, compile};
 pub(crate) use schema::duration;
 pub use schema::{BackendKey, EnforcementKey, InputKey, ScopeKey, StorageKey};
 
@@ -82,6 +84,8 @@ pub struct Config {
     pub anchor: Anchor,
     /// Legal holds and their releases: what they keep is not deleted.
     pub holds: PathBuf,
+    /// What is taken out of arguments before they are written.
+    pub redaction: Redaction,
     /// The text as read, for its hash.
     pub text: String,
 }
@@ -222,6 +226,7 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         faults.push("journal.dir: must be an absolute path".into());
     }
     let anchor = anchor::check(raw.anchor, &journal_dir, faults);
+    let redaction = redaction::check(raw.redaction, faults);
     let mut size = |key: &str, text: Option<&str>, default: u64, least: u64, most: u64| {
         let Some(text) = text else { return default };
         match schema::size(text) {
@@ -281,6 +286,7 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         path: None,
         anchor,
         holds,
+        redaction,
         text: text.to_owned(),
     }
 }

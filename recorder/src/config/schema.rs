@@ -16,6 +16,7 @@ pub(super) struct File {
     pub(super) notices: Notices,
     pub(super) anchor: super::anchor::Keys,
     pub(super) retention: Retention,
+    pub(super) redaction: super::redaction::Keys,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,6 +5,7 @@ mod company;
 pub mod json;
 mod liveness;
 mod permissions;
+mod redacted;
 mod safe;
 
 pub use bodies::ElevationJson;

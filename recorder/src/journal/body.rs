@@ -212,6 +212,8 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
         Body::Overdue(x) => put_serde(out, x),
         Body::Delegation(x) => put_serde(out, x),
         Body::Participant(x) => put_serde(out, x),
+        Body::Redacted(x) => put_serde(out, x),
+        Body::RedactionKey(x) => put_serde(out, x),
         Body::Enforcement(x) => put_serde(out, x),
         Body::Capability(x) => put_serde(out, x),
         Body::Context(x) => put_serde(out, &**x),
@@ -260,6 +262,8 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::STORAGE => Body::Storage(get_serde(raw)?),
         Kind::DELEGATION => Body::Delegation(get_serde(raw)?),
         Kind::PARTICIPANT => Body::Participant(get_serde(raw)?),
+        Kind::REDACTED => Body::Redacted(get_serde(raw)?),
+        Kind::REDACTION_KEY => Body::RedactionKey(get_serde(raw)?),
         Kind::OVERDUE => Body::Overdue(get_serde(raw)?),
         Kind::ENFORCEMENT => Body::Enforcement(get_serde(raw)?),
         Kind::CAPABILITY => Body::Capability(get_serde(raw)?),
@@ -337,6 +341,8 @@ pub(super) fn interned_len(body: &Body) -> usize {
                 .iter()
                 .sum()
         }
+        Body::Redacted(x) => x.places.iter().map(|place| place.rule.len() + 71).sum(),
+        Body::RedactionKey(x) => x.key.len(),
         Body::Loss(x) => x.class.len() + x.ring.len(),
         Body::Storage(x) => x.operation.len(),
         Body::Checkpoint(x) => x.note.len(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Boot, BootNanos, Capability, ClockChange, Cosigned, CoverageChange, Cred, Delegation, Enforcement, Exec,
     Exit, File, FileOp, Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue, Participant,
-    Permissions, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task,
+    Permissions, Redacted, RedactionKey, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task,
     TaskContext, Token, Tombstone, Tty, TtyOp,
 };
 
@@ -81,6 +81,8 @@ kinds! {
     PERMISSIONS = 56, "permissions";
     /// Somebody sits at the session through a server of terminals.
     PARTICIPANT = 57, "participant";
+    /// What was taken out of the record before it, because it is a secret.
+    REDACTED = 58, "redacted";
     /// The recorder started.
     BOOT = 256, "boot";
     /// The recorder lives.
@@ -111,6 +113,8 @@ kinds! {
     CLOCK = 270, "clock";
     /// A segment was deleted by permission.
     TOMBSTONE = 268, "tombstone";
+    /// The key of the hashes that redactions leave.
+    REDACTION_KEY = 271, "redaction_key";
 }
 
 impl Kind {
@@ -141,6 +145,7 @@ impl Kind {
                 | Self::OVERDUE
                 | Self::DELEGATION
                 | Self::PARTICIPANT
+                | Self::REDACTED
                 | Self::ENFORCEMENT
                 | Self::BOOT
                 | Self::LOSS
@@ -155,6 +160,7 @@ impl Kind {
                 | Self::HOOK
                 | Self::CLOCK
                 | Self::TOMBSTONE
+                | Self::REDACTION_KEY
         )
     }
 }
@@ -182,7 +188,10 @@ impl Flags {
     /// The clear twin of a record that stands whole in the log's sealed stream: its content is left out here.
     pub const LEFT_OUT: Self = Self(128);
 
-    const NAMES: [(Self, &'static str); 8] = [
+    /// Secrets were taken out; the record behind it says where.
+    pub const REDACTED: Self = Self(256);
+
+    const NAMES: [(Self, &'static str); 9] = [
         (Self::TRUNCATED, "truncated"),
         (Self::AS_PASSED, "as_passed"),
         (Self::MOUNT_UNKNOWN, "mount_unknown"),
@@ -191,6 +200,7 @@ impl Flags {
         (Self::DELETED, "deleted"),
         (Self::UNREACHABLE, "unreachable"),
         (Self::LEFT_OUT, "left_out"),
+        (Self::REDACTED, "redacted"),
     ];
 
     /// From the stored bits; unknown bits are kept.
@@ -259,6 +269,7 @@ pub enum Body {
     Overdue(Overdue),
     Delegation(Box<Delegation>),
     Participant(Box<Participant>),
+    Redacted(Box<Redacted>),
     Enforcement(Box<Enforcement>),
     Capability(Box<Capability>),
     Context(Arc<TaskContext>),
@@ -270,6 +281,7 @@ pub enum Body {
     Hook(Box<HookChange>),
     Clock(ClockChange),
     Tombstone(Tombstone),
+    RedactionKey(Box<RedactionKey>),
     /// A kind that this version doesn't know, as stored.
     Unknown {
         kind: Kind,
@@ -306,6 +318,7 @@ impl Body {
             Self::Overdue(_) => Kind::OVERDUE,
             Self::Delegation(_) => Kind::DELEGATION,
             Self::Participant(_) => Kind::PARTICIPANT,
+            Self::Redacted(_) => Kind::REDACTED,
             Self::Enforcement(_) => Kind::ENFORCEMENT,
             Self::Capability(_) => Kind::CAPABILITY,
             Self::Context(_) => Kind::CONTEXT,
@@ -317,6 +330,7 @@ impl Body {
             Self::Hook(_) => Kind::HOOK,
             Self::Clock(_) => Kind::CLOCK,
             Self::Tombstone(_) => Kind::TOMBSTONE,
+            Self::RedactionKey(_) => Kind::REDACTION_KEY,
             Self::Unknown { kind, .. } => *kind,
         }
     }

@@ -116,6 +116,10 @@ impl Builder {
             Body::Exit(exit) => self.exit(entry, task, *exit, now),
             Body::Delegation(delegation) => self.push(entry, 0, What::Delegation(delegation.clone())),
             Body::Participant(who) => self.push(entry, 0, What::Participant(who.clone())),
+            Body::Redacted(redacted) => {
+                let depth = task.map_or(0, |task| self.tree.depth(task));
+                self.push(entry, depth, What::Redacted(redacted.clone()));
+            }
             Body::Overdue(overdue) => self.push(entry, 0, What::Overdue(*overdue)),
             Body::Enforcement(done) => self.push(entry, 0, What::Enforcement(done.clone())),
             Body::Coverage(coverage) => self.push(entry, 0, What::Coverage(coverage.clone())),
