@@ -23,6 +23,7 @@ mod living;
 mod outbox;
 mod pulse;
 mod pump;
+mod redaction;
 mod retention;
 mod sealing;
 mod standing;
@@ -48,6 +49,7 @@ use self::{
     ending::Ending,
     grants::{Desk, Enforcer},
     living::Living,
+    redaction::Redactor,
     retention::Retention,
     standing::Gauge,
 };
@@ -104,6 +106,12 @@ pub enum ServiceError {
     /// Grants can't be enforced.
     #[error("who may elevate could not be told to the kernel: {0}")]
     Gates(String),
+    /// A rule of redaction is none.
+    #[error("redaction: {source}")]
+    Redaction {
+        /// What is wrong.
+        source: regex::Error,
+    },
     /// A witness's key is none.
     #[error("anchor.witness {url}: {source}")]
     Witness {
@@ -164,6 +172,7 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     };
     secret::refuse_dumps().map_err(host_error("cannot refuse core dumps"))?;
     let encryption = sealing::encryption(config)?;
+    let redactor = Redactor::new(config, encryption.is_on())?;
     // A key that is none is told before anything is written.
     let hands = Hands::new(config).map_err(|(url, source)| ServiceError::Witness { url, source })?;
     let boot = process::boot_id().map_err(host_error("cannot read the boot id"))?;
@@ -231,7 +240,8 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let pump_stop = stop.clone();
     let beat = Beat::default();
     let mut listener = Listener::new(beat.clone(), std::time::Instant::now());
-    let settings = pump_settings(config, first.control, (ending, gauge, beat), living);
+    let records = redactor.told(clock::boot()).into_iter().chain(first.control).collect();
+    let settings = pump_settings(config, records, (ending, gauge, beat), (living, redactor));
     let pump = std::thread::Builder::new()
         .name("pump".into())
         .spawn(move || pump::run(capture, seeded, desk, &pump_end, to_writer, &pump_stop, settings))
@@ -266,7 +276,7 @@ fn pump_settings(
     config: &Config,
     first: Vec<crate::model::Record>,
     (ending, gauge, beat): (Option<Ending>, Gauge, Beat),
-    living: Living,
+    (living, redactor): (Living, Redactor),
 ) -> pump::Settings {
     let (journal_dir, tell) = (config.journal_dir.clone(), config.notices.at_elevation);
     let terminal = Allowance { burst: config.terminal_burst, rate: config.terminal_rate };
@@ -280,6 +290,7 @@ fn pump_settings(
         gauge,
         beat,
         living,
+        redactor,
     }
 }
 

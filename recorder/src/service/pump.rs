@@ -18,6 +18,7 @@ use super::{
     living::Living,
     outbox::{Gone, Load, Outbox, Unkept},
     pulse::Pulse,
+    redaction::Redactor,
     standing::{Gauge, State},
 };
 use crate::{
@@ -46,6 +47,8 @@ pub(super) struct Settings {
     pub(super) beat: Beat,
     /// What the next run has to know.
     pub(super) living: Living,
+    /// Secrets do not leave the pump.
+    pub(super) redactor: Redactor,
 }
 
 /// What goes to the writer at once.
@@ -124,7 +127,7 @@ pub(super) fn run(
             counted = Instant::now();
         }
         tracker.tick(now.boot, &mut batch.tracked);
-        settings.living.tend(&tracker, last);
+        settings.living.tend(&tracker, &settings.redactor, last);
         if last {
             tracker.stop(now.boot, &mut batch.tracked);
         }
@@ -157,6 +160,7 @@ pub(super) fn run(
         // Last, since what a relay may copy waits here: grants, notices and the control socket do not wait with it.
         relay.pass(capture.horizon(), &mut batch.tracked);
         flood.pass(capture.horizon(), &mut batch.tracked);
+        settings.redactor.pass(&mut batch.tracked);
         // The writer is gone only after a fault, which ends the service.
         if outbox.send(batch, here) == Err(Gone) {
             return;

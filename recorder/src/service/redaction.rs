@@ -1,0 +1,142 @@
+//! Takes secrets out of records before they are written, and says behind each what is gone (docs/sessions.md, Secrets).
+//!
+//! It stands last before the writer: whoever has to know what was really asked for (grants, enforcement, what a job came of) has
+//! seen it by then. What is a secret is decided by `session::redact`.
+
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+
+use super::{ServiceError, host_error};
+use crate::{
+    config::Config,
+    model::{
+        Body, BootNanos, Bytes, CutField, Digest, Flags, Lived, Record, Redacted, RedactedField, Redaction,
+        RedactionKey,
+    },
+    session::{
+        Tracked,
+        redact::{Rules, Taken},
+    },
+    sys::secret::Secret,
+};
+
+/// What is taken out, and the key of what is left of it.
+#[derive(Debug, Default)]
+pub(super) struct Redactor {
+    rules: Option<Rules>,
+    /// `None` where the journal is not encrypted: who reads it could try what he guesses.
+    key: Option<Secret>,
+}
+
+impl Redactor {
+    /// By the configuration; `sealed` if there is somebody who alone can read the key.
+    pub(super) fn new(config: &Config, sealed: bool) -> Result<Self, ServiceError> {
+        let rules = Rules::new(&config.redaction).map_err(|source| ServiceError::Redaction { source })?;
+        let key = (rules.is_some() && sealed).then(new_key).transpose();
+        Ok(Self { rules, key: key.map_err(host_error("cannot make the key of redactions"))? })
+    }
+
+    /// The record that tells the recipients the key, once, before anything that needs it.
+    pub(super) fn told(&self, now: BootNanos) -> Option<Record> {
+        let key = Bytes::from(&self.key.as_ref()?.expose()[..]);
+        let body = Body::RedactionKey(Box::new(RedactionKey { key }));
+        Some(Record { boot_ns: now, cpu: u16::MAX, flags: Flags::default(), task: None, body })
+    }
+
+    /// Takes secrets out of what is about to be written.
+    pub(super) fn pass(&self, tracked: &mut Vec<Tracked>) {
+        let Some(rules) = &self.rules else { return };
+        for item in std::mem::take(tracked) {
+            let Tracked::Event { mark, mut record } = item else {
+                tracked.push(item);
+                continue;
+            };
+            let places = self.places(rules, &mut record.body);
+            if places.is_empty() {
+                tracked.push(Tracked::Event { mark, record });
+                continue;
+            }
+            record.flags = record.flags.with(Flags::REDACTED);
+            let of = record.body.kind();
+            let told = Record {
+                body: Body::Redacted(Box::new(Redacted { of, places })),
+                flags: Flags::default(),
+                task: record.task.clone(),
+                ..record
+            };
+            tracked.push(Tracked::Event { mark, record });
+            tracked.push(Tracked::Event { mark, record: told });
+        }
+    }
+
+    /// The same for what the next start has to know: nothing is told of it, because it is in no journal.
+    pub(super) fn living(&self, sessions: &mut [Lived]) {
+        let Some(rules) = &self.rules else { return };
+        let line = |text: &Bytes| rules.line(text.as_slice()).map(|(text, _)| Bytes::from(text));
+        sessions.iter_mut().for_each(|session| session.replace(line));
+    }
+
+    fn places(&self, rules: &Rules, body: &mut Body) -> Vec<Redaction> {
+        let mut places = Vec::new();
+        match body {
+            Body::Exec(exec) => {
+                let Some((argv, taken)) = rules.argv(&exec.argv) else { return places };
+                exec.argv = argv;
+                // A hash of what a secret was part of would let anybody try what he guesses.
+                if let Some(cut) = exec.cut.as_mut().filter(|cut| cut.field == CutField::Argv) {
+                    cut.sha256 = None;
+                }
+                self.add(RedactedField::Argv, taken, &mut places);
+            }
+            Body::Delegation(d) => {
+                let fields = [
+                    (RedactedField::To, &mut d.to),
+                    (RedactedField::What, &mut d.what),
+                    (RedactedField::Evidence, &mut d.evidence),
+                ];
+                for (field, text) in fields {
+                    self.line(rules, field, text, &mut places);
+                }
+            }
+            Body::Enforcement(done) => self.line(rules, RedactedField::Text, &mut done.text, &mut places),
+            // Paths, names, counts and what terminals show: no arguments.
+            _ => {}
+        }
+        places
+    }
+
+    fn line(&self, rules: &Rules, field: RedactedField, text: &mut Bytes, places: &mut Vec<Redaction>) {
+        if let Some((line, taken)) = rules.line(text.as_slice()) {
+            *text = Bytes::from(line);
+            self.add(field, taken, places);
+        }
+    }
+
+    fn add(&self, field: RedactedField, taken: Vec<Taken>, places: &mut Vec<Redaction>) {
+        let wide = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        places.extend(taken.into_iter().map(|one| Redaction {
+            field,
+            index: u32::try_from(one.index).unwrap_or(u32::MAX),
+            offset: wide(one.offset),
+            bytes: wide(one.secret.len()),
+            rule: Bytes::from(&*one.rule),
+            hash: self.hash(&one.secret),
+        }));
+    }
+
+    fn hash(&self, secret: &[u8]) -> Option<Digest> {
+        // A key of any length is one.
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.as_ref()?.expose()).ok()?;
+        mac.update(secret);
+        Some(Digest::new(mac.finalize().into_bytes().into()))
+    }
+}
+
+fn new_key() -> std::io::Result<Secret> {
+    let mut key = Secret::new()?;
+    getrandom::fill(key.expose_mut()).map_err(|_| std::io::Error::other("the kernel gives no randomness"))?;
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests;
