@@ -12,9 +12,10 @@ from .decrypt import DecryptFailed, Ratchet, open_body
 from .segment import BREAK, FAULT, RESUME
 
 LEFT_OUT = 128
-FLAGS = ((1, "truncated"), (2, "as_passed"), (4, "mount_unknown"), (8, "unreadable"), (16, "seeded"), (32, "deleted"), (64, "unreachable"), (128, "left_out"))
+FLAGS = ((1, "truncated"), (2, "as_passed"), (4, "mount_unknown"), (8, "unreadable"), (16, "seeded"), (32, "deleted"), (64, "unreachable"), (128, "left_out"), (256, "redacted"))
 COUNTS = "stream frames records losses sessions events lost to count open_sessions repeated execs files tty_bytes".split()
 OBJECTS = {50: "coverage_change", 264: "grant_change", 265: "login", 266: "token_use"}
+REDACTED = {1: "argv", 2: "what", 3: "to", 4: "evidence", 5: "text"}
 CUTS = {1: "argv", 2: "path", 3: "tty", 4: "cwd"}
 
 
@@ -62,6 +63,10 @@ def _body(entry):
         _put(out, "name", b["name"])
         out.update(no=b["no"], data=base64.b64encode(b["data"]).decode(), hidden=b["hidden"], cols=b["cols"], rows=b["rows"])
         return "tty", out
+    if kind == 58:
+        return "redacted", {"kind": NAMES.get(b["of"], "unknown"), "places": [_place(place) for place in b["places"]]}
+    if kind == 271:
+        return "redaction_key", {"key": b["key"].hex() or None}
     if "unknown" in b:
         return "unknown", {"code": kind, "data": base64.b64encode(b["unknown"]).decode()}
     for name in ("clock", "before", "after"):
@@ -71,6 +76,13 @@ def _body(entry):
         if isinstance(b.get(name), int):
             out[name] = b[name]
     return OBJECTS.get(kind, NAMES[kind]), out
+
+
+def _place(place):
+    out = {name: place[name] for name in ("index", "offset", "bytes")}
+    out["field"], out["hash"] = REDACTED.get(place["field"], "unknown"), place["hash"].hex() if place["hash"] else None
+    _put(out, "rule", place["rule"])
+    return out
 
 
 class _Log:

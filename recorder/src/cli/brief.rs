@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use crate::model::{
     ActedAs, Body, Bytes, Capability, ClockChange, ClockEvent, CoverageChange, Cred, Delegation,
     DelegationRole, Digest, Enforcement, EnforcementAct, Exec, Exit, File, FileOp, Grant, HookChange,
-    HookState, Jump, Login, Loss, Overdue, Participant, Passed, Permissions, Record, Redacted, RedactedField, Redaction, SessionId, TaskContext,
-    Token, Trigger, Tty, TtyOp, Uncovered,
+    HookState, Jump, Login, Loss, Overdue, Participant, Passed, Permissions, Record, Redacted, RedactedField,
+    Redaction, SessionId, TaskContext, Token, Trigger, Tty, TtyOp, Uncovered,
 };
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.

@@ -73,7 +73,8 @@ pub(super) fn check(raw: Keys, faults: &mut Vec<String>) -> Redaction {
                 faults.push(format!("redaction.patterns: number {no}: longer than {LONGEST} bytes"));
             }
             Ok(regex) if regex.is_match(b"") => {
-                faults.push(format!("redaction.patterns: number {no}: matches nothing at all, so everywhere"));
+                faults
+                    .push(format!("redaction.patterns: number {no}: matches nothing at all, so everywhere"));
             }
             Ok(_) => {}
             Err(error) => {
@@ -100,8 +101,11 @@ mod tests {
     #[test]
     fn names_and_patterns_are_checked_and_every_fault_is_told() {
         assert_eq!(faults(RulesKey::Default, &["x-corp-key", "CORP.PIN"], &["corp-[0-9]{8}"]), [""; 0]);
-        let told = faults(RulesKey::Default, &["", "a b"], &["(", "x*", "(a{1000}){1000}", &"x".repeat(2000)]);
-        for (n, part) in ["number 1", "number 2", "number 1", "number 2", "number 3", "number 4"].iter().enumerate() {
+        let told =
+            faults(RulesKey::Default, &["", "a b"], &["(", "x*", "(a{1000}){1000}", &"x".repeat(2000)]);
+        for (n, part) in
+            ["number 1", "number 2", "number 1", "number 2", "number 3", "number 4"].iter().enumerate()
+        {
             assert!(told[n].contains(part), "{told:?}");
         }
         assert_eq!(told.len(), 6);

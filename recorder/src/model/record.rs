@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Boot, BootNanos, Capability, ClockChange, Cosigned, CoverageChange, Cred, Delegation, Enforcement, Exec,
     Exit, File, FileOp, Fork, Grant, Heartbeat, HookChange, Jump, Login, Loss, Overdue, Participant,
-    Permissions, Redacted, RedactionKey, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop, StorageFault, Task,
-    TaskContext, Token, Tombstone, Tty, TtyOp,
+    Permissions, Redacted, RedactionKey, SessionClosed, SessionEnd, SessionOpened, SessionStart, Stop,
+    StorageFault, Task, TaskContext, Token, Tombstone, Tty, TtyOp,
 };
 
 macro_rules! kinds {

@@ -124,7 +124,8 @@ mod tests {
         for code in 0..10 {
             assert_eq!(RedactedField::from_code(code).code(), code);
         }
-        let codes = [RedactedField::Argv, RedactedField::Evidence, RedactedField::Text].map(RedactedField::code);
+        let codes =
+            [RedactedField::Argv, RedactedField::Evidence, RedactedField::Text].map(RedactedField::code);
         assert_eq!((codes, Kind::REDACTED.code(), Kind::REDACTION_KEY.code()), ([1, 4, 5], 58, 271));
     }
 

@@ -9,8 +9,8 @@ use super::{kept::Kept, outbox::Unkept, pump::Batch, standing::Standing, strain:
 use crate::{
     journal::{Committed, Disk, Entropy, JournalError, Pending, Recipient, Writer, checkpoint::Head},
     model::{
-        Body, BootNanos, Bytes, ClockPair, Flags, Kind, Loss, LossReason, Mark, Record, RedactionKey, SessionId, Stop,
-        StorageFault, StreamNo,
+        Body, BootNanos, Bytes, ClockPair, Flags, Kind, Loss, LossReason, Mark, Record, RedactionKey,
+        SessionId, Stop, StorageFault, StreamNo,
     },
     session::Tracked,
     sys::clock,

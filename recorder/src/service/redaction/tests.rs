@@ -2,8 +2,8 @@ use super::*;
 use crate::{
     index::fixture as fx,
     model::{
-        Confidence, Coverage, Cut, Delegation, DelegationRole, Enforcement, EnforcementAct, Exec, Kind, Mark, SessionId,
-        TaskId, Trigger, Uncovered,
+        Confidence, Coverage, Cut, Delegation, DelegationRole, Enforcement, EnforcementAct, Exec, Kind, Mark,
+        SessionId, TaskId, Trigger, Uncovered,
     },
 };
 
@@ -12,7 +12,13 @@ fn redactor(sealed: bool) -> Redactor {
 }
 
 fn record(body: Body) -> Record {
-    Record { boot_ns: BootNanos::new(6), cpu: 2, flags: Flags::TRUNCATED, task: Some(fx::task(7, 1, "x")), body }
+    Record {
+        boot_ns: BootNanos::new(6),
+        cpu: 2,
+        flags: Flags::TRUNCATED,
+        task: Some(fx::task(7, 1, "x")),
+        body,
+    }
 }
 
 fn passed(redactor: &Redactor, bodies: Vec<Body>) -> Vec<Record> {
@@ -33,7 +39,10 @@ fn places(record: &Record) -> &[Redaction] {
 
 #[test]
 fn g7_what_is_gone_is_told_right_behind_it() {
-    let out = passed(&redactor(false), vec![fx::exec("/usr/bin/mysql", &["mysql", "-phunter2", "db"]), fx::exec("/bin/ls", &["ls"])]);
+    let out = passed(
+        &redactor(false),
+        vec![fx::exec("/usr/bin/mysql", &["mysql", "-phunter2", "db"]), fx::exec("/bin/ls", &["ls"])],
+    );
     let kinds: Vec<Kind> = out.iter().map(|record| record.body.kind()).collect();
     assert_eq!(kinds, [Kind::EXEC, Kind::REDACTED, Kind::EXEC]);
     assert_eq!(out[0].flags, Flags::TRUNCATED.with(Flags::REDACTED));
@@ -75,7 +84,9 @@ fn g7_hashes_need_the_key_and_there_is_one_only_where_it_can_be_sealed() {
 
 #[test]
 fn g7_no_hash_of_what_a_secret_was_part_of_is_left() {
-    let cut = |sha: u8| Some(Cut { field: CutField::Argv, bytes: 9, sha256: Some(Digest::new([sha; 32])), relay: None });
+    let cut = |sha: u8| {
+        Some(Cut { field: CutField::Argv, bytes: 9, sha256: Some(Digest::new([sha; 32])), relay: None })
+    };
     let body = |argv: &[&str]| {
         let Body::Exec(exec) = fx::exec("/x", argv) else { panic!() };
         Body::Exec(Exec { cut: cut(5), ..exec })
@@ -112,7 +123,8 @@ fn g7_every_text_that_carries_arguments_is_looked_through() {
         vec![Body::Delegation(Box::new(delegation)), Body::Enforcement(Box::new(enforcement))],
     );
     assert!(!format!("{out:?}").contains("hunter2"), "{out:?}");
-    let fields: Vec<_> = [1, 3].iter().flat_map(|at| places(&out[*at])).map(|place| (place.field, place.bytes)).collect();
+    let fields: Vec<_> =
+        [1, 3].iter().flat_map(|at| places(&out[*at])).map(|place| (place.field, place.bytes)).collect();
     let all = [RedactedField::To, RedactedField::What, RedactedField::Evidence, RedactedField::Text];
     assert_eq!(fields, all.into_iter().zip([7, 7, 7, 11]).collect::<Vec<_>>());
 }

@@ -14,10 +14,51 @@ const SECRET: &str = "Zq7Zq7Zq7";
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         prop::sample::select(vec![
-            "mysql", "-p", "-pX1", "curl", "-u", "me:pw1", "--password", "--password=pw2", "PASSWORD=pw3", "sh", "-c",
-            "'", "\"", "\\", "$", "(", ")", "`", "|", ";", "&", "\n", " ", "\t", "=", ":", "://", "@", "token", "[redacted]",
-            "Authorization: Bearer ", "https://a:b@c/", "echo", "chpasswd", "<<<", "-----BEGIN PRIVATE KEY-----",
-            "password: |\n  x", "{\"secret\":\"x\"}", "<password>", ",", "$6$", "ghp_abcdefghijklmnopqrstuvwx", "#", "{", "}",
+            "mysql",
+            "-p",
+            "-pX1",
+            "curl",
+            "-u",
+            "me:pw1",
+            "--password",
+            "--password=pw2",
+            "PASSWORD=pw3",
+            "sh",
+            "-c",
+            "'",
+            "\"",
+            "\\",
+            "$",
+            "(",
+            ")",
+            "`",
+            "|",
+            ";",
+            "&",
+            "\n",
+            " ",
+            "\t",
+            "=",
+            ":",
+            "://",
+            "@",
+            "token",
+            "[redacted]",
+            "Authorization: Bearer ",
+            "https://a:b@c/",
+            "echo",
+            "chpasswd",
+            "<<<",
+            "-----BEGIN PRIVATE KEY-----",
+            "password: |\n  x",
+            "{\"secret\":\"x\"}",
+            "<password>",
+            ",",
+            "$6$",
+            "ghp_abcdefghijklmnopqrstuvwx",
+            "#",
+            "{",
+            "}",
         ])
         .prop_map(|text| text.as_bytes().to_vec()),
         prop::collection::vec(any::<u8>(), 0..6),
@@ -33,7 +74,10 @@ fn is_told(before: &[u8], after: &[u8], taken: &[Taken]) -> bool {
     let mut at = 0;
     let mut rest = Vec::new();
     for place in taken {
-        if after.get(place.offset..place.offset + MARK.len()) != Some(MARK) || place.offset < at || place.secret.is_empty() {
+        if after.get(place.offset..place.offset + MARK.len()) != Some(MARK)
+            || place.offset < at
+            || place.secret.is_empty()
+        {
             return false;
         }
         rest.push(&after[at..place.offset]);
@@ -46,7 +90,10 @@ fn is_told(before: &[u8], after: &[u8], taken: &[Taken]) -> bool {
         && before.ends_with(rest[rest.len() - 1])
         && rest.iter().all(|piece| {
             let found = piece.is_empty() || before[from..].windows(piece.len()).any(|w| w == *piece);
-            from += before[from..].windows(piece.len().max(1)).position(|w| w == *piece).map_or(0, |p| p + piece.len());
+            from += before[from..]
+                .windows(piece.len().max(1))
+                .position(|w| w == *piece)
+                .map_or(0, |p| p + piece.len());
             found
         })
 }
@@ -113,7 +160,31 @@ proptest! {
 fn g7_the_longest_vectors_take_bounded_time() {
     const LEN: usize = 132 << 10;
     let rules = rules();
-    for unit in ["x_key=", "token=id=", "apikey=/", "a ", "pw=x", "'", "\"\\", "$(", "-p", "--password ", "a=\n", ",", "password ", "mysql -p", "echo x|chpasswd;", "eyJaaaaa.", "-----BEGIN PRIVATE KEY-----", "{{", "a:", "https://a:", "[redacted]", "authorization=", "key=$(key="] {
+    for unit in [
+        "x_key=",
+        "token=id=",
+        "apikey=/",
+        "a ",
+        "pw=x",
+        "'",
+        "\"\\",
+        "$(",
+        "-p",
+        "--password ",
+        "a=\n",
+        ",",
+        "password ",
+        "mysql -p",
+        "echo x|chpasswd;",
+        "eyJaaaaa.",
+        "-----BEGIN PRIVATE KEY-----",
+        "{{",
+        "a:",
+        "https://a:",
+        "[redacted]",
+        "authorization=",
+        "key=$(key=",
+    ] {
         let text = unit.repeat(LEN / unit.len());
         let pieces: Vec<Bytes> = text.as_bytes().chunks(unit.len().max(2)).map(Bytes::from).collect();
         let began = Instant::now();

@@ -3,10 +3,10 @@
 //! Pure: bytes in, bytes and places out. The rules know names, programs and well-known forms; what a secret that follows none of
 //! them is, nobody can know. docs/sessions.md, Secrets.
 
-mod names;
-mod programs;
 #[cfg(test)]
 mod laws;
+mod names;
+mod programs;
 #[cfg(test)]
 mod tests;
 mod text;

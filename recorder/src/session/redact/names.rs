@@ -78,8 +78,9 @@ const PERHAPS: [&str; 9] =
     ["key", "auth", "sid", "signature", "otp", "credential", "credentials", "session", "sessionid"];
 /// First words of switches: they ask for a secret, or say that there is none.
 const SWITCHES: [&str; 25] = [
-    "no", "not", "non", "ask", "prompt", "require", "requires", "required", "need", "needs", "skip", "disable",
-    "enable", "with", "without", "show", "hide", "use", "allow", "permit", "min", "max", "has", "is", "store",
+    "no", "not", "non", "ask", "prompt", "require", "requires", "required", "need", "needs", "skip",
+    "disable", "enable", "with", "without", "show", "hide", "use", "allow", "permit", "min", "max", "has",
+    "is", "store",
 ];
 /// What may stand behind the word that says it.
 const BEHIND: [&str; 17] = [
@@ -103,8 +104,18 @@ const BEHIND: [&str; 17] = [
 ];
 /// English and product names that end in `pass`, and options that take a file.
 const NOT_PASS: [&str; 12] = [
-    "bypass", "compass", "encompass", "surpass", "trespass", "overpass", "underpass", "multipass", "keepass",
-    "authuserpass", "askpass", "sshaskpass",
+    "bypass",
+    "compass",
+    "encompass",
+    "surpass",
+    "trespass",
+    "overpass",
+    "underpass",
+    "multipass",
+    "keepass",
+    "authuserpass",
+    "askpass",
+    "sshaskpass",
 ];
 
 /// Longer names are none.
@@ -123,9 +134,9 @@ pub(super) fn kind(name: &[u8], own: &[Vec<String>]) -> Kind {
         return Kind::Plain;
     }
     while words.len() > 1
-        && words.last().is_some_and(|last| {
-            BEHIND.contains(&last.as_str()) || last.bytes().all(|b| b.is_ascii_digit())
-        })
+        && words
+            .last()
+            .is_some_and(|last| BEHIND.contains(&last.as_str()) || last.bytes().all(|b| b.is_ascii_digit()))
     {
         words.pop();
     }
@@ -172,7 +183,19 @@ pub(super) fn words(name: &[u8]) -> Vec<String> {
 pub(super) fn fits(kind: Kind, value: &[u8]) -> bool {
     // What names a secret elsewhere, or says that there is none.
     const NONE: [&[u8]; 14] = [
-        b"", b"-", b"yes", b"no", b"true", b"false", b"on", b"off", b"none", b"null", b"nil", b"prompt", b"stdin",
+        b"",
+        b"-",
+        b"yes",
+        b"no",
+        b"true",
+        b"false",
+        b"on",
+        b"off",
+        b"none",
+        b"null",
+        b"nil",
+        b"prompt",
+        b"stdin",
         b"undefined",
     ];
     let lower = value.to_ascii_lowercase();
@@ -204,17 +227,59 @@ mod tests {
     #[test]
     fn names_say_what_they_say() {
         for name in [
-            "password", "--password", "PGPASSWORD", "MYSQL_PWD", "db-pass", "smtpPass", "AWS_SECRET_ACCESS_KEY",
-            "GITHUB_TOKEN", "spring.datasource.password", "_authToken", "api-key", "X-Api-Key", "SECRET_KEY_BASE",
-            "password2", "PASSWORD_1", "password_confirmation", "DB_PASSWORD_PROD", "psk", "wifi-sec.psk",
-            "SSHPASS", "passphrase", "clientSecret", "ansible_become_pass", "requirepass", "pwd", "PW",
+            "password",
+            "--password",
+            "PGPASSWORD",
+            "MYSQL_PWD",
+            "db-pass",
+            "smtpPass",
+            "AWS_SECRET_ACCESS_KEY",
+            "GITHUB_TOKEN",
+            "spring.datasource.password",
+            "_authToken",
+            "api-key",
+            "X-Api-Key",
+            "SECRET_KEY_BASE",
+            "password2",
+            "PASSWORD_1",
+            "password_confirmation",
+            "DB_PASSWORD_PROD",
+            "psk",
+            "wifi-sec.psk",
+            "SSHPASS",
+            "passphrase",
+            "clientSecret",
+            "ansible_become_pass",
+            "requirepass",
+            "pwd",
+            "PW",
         ] {
             assert_ne!(kind(name.as_bytes(), &[]), Kind::Plain, "{name}");
         }
         for name in [
-            "password-file", "PASSWORD_FILE", "passwordFile", "no-password", "author", "token-url", "max_tokens",
-            "ask-pass", "with-token", "password-stdin", "bypass", "OLDPWD", "passive", "passthrough", "monkey",
-            "secrets", "keyboard", "auth-user-pass", "secretary", "passwordauthentication", "compass", "", "key",
+            "password-file",
+            "PASSWORD_FILE",
+            "passwordFile",
+            "no-password",
+            "author",
+            "token-url",
+            "max_tokens",
+            "ask-pass",
+            "with-token",
+            "password-stdin",
+            "bypass",
+            "OLDPWD",
+            "passive",
+            "passthrough",
+            "monkey",
+            "secrets",
+            "keyboard",
+            "auth-user-pass",
+            "secretary",
+            "passwordauthentication",
+            "compass",
+            "",
+            "key",
         ] {
             assert_eq!(kind(name.as_bytes(), &[]), Kind::Plain, "{name}");
         }

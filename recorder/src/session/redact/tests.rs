@@ -18,7 +18,8 @@ fn told(words: &[&str]) -> (String, Vec<String>) {
         let word = out[place.index].as_slice();
         assert_eq!(&word[place.offset..place.offset + MARK.len()], MARK, "{words:?}");
     }
-    let words: Vec<String> = out.iter().map(|word| String::from_utf8_lossy(word.as_slice()).replace("[redacted]", "#")).collect();
+    let words: Vec<String> =
+        out.iter().map(|word| String::from_utf8_lossy(word.as_slice()).replace("[redacted]", "#")).collect();
     (words.join(" "), taken.iter().map(|place| String::from_utf8_lossy(&place.secret).into_owned()).collect())
 }
 
@@ -43,9 +44,15 @@ fn g7_secrets_in_arguments_are_taken_out() {
         (&["curl", "-HAuthorization: Basic hunter2", "x"], "curl -HAuthorization: Basic # x"),
         (&["curl", "-H", "X-Api-Key: hunter2"], "curl -H X-Api-Key: #"),
         (&["curl", "-d", "user=me&password=hunter2&x=1"], "curl -d user=me&password=#&x=1"),
-        (&["curl", "-d", r#"{"user":"me","password":"hunter2"}"#], r##"curl -d {"user":"me","password":"#"}"##),
+        (
+            &["curl", "-d", r#"{"user":"me","password":"hunter2"}"#],
+            r##"curl -d {"user":"me","password":"#"}"##,
+        ),
         (&["curl", "-b", "sid=hunter2"], "curl -b #"),
-        (&["wget", "--http-password=hunter2", "--header=PRIVATE-TOKEN: hunter2"], "wget --http-password=# --header=PRIVATE-TOKEN: #"),
+        (
+            &["wget", "--http-password=hunter2", "--header=PRIVATE-TOKEN: hunter2"],
+            "wget --http-password=# --header=PRIVATE-TOKEN: #",
+        ),
         (&["git", "clone", "https://me:hunter2@host/x.git"], "git clone https://me:#@host/x.git"),
         (&["psql", "postgres://me:hunter2@db/x?sslmode=on"], "psql postgres://me:#@db/x?sslmode=on"),
         (&["psql", "host=db user=me password=hunter2 dbname=x"], "psql host=db user=me password=# dbname=x"),
@@ -53,28 +60,52 @@ fn g7_secrets_in_arguments_are_taken_out() {
         (&["redis-cli", "-a", "hunter2", "ping"], "redis-cli -a # ping"),
         (&["redis-cli", "config", "set", "requirepass", "hunter2"], "redis-cli config set requirepass #"),
         (&["env", "PASSWORD=hunter2", "x"], "env PASSWORD=# x"),
-        (&["sudo", "AWS_SECRET_ACCESS_KEY=hunter2", "GH_TOKEN=hunter2", "aws"], "sudo AWS_SECRET_ACCESS_KEY=# GH_TOKEN=# aws"),
+        (
+            &["sudo", "AWS_SECRET_ACCESS_KEY=hunter2", "GH_TOKEN=hunter2", "aws"],
+            "sudo AWS_SECRET_ACCESS_KEY=# GH_TOKEN=# aws",
+        ),
         (&["env", "PGPASSWORD=hunter2 with more", "psql"], "env PGPASSWORD=# psql"),
-        (&["aws", "configure", "set", "aws_secret_access_key", "hunter2"], "aws configure set aws_secret_access_key #"),
+        (
+            &["aws", "configure", "set", "aws_secret_access_key", "hunter2"],
+            "aws configure set aws_secret_access_key #",
+        ),
         (&["openssl", "rsa", "-passin", "pass:hunter2", "-in", "x"], "openssl rsa -passin pass:# -in x"),
         (&["openssl", "passwd", "-6", "hunter2"], "openssl passwd -6 #"),
         (&["ssh-keygen", "-N", "hunter2", "-f", "x"], "ssh-keygen -N # -f x"),
-        (&["x", "--token", "hunter2", "--secret=hunter2", "--api-key", "hunter2"], "x --token # --secret=# --api-key #"),
+        (
+            &["x", "--token", "hunter2", "--secret=hunter2", "--api-key", "hunter2"],
+            "x --token # --secret=# --api-key #",
+        ),
         (&["keytool", "-storepass", "hunter2", "-list"], "keytool -storepass # -list"),
         (&["docker", "login", "-u", "me", "-p", "hunter2"], "docker login -u me -p #"),
-        (&["docker", "run", "-e", "MYSQL_ROOT_PASSWORD=hunter2", "x"], "docker run -e MYSQL_ROOT_PASSWORD=# x"),
-        (&["kubectl", "create", "secret", "generic", "x", "--from-literal=k=hunter2"], "kubectl create secret generic x --from-literal=k=#"),
+        (
+            &["docker", "run", "-e", "MYSQL_ROOT_PASSWORD=hunter2", "x"],
+            "docker run -e MYSQL_ROOT_PASSWORD=# x",
+        ),
+        (
+            &["kubectl", "create", "secret", "generic", "x", "--from-literal=k=hunter2"],
+            "kubectl create secret generic x --from-literal=k=#",
+        ),
         (&["ldapsearch", "-D", "cn=x", "-w", "hunter2"], "ldapsearch -D cn=x -w #"),
         (&["smbclient", "//h/x", "-U", "me%hunter2"], "smbclient //h/x -U me%#"),
-        (&["mount", "-o", "username=me,password=hunter2,uid=0", "//h/x", "/mnt"], "mount -o username=me,password=#,uid=0 //h/x /mnt"),
+        (
+            &["mount", "-o", "username=me,password=hunter2,uid=0", "//h/x", "/mnt"],
+            "mount -o username=me,password=#,uid=0 //h/x /mnt",
+        ),
         (&["usermod", "-p", "hunter2", "me"], "usermod -p # me"),
         (&["7z", "a", "-phunter2", "x.7z"], "7z a -p# x.7z"),
         (&["sqlplus", "me/hunter2@db"], "sqlplus me/#@db"),
-        (&["nmcli", "dev", "wifi", "connect", "x", "password", "hunter2"], "nmcli dev wifi connect x password #"),
+        (
+            &["nmcli", "dev", "wifi", "connect", "x", "password", "hunter2"],
+            "nmcli dev wifi connect x password #",
+        ),
         (&["htpasswd", "-b", "file", "me", "hunter2"], "htpasswd -b file me #"),
         (&["vault", "login", "hunter2"], "vault login #"),
         (&["mysql", "-e", "ALTER USER x IDENTIFIED BY 'hunter2'"], "mysql -e ALTER USER x IDENTIFIED BY '#'"),
-        (&["psql", "-c", "CREATE ROLE x PASSWORD 'hunter2' LOGIN"], "psql -c CREATE ROLE x PASSWORD '#' LOGIN"),
+        (
+            &["psql", "-c", "CREATE ROLE x PASSWORD 'hunter2' LOGIN"],
+            "psql -c CREATE ROLE x PASSWORD '#' LOGIN",
+        ),
         (&["sh", "-c", "mysql -phunter2 db"], "sh -c mysql -p# db"),
         (&["sh", "-c", "export X_TOKEN='hunter2'; run"], "sh -c export X_TOKEN='#'; run"),
         (&["sh", "-c", "A=1 PASSWORD=hunter2 run; ls"], "sh -c A=1 PASSWORD=# run; ls"),
@@ -84,12 +115,18 @@ fn g7_secrets_in_arguments_are_taken_out() {
         (&["sh", "-c", "echo 'root:hunter2' | chpasswd"], "sh -c echo 'root:#' | chpasswd"),
         (&["sh", "-c", "echo hunter2 | sudo -S id"], "sh -c echo # | sudo -S id"),
         (&["sh", "-c", "chpasswd <<< root:hunter2"], "sh -c chpasswd <<< root:#"),
-        (&["sh", "-c", "docker login --password-stdin <<< \"hunter2\""], "sh -c docker login --password-stdin <<< \"#\""),
+        (
+            &["sh", "-c", "docker login --password-stdin <<< \"hunter2\""],
+            "sh -c docker login --password-stdin <<< \"#\"",
+        ),
     ] {
         let (line, taken) = told(words);
         assert_eq!(line, left);
         for secret in taken {
-            assert!(secret.contains(S) && secret.trim_start_matches('-').starts_with(S) || secret.ends_with(S), "{line}: {secret}");
+            assert!(
+                secret.contains(S) && secret.trim_start_matches('-').starts_with(S) || secret.ends_with(S),
+                "{line}: {secret}"
+            );
         }
         let all = words.join(" ");
         assert!(!line.contains(S), "{all}");
@@ -100,8 +137,13 @@ fn g7_secrets_in_arguments_are_taken_out() {
 fn g7_known_forms_are_taken_out_wherever_they_stand() {
     let jwt = "eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSMeK";
     for token in [
-        "AKIAIOSFODNN7EXAMPLE", "ghp_abcdefghijklmnopqrstuvwxyz0123456789", "glpat-abcdefghijklmnopqrst",
-        "xoxb-123456789012-abcdef", jwt, "npm_abcdefghijklmnopqrstuvwxyz0123456789", "sk_live_abcdefghijkl",
+        "AKIAIOSFODNN7EXAMPLE",
+        "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+        "glpat-abcdefghijklmnopqrst",
+        "xoxb-123456789012-abcdef",
+        jwt,
+        "npm_abcdefghijklmnopqrstuvwxyz0123456789",
+        "sk_live_abcdefghijkl",
         "$6$saltsalt$abcdefghijklmnopqrstuvwxyz",
     ] {
         let (line, taken) = told(&["notify", &format!("see {token} here"), token]);
@@ -217,7 +259,8 @@ fn g7_names_and_patterns_of_ones_own() {
         ..Redaction::default()
     };
     let rules = Rules::new(&config).unwrap().unwrap();
-    let (out, taken) = rules.argv(&argv(&["x", "--corp-pin", "1234", "CORP_PIN=99", "ticket 5555 BADGE77"])).unwrap();
+    let (out, taken) =
+        rules.argv(&argv(&["x", "--corp-pin", "1234", "CORP_PIN=99", "ticket 5555 BADGE77"])).unwrap();
     let line: Vec<String> = out.iter().map(Bytes::escaped).collect();
     assert_eq!(line.join(" "), "x --corp-pin [redacted] CORP_PIN=[redacted] ticket [redacted] [redacted]");
     let rules_told: Vec<&str> = taken.iter().map(|place| place.rule.as_ref()).collect();
@@ -232,7 +275,10 @@ fn g7_the_rest_is_taken_out_as_one_where_there_is_no_end() {
     let argv: Vec<Bytes> = words.iter().map(|word| Bytes::from(word.as_str())).collect();
     let (out, taken) = rules().argv(&argv).unwrap();
     assert_eq!((out.len(), taken.len()), (MOST + 1, MOST + 1));
-    assert_eq!(taken.last().map(|place| (place.rule.as_ref(), place.secret.len())), Some(("rest", words[MOST..].join("\0").len())));
+    assert_eq!(
+        taken.last().map(|place| (place.rule.as_ref(), place.secret.len())),
+        Some(("rest", words[MOST..].join("\0").len()))
+    );
     let line = words.join(" ");
     let (out, taken) = rules().line(line.as_bytes()).unwrap();
     assert_eq!((taken.len(), out.ends_with(MARK)), (MOST + 1, true));

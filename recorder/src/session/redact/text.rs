@@ -139,12 +139,21 @@ impl Patterns {
         if before == Some(b'$') || (before == Some(b'{') && mark == b'=') {
             return None;
         }
-        if mark == b'=' && !spaced && text.get(from).is_some_and(|b| b" \t".contains(b)) && form == Form::Argument {
+        if mark == b'='
+            && !spaced
+            && text.get(from).is_some_and(|b| b" \t".contains(b))
+            && form == Form::Argument
+        {
             return None;
         }
         let blanks = text.get(from..)?.iter().take(BLANKS).take_while(|b| b" \t".contains(b)).count();
         from = from.saturating_add(blanks);
-        let line_starts = text.get(..name.start)?.iter().rev().take_while(|b| **b != b'\n').all(|b| b"+- \t\"'".contains(b));
+        let line_starts = text
+            .get(..name.start)?
+            .iter()
+            .rev()
+            .take_while(|b| **b != b'\n')
+            .all(|b| b"+- \t\"'".contains(b));
         let upper = text.get(name)?.iter().any(u8::is_ascii_uppercase) && mark == b'=' && !spaced;
         let to_end = form == Form::File && (mark == b':' || spaced || (line_starts && !upper));
         // What may be a secret and is not would be looked through for each name in it.
@@ -246,13 +255,16 @@ fn value_at(text: &[u8], from: usize, to_end: bool, braced: bool) -> Range<usize
         return until(text, from, |rest| rest.starts_with(b"}"));
     }
     if to_end {
-        let mut line = until(text, from, |rest| rest.starts_with(b"\n") || rest.starts_with(b" #") || next_pair(rest));
+        let mut line =
+            until(text, from, |rest| rest.starts_with(b"\n") || rest.starts_with(b" #") || next_pair(rest));
         while line.end > line.start && text.get(line.end - 1).is_some_and(|b| b" \t\r,;".contains(b)) {
             line.end -= 1;
         }
         return line;
     }
-    until(text, from, |rest| rest.first().is_some_and(|b| b.is_ascii_whitespace() || b"\"'`<".contains(b)) || next_pair(rest))
+    until(text, from, |rest| {
+        rest.first().is_some_and(|b| b.is_ascii_whitespace() || b"\"'`<".contains(b)) || next_pair(rest)
+    })
 }
 
 /// Up to the quote; without one, to the end.

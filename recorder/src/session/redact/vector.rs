@@ -114,7 +114,12 @@ impl Rules {
             return None;
         }
         let is_option = (dashes == 2 && !name.is_empty()) || (dashes == 1 && name.len() >= SHORTEST_NAME);
-        (is_option && kind != Kind::Plain).then_some(Next { takes: Takes::Secret, kind, rule, doubtful: true })
+        (is_option && kind != Kind::Plain).then_some(Next {
+            takes: Takes::Secret,
+            kind,
+            rule,
+            doubtful: true,
+        })
     }
 
     /// What stands within a word.
@@ -187,7 +192,8 @@ impl Rules {
         match program.bare {
             Bare::None => {}
             Bare::Behind(name) => {
-                let at = words.iter().position(|word| *word == name.as_bytes()).map(|at| at.saturating_add(1));
+                let at =
+                    words.iter().position(|word| *word == name.as_bytes()).map(|at| at.saturating_add(1));
                 if let Some(word) = at.and_then(|at| words.get(at))
                     && let (Some(at), false) = (at, word.starts_with(b"-") || word.contains(&b'='))
                 {
@@ -203,10 +209,12 @@ impl Rules {
                 }
             }
             Bare::Slash => {
-                let logon = |word: &&[u8]| !word.starts_with(b"/") && !word.starts_with(b"@") && word.contains(&b'/');
+                let logon =
+                    |word: &&[u8]| !word.starts_with(b"/") && !word.starts_with(b"@") && word.contains(&b'/');
                 if let Some((at, word)) = words.iter().enumerate().skip(1).find(|(_, word)| logon(word)) {
                     let start = word.iter().position(|b| *b == b'/').map_or(0, |at| at.saturating_add(1));
-                    let end = word.iter().rposition(|b| *b == b'@').filter(|at| *at > start).unwrap_or(word.len());
+                    let end =
+                        word.iter().rposition(|b| *b == b'@').filter(|at| *at > start).unwrap_or(word.len());
                     vector.push(since.saturating_add(at), start..end, Kind::Secret, "argument", found);
                 }
             }

@@ -190,7 +190,10 @@ mod tests {
     #[test]
     fn a_line_becomes_what_programs_get() {
         assert_eq!(told("a 'b c' d\\ e \"f\\\"g\""), [["a", "b c", "d e", "f\"g"]]);
-        assert_eq!(told("a b|c;d&&e $(f g) `h`"), [vec!["a", "b"], vec!["c"], vec!["d"], vec!["e", "$"], vec!["f", "g"], vec!["h"]]);
+        assert_eq!(
+            told("a b|c;d&&e $(f g) `h`"),
+            [vec!["a", "b"], vec!["c"], vec!["d"], vec!["e", "$"], vec!["f", "g"], vec!["h"]]
+        );
         assert_eq!(told("x 'open"), [["x", "open"]]);
         let here = commands(b"chpasswd <<< 'a:b'");
         assert_eq!((here[0].here, here[0].words.len()), (Some(1), 2));
@@ -220,6 +223,13 @@ mod tests {
             let word = &commands[0].words[0];
             word.is_reference(&(0..word.bytes.len()), line.as_bytes())
         };
-        assert!(is("$PASS") && is("\"${PASS}\"") && !is("'$PASS'") && !is("\\$PASS") && !is("$PASS-x") && !is("pass"));
+        assert!(
+            is("$PASS")
+                && is("\"${PASS}\"")
+                && !is("'$PASS'")
+                && !is("\\$PASS")
+                && !is("$PASS-x")
+                && !is("pass")
+        );
     }
 }

@@ -77,7 +77,7 @@ pub(crate) fn leave(stage: &Stage, mut terminal: recorder_tests::pty::Terminal, 
 }
 
 /// The secret is in no file of the journal and in nothing that the readers make of it, in one piece or spread over input records.
-fn absent(stage: &Stage, events: &Events, secret: &str) -> Result<()> {
+pub(crate) fn absent(stage: &Stage, events: &Events, secret: &str) -> Result<()> {
     let files = files_containing(Path::new(&stage.site.journal), secret.as_bytes())?;
     ensure!(files.is_empty(), "the secret lies in {files:?}");
     for event in &events.0 {
