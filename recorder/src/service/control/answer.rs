@@ -345,3 +345,20 @@ fn command_line(argv: &[String]) -> String {
 fn cut(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_WORD)).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g7_a_refused_command_shows_where_each_word_ends_and_none_is_cut() {
+        let line = |words: &[&str]| command_line(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+        assert_eq!(line(&["/usr/bin/id", "-u"]), "/usr/bin/id -u");
+        assert_eq!(
+            line(&["mysql", "--password", "two words", "a'b"]),
+            "mysql --password 'two words' 'a'\\''b'"
+        );
+        let long = "x".repeat(MAX_WORD);
+        assert_eq!(line(&["a", &long, "b"]), "a …");
+    }
+}
