@@ -1,5 +1,7 @@
 //! What was taken out of records, and the key of the hashes that are left of it, as JSON.
 
+use std::fmt::Write as _;
+
 use serde::ser::SerializeMap;
 
 use super::bodies::{Fields, Obj};
@@ -27,7 +29,10 @@ impl Fields for Redaction {
 
 impl Fields for RedactionKey {
     fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        let hex: String = self.key.as_slice().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = self.key.as_slice().iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
         map.serialize_entry("key", &(!hex.is_empty()).then_some(hex))
     }
 }

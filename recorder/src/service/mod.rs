@@ -172,7 +172,6 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     };
     secret::refuse_dumps().map_err(host_error("cannot refuse core dumps"))?;
     let encryption = sealing::encryption(config)?;
-    let redactor = Redactor::new(config, encryption.is_on())?;
     // A key that is none is told before anything is written.
     let hands = Hands::new(config).map_err(|(url, source)| ServiceError::Witness { url, source })?;
     let boot = process::boot_id().map_err(host_error("cannot read the boot id"))?;
@@ -201,9 +200,8 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     )?;
     let (mut journal, opened) =
         Writer::open(writer_config(config, encryption.clone()), RealDisk, OsEntropy, boot, clock::pair())?;
-    let log = opened.log.to_string();
     if opened.enrolled {
-        observer.enrolled(&log, &opened.origin);
+        observer.enrolled(&opened.log.to_string(), &opened.origin);
     }
     if let Some((old, why)) = &opened.abandoned {
         observer
@@ -240,8 +238,8 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let pump_stop = stop.clone();
     let beat = Beat::default();
     let mut listener = Listener::new(beat.clone(), std::time::Instant::now());
-    let records = redactor.told(clock::boot()).into_iter().chain(first.control).collect();
-    let settings = pump_settings(config, records, (ending, gauge, beat), (living, redactor));
+    let redactor = Redactor::new(config, encryption.is_on())?;
+    let settings = pump_settings(config, first.control, (ending, gauge, beat), (living, redactor));
     let pump = std::thread::Builder::new()
         .name("pump".into())
         .spawn(move || pump::run(capture, seeded, desk, &pump_end, to_writer, &pump_stop, settings))
@@ -278,6 +276,7 @@ fn pump_settings(
     (ending, gauge, beat): (Option<Ending>, Gauge, Beat),
     (living, redactor): (Living, Redactor),
 ) -> pump::Settings {
+    let first = redactor.told(clock::boot()).into_iter().chain(first).collect();
     let (journal_dir, tell) = (config.journal_dir.clone(), config.notices.at_elevation);
     let terminal = Allowance { burst: config.terminal_burst, rate: config.terminal_rate };
     pump::Settings {

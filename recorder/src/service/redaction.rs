@@ -73,7 +73,9 @@ impl Redactor {
     pub(super) fn living(&self, sessions: &mut [Lived]) {
         let Some(rules) = &self.rules else { return };
         let line = |text: &Bytes| rules.line(text.as_slice()).map(|(text, _)| Bytes::from(text));
-        sessions.iter_mut().for_each(|session| session.replace(line));
+        for session in sessions {
+            session.replace(line);
+        }
     }
 
     fn places(&self, rules: &Rules, body: &mut Body) -> Vec<Redaction> {

@@ -103,7 +103,9 @@ impl Rules {
                 taken.push(Taken { index, offset: 0, secret, rule: "rest".into() });
                 break;
             }
-            places.iter_mut().for_each(|place| place.index = index);
+            for place in &mut places {
+                place.index = index;
+            }
             taken.extend(places);
             out.push(Bytes::from(bytes));
         }

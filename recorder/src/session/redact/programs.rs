@@ -263,7 +263,7 @@ pub(super) fn runs_nothing(name: &[u8]) -> bool {
 
 /// Programs that read a secret from their standard input, and what of it is one.
 pub(super) fn drinks(words: &[&[u8]]) -> Option<Takes> {
-    let has = |flag: &str| words.iter().any(|word| *word == flag.as_bytes());
+    let has = |flag: &str| words.contains(&flag.as_bytes());
     let runs = |names: &[&str]| {
         words.iter().any(|word| names.iter().any(|name| super::vector::base(word) == name.as_bytes()))
     };

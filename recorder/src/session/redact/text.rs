@@ -93,11 +93,11 @@ impl Patterns {
         let mut found = Vec::new();
         for (rule, needs, pattern) in &self.known {
             if needs.is_empty() || text.windows(needs.len()).any(|part| part == *needs) {
-                matches(pattern, Cow::Borrowed(rule), text, &mut found);
+                matches(pattern, &|| Cow::Borrowed(rule), text, &mut found);
             }
         }
         for (no, pattern) in (1..).zip(&self.own) {
-            matches(pattern, Cow::Owned(format!("pattern-{no}")), text, &mut found);
+            matches(pattern, &|| Cow::Owned(format!("pattern-{no}")), text, &mut found);
         }
         let mut at = 0;
         while let Some(next) = text.get(at..).and_then(|rest| rest.iter().position(|b| b"=:>".contains(b))) {
@@ -211,7 +211,7 @@ impl Patterns {
     }
 }
 
-fn matches(pattern: &Regex, rule: Cow<'static, str>, text: &[u8], found: &mut Vec<Found>) {
+fn matches(pattern: &Regex, rule: &dyn Fn() -> Cow<'static, str>, text: &[u8], found: &mut Vec<Found>) {
     for all in pattern.captures_iter(text) {
         let group = all.iter().skip(1).flatten().next().or_else(|| all.get(0));
         let Some(part) = group else { continue };
@@ -224,7 +224,7 @@ fn matches(pattern: &Regex, rule: Cow<'static, str>, text: &[u8], found: &mut Ve
             mark.start <= range.start && range.end <= mark.end
         });
         if !inside && !is_reference(part.as_bytes()) {
-            found.extend(Found::of(text, range, rule.clone()));
+            found.extend(Found::of(text, range, rule()));
         }
     }
 }

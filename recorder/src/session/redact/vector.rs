@@ -62,7 +62,7 @@ impl Rules {
                 }
             }
             for (program, since) in &known {
-                if self.is_on(program, vector.words, *since, index) {
+                if is_on(program, vector.words, *since, index) {
                     next = next.or(option(program, vector, index, &mut found));
                 }
             }
@@ -78,15 +78,9 @@ impl Rules {
             }
         }
         for (program, since) in known {
-            self.bare(program, vector, since, &mut found);
+            bare(program, vector, since, &mut found);
         }
         found
-    }
-
-    /// Whether what is known of a program holds: the word that it needs was there.
-    fn is_on(&self, program: &Program, words: &[&[u8]], since: usize, index: usize) -> bool {
-        let seen = words.get(since..index).unwrap_or_default();
-        program.when.is_none_or(|when| seen.iter().take(MOST_BEFORE).any(|word| *word == when.as_bytes()))
     }
 
     /// `--name=value`, `--name value`, `NAME=value`.
@@ -134,7 +128,7 @@ impl Rules {
     /// What stands in a shell's line.
     pub(super) fn commands(&self, line: &[u8], depth: u8) -> Vec<Found> {
         let mut out = Vec::new();
-        let mut printed: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
+        let mut before: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
         for command in words::commands(line) {
             let words: Vec<&[u8]> = command.words.iter().map(|word| word.bytes.as_slice()).collect();
             let vector = Vector { words: &words, line: Some((line, &command.words)), depth };
@@ -145,7 +139,7 @@ impl Rules {
             if let Some(takes) = programs::drinks(&words) {
                 let here = command.here.and_then(|at| command.words.get(at));
                 let here = here.map(|word| (word.locate(&(0..word.bytes.len()), line), word.bytes.clone()));
-                let fed = if command.is_fed { std::mem::take(&mut printed) } else { Vec::new() };
+                let fed = if command.is_fed { std::mem::take(&mut before) } else { Vec::new() };
                 for (at, bytes) in fed.into_iter().chain(here) {
                     let next = Next { takes, kind: Kind::Secret, rule: "fed", doubtful: false };
                     let secret = next.of(&bytes).and_then(|range| bytes.get(range)).map(<[u8]>::to_vec);
@@ -161,70 +155,75 @@ impl Rules {
                     }
                 }
             }
-            printed = self.printed(&words, &command.words, line);
+            before = printed(&words, &command.words, line);
         }
         out
-    }
-
-    /// What echo and printf print, if it is one of them.
-    fn printed(&self, words: &[&[u8]], from: &[Word], line: &[u8]) -> Vec<(Range<usize>, Vec<u8>)> {
-        let Some(first) = words.first().map(|first| base(first)) else { return Vec::new() };
-        if first != b"echo" && first != b"printf" {
-            return Vec::new();
-        }
-        let is_value = |word: &&Word| {
-            let bytes = word.bytes.as_slice();
-            let format = first == b"printf" && bytes.contains(&b'%');
-            let option = first == b"echo" && [&b"-n"[..], b"-e", b"-ne", b"-en"].contains(&bytes);
-            !format && !option
-        };
-        let values = from.iter().skip(1).filter(is_value);
-        values.map(|word| (word.locate(&(0..word.bytes.len()), line), word.bytes.clone())).collect()
-    }
-
-    /// What stands without an option.
-    fn bare(&self, program: &Program, vector: &Vector<'_>, since: usize, found: &mut Vec<(usize, Found)>) {
-        let words = vector.words.get(since..).unwrap_or_default();
-        if !self.is_on(program, vector.words, since, vector.words.len()) {
-            return;
-        }
-        let whole = |word: &[u8]| 0..word.len();
-        match program.bare {
-            Bare::None => {}
-            Bare::Behind(name) => {
-                let at =
-                    words.iter().position(|word| *word == name.as_bytes()).map(|at| at.saturating_add(1));
-                if let Some(word) = at.and_then(|at| words.get(at))
-                    && let (Some(at), false) = (at, word.starts_with(b"-") || word.contains(&b'='))
-                {
-                    vector.push(since.saturating_add(at), whole(word), Kind::Secret, "argument", found);
-                }
-            }
-            Bare::Last(least) => {
-                if let (true, Some(word)) = (words.len() >= least, words.last())
-                    && !word.starts_with(b"-")
-                {
-                    let index = since.saturating_add(words.len()).saturating_sub(1);
-                    vector.push(index, whole(word), Kind::Secret, "argument", found);
-                }
-            }
-            Bare::Slash => {
-                let logon =
-                    |word: &&[u8]| !word.starts_with(b"/") && !word.starts_with(b"@") && word.contains(&b'/');
-                if let Some((at, word)) = words.iter().enumerate().skip(1).find(|(_, word)| logon(word)) {
-                    let start = word.iter().position(|b| *b == b'/').map_or(0, |at| at.saturating_add(1));
-                    let end =
-                        word.iter().rposition(|b| *b == b'@').filter(|at| *at > start).unwrap_or(word.len());
-                    vector.push(since.saturating_add(at), start..end, Kind::Secret, "argument", found);
-                }
-            }
-        }
     }
 }
 
 /// The word that a program's options need stands among the first.
 const MOST_BEFORE: usize = 16;
 const MOST_NAME: usize = 128;
+
+/// What stands without an option.
+fn bare(program: &Program, vector: &Vector<'_>, since: usize, found: &mut Vec<(usize, Found)>) {
+    let words = vector.words.get(since..).unwrap_or_default();
+    if !is_on(program, vector.words, since, vector.words.len()) {
+        return;
+    }
+    let whole = |word: &[u8]| 0..word.len();
+    match program.bare {
+        Bare::None => {}
+        Bare::Behind(name) => {
+            let at = words.iter().position(|word| *word == name.as_bytes()).map(|at| at.saturating_add(1));
+            if let Some(word) = at.and_then(|at| words.get(at))
+                && let (Some(at), false) = (at, word.starts_with(b"-") || word.contains(&b'='))
+            {
+                vector.push(since.saturating_add(at), whole(word), Kind::Secret, "argument", found);
+            }
+        }
+        Bare::Last(least) => {
+            if let (true, Some(word)) = (words.len() >= least, words.last())
+                && !word.starts_with(b"-")
+            {
+                let index = since.saturating_add(words.len()).saturating_sub(1);
+                vector.push(index, whole(word), Kind::Secret, "argument", found);
+            }
+        }
+        Bare::Slash => {
+            let logon =
+                |word: &&[u8]| !word.starts_with(b"/") && !word.starts_with(b"@") && word.contains(&b'/');
+            if let Some((at, word)) = words.iter().enumerate().skip(1).find(|(_, word)| logon(word)) {
+                let start = word.iter().position(|b| *b == b'/').map_or(0, |at| at.saturating_add(1));
+                let end =
+                    word.iter().rposition(|b| *b == b'@').filter(|at| *at > start).unwrap_or(word.len());
+                vector.push(since.saturating_add(at), start..end, Kind::Secret, "argument", found);
+            }
+        }
+    }
+}
+
+/// Whether what is known of a program holds: the word that it needs was there.
+fn is_on(program: &Program, words: &[&[u8]], since: usize, index: usize) -> bool {
+    let seen = words.get(since..index).unwrap_or_default();
+    program.when.is_none_or(|when| seen.iter().take(MOST_BEFORE).any(|word| *word == when.as_bytes()))
+}
+
+/// What echo and printf print, if it is one of them.
+fn printed(words: &[&[u8]], from: &[Word], line: &[u8]) -> Vec<(Range<usize>, Vec<u8>)> {
+    let Some(first) = words.first().map(|first| base(first)) else { return Vec::new() };
+    if first != b"echo" && first != b"printf" {
+        return Vec::new();
+    }
+    let is_value = |word: &&Word| {
+        let bytes = word.bytes.as_slice();
+        let format = first == b"printf" && bytes.contains(&b'%');
+        let option = first == b"echo" && [&b"-n"[..], b"-e", b"-ne", b"-en"].contains(&bytes);
+        !format && !option
+    };
+    let values = from.iter().skip(1).filter(is_value);
+    values.map(|word| (word.locate(&(0..word.bytes.len()), line), word.bytes.clone())).collect()
+}
 
 /// A program's own options.
 fn option(

@@ -135,13 +135,12 @@ pub(super) fn commands(line: &[u8]) -> Vec<Command> {
                 out.word(at);
             }
             (b'\'' | b'"', _) => at = quoted(line, at, out.word(at)),
-            (b' ' | b'\t' | b'\r', _) => out.end_word(at),
             (b'<', _) if line.get(at..).is_some_and(|rest| rest.starts_with(b"<<<")) => {
                 out.end_word(at);
                 out.here = true;
                 at += 2;
             }
-            (b'<' | b'>', _) => out.end_word(at),
+            (b' ' | b'\t' | b'\r' | b'<' | b'>', _) => out.end_word(at),
             (b'|', Some(b'|')) | (b'&', Some(b'&')) => {
                 out.end_command(at, false);
                 at += 1;

@@ -51,13 +51,18 @@ const PLAIN: [&[&str]; 5] = [
 
 /// What was used in a run.
 struct Used {
-    /// One for each case; the second is the first one's again.
-    secrets: Vec<String>,
+    /// One for each case, with the last word of its arguments; the second case has the first one's secret.
+    cases: Vec<(String, String)>,
     /// At prompts.
     typed: Vec<String>,
-    /// The last word of each case, and of each plain one.
-    tags: Vec<String>,
+    /// The last word of each plain one.
     plain: Vec<String>,
+}
+
+impl Used {
+    fn first(&self) -> Result<&(String, String)> {
+        self.cases.first().context("no case")
+    }
 }
 
 pub(crate) fn g7_secrets(stage: &mut Stage) -> Result<()> {
@@ -83,7 +88,7 @@ fn memory(stage: &Stage) -> Result<()> {
 /// A session in which a script that echoes nothing has its secrets in many places, and a person types others.
 fn session(stage: &mut Stage, name: &str) -> Result<(Used, Events)> {
     let oncall = stage.account(name, Sudo::Free)?;
-    let mut used = Used { secrets: Vec::new(), typed: Vec::new(), tags: Vec::new(), plain: Vec::new() };
+    let mut used = Used { cases: Vec::new(), typed: Vec::new(), plain: Vec::new() };
     let tools = stage.dir.join("tools");
     fs::create_dir_all(&tools)?;
     let mut script = String::from("exec >/dev/null 2>&1 </dev/null\n");
@@ -102,17 +107,17 @@ fn session(stage: &mut Stage, name: &str) -> Result<(Used, Events)> {
         Ok(())
     };
     for (no, (program, words, ..)) in CASES.iter().enumerate() {
-        let secret = if no == 1 { used.secrets[0].clone() } else { random_word()? };
+        let secret = if no == 1 { used.first()?.0.clone() } else { random_word()? };
         let tag = stage.tag(&format!("{name}-{no}"));
         let words: Vec<String> = words.iter().map(|word| word.replace('#', &secret)).collect();
         run(program, &words, &tag)?;
-        used.secrets.push(secret);
-        used.tags.push(tag);
+        used.cases.push((secret, tag));
     }
     for (no, words) in PLAIN.iter().enumerate() {
         let tag = stage.tag(&format!("{name}-plain-{no}"));
-        let rest: Vec<String> = words.iter().skip(1).map(|word| (*word).to_owned()).collect();
-        run(words[0], &rest, &tag)?;
+        let (program, rest) = words.split_first().context("no program")?;
+        let rest: Vec<String> = rest.iter().map(|word| (*word).to_owned()).collect();
+        run(program, &rest, &tag)?;
         used.plain.push(tag);
     }
     let file = stage.dir.join(format!("{name}.sh"));
@@ -164,16 +169,17 @@ fn prompts(stage: &Stage, terminal: &mut Terminal, account: &str, used: &mut Use
 
 /// No secret anywhere, and each place told as it is.
 fn judge(stage: &Stage, used: &Used, events: &Events, sealed: bool) -> Result<()> {
-    for secret in used.secrets.iter().chain(&used.typed) {
+    for secret in used.cases.iter().map(|(secret, _)| secret).chain(&used.typed) {
         absent(stage, events, secret)?;
     }
-    for (no, (program, _, index, offset)) in CASES.iter().enumerate() {
-        let (exec, told) = pair(events, &used.tags[no]).with_context(|| format!("case {no}, {program}"))?;
+    for (no, ((program, _, index, offset), (secret, tag))) in CASES.iter().zip(&used.cases).enumerate() {
+        let (exec, told) = pair(events, tag).with_context(|| format!("case {no}, {program}"))?;
         let told = told.with_context(|| format!("case {no}, {program}: nothing stands behind {exec}"))?;
         ensure!(flags(exec).contains(&"redacted"), "case {no}: {exec}");
-        let [place] = places(told).as_slice() else { anyhow::bail!("case {no}: {told} of {exec}") };
+        let places = places(told);
+        let [place] = places.as_slice() else { anyhow::bail!("case {no}: {told} of {exec}") };
         // Where more than the secret was one word, all of it went.
-        let bytes = used.secrets[no].len() + if *program == "env" && no == 8 { " and more".len() } else { 0 };
+        let bytes = secret.len() + if *program == "env" && no == 8 { " and more".len() } else { 0 };
         let is = (
             text(told, &["redacted", "kind"]),
             text(place, &["field"]),
@@ -190,7 +196,7 @@ fn judge(stage: &Stage, used: &Used, events: &Events, sealed: bool) -> Result<()
         let (exec, told) = pair(events, tag)?;
         ensure!(told.is_none() && flags(exec).is_empty(), "{exec} was changed");
     }
-    let timeline = stage.site.read_ok(&["timeline", &events.session_of(&used.tags[0])?])?;
+    let timeline = stage.site.read_ok(&["timeline", &events.session_of(&used.first()?.1)?])?;
     let timeline = String::from_utf8_lossy(&timeline).into_owned();
     ensure!(timeline.contains("mysql -p[redacted] db"), "{timeline}");
     let keys = events.of_kind("redaction_key").count();
@@ -226,19 +232,21 @@ fn hashes(stage: &mut Stage, used: &Used, events: &Events) -> Result<()> {
     let key = events.of_kind("redaction_key").next().context("no key")?;
     let key = bytes(text(key, &["redaction_key", "key"]))?;
     let mut all = Vec::new();
-    for tag in &used.tags {
+    for (_, tag) in &used.cases {
         let told = pair(events, tag)?.1.context("nothing told")?;
         all.extend(places(told).first().map(|place| text(place, &["hash"]).to_owned()));
     }
-    ensure!(all[0] == all[1], "the same secret twice: {all:?}");
+    let [first, second, ..] = all.as_slice() else { anyhow::bail!("no hashes") };
+    ensure!(first == second, "the same secret twice: {all:?}");
     let others: BTreeSet<&String> = all.iter().skip(1).collect();
     ensure!(others.len() == all.len() - 1, "other secrets, the same hash: {all:?}");
-    ensure!(all[0] == hmac(&key, used.secrets[0].as_bytes()), "a guess can't be tried");
+    ensure!(*first == hmac(&key, used.first()?.0.as_bytes()), "a guess can't be tried");
 
     stage.site.identity = None;
     let shut = Events::load(&stage.site)?;
     let twins: Vec<_> = shut.of_kind("redaction_key").collect();
-    ensure!(twins.len() == 1 && text(twins[0], &["redaction_key", "key"]).is_empty(), "{twins:?}");
+    let empty = |twin: &&Value| text(twin, &["redaction_key", "key"]).is_empty();
+    ensure!(twins.len() == 1 && twins.iter().all(empty), "{twins:?}");
     let kept = fs::read_dir(stage.dir.join("memory")).map(Iterator::count).unwrap_or_default();
     ensure!(kept == 0, "the host kept {kept} files");
     Ok(())
