@@ -263,7 +263,8 @@ fn value_at(text: &[u8], from: usize, to_end: bool, braced: bool) -> Range<usize
         return line;
     }
     until(text, from, |rest| {
-        rest.first().is_some_and(|b| b.is_ascii_whitespace() || b"\"'`<".contains(b)) || next_pair(rest)
+        let stops = |b: &u8| b.is_ascii_whitespace() || b"\"'`<".contains(b);
+        rest.first().is_some_and(stops) || next_pair(rest) || next_command(rest)
     })
 }
 
@@ -301,6 +302,15 @@ fn next_pair(rest: &[u8]) -> bool {
     let behind = rest.get(name..).unwrap_or_default();
     let behind = behind.strip_prefix(b"\"").unwrap_or(behind);
     rest.is_empty() || (name > 0 && behind.first().is_some_and(|b| b"=:".contains(b)))
+}
+
+/// True where a sign stands that ends a shell's command, and nothing that could be a secret's own goes on behind it.
+fn next_command(rest: &[u8]) -> bool {
+    match rest {
+        [b';' | b')' | b'|' | b'&'] => true,
+        [b';' | b')' | b'|' | b'&', next, ..] => next.is_ascii_whitespace() || b";)|&".contains(next),
+        _ => false,
+    }
 }
 
 /// `|`, `>-` and the like: the value stands in the lines that follow.

@@ -134,35 +134,36 @@ fn session(stage: &mut Stage, name: &str) -> Result<(Used, Events)> {
 
 /// Types secrets where nothing is echoed, and where asterisks are.
 fn prompts(stage: &Stage, terminal: &mut Terminal, account: &str, used: &mut Used) -> Result<()> {
-    let mut ask =
-        |terminal: &mut Terminal, line: &str, prompt: &str, times: usize, done: &str| -> Result<()> {
-            let secret = random_word()?;
-            let mut from = terminal.ask(line, prompt, stage.limit(20))?;
-            for left in (0..times).rev() {
-                terminal.type_line(&secret)?;
-                from = terminal.wait_for(if left > 0 { prompt } else { done }, from, stage.limit(20))?;
-            }
-            used.typed.push(secret);
-            Ok(())
-        };
+    let mut ask = |terminal: &mut Terminal, line: &str, prompts: &[&str], done: &str| -> Result<()> {
+        let secret = random_word()?;
+        let (first, more) = prompts.split_first().context("no prompt")?;
+        terminal.ask(line, first, stage.limit(20))?;
+        for then in more.iter().chain([&done]) {
+            let mark = terminal.mark();
+            terminal.type_line(&secret)?;
+            terminal.wait_for(then, mark, stage.limit(20))?;
+        }
+        used.typed.push(secret);
+        Ok(())
+    };
     // As getpass(3) does: sudo, su, ssh-add. What is typed is echoed nowhere, in line mode.
     let read = "stty -echo; printf 'Pass%s: ' word; read s; stty echo; echo got-$((40+2))";
-    ask(terminal, read, "Password: ", 1, "got-42")?;
+    ask(terminal, read, &["Password: "], "got-42")?;
     // pwfeedback: each byte is read at once, and shown as an asterisk.
     let stars = "stty -icanon -echo; printf 'Sta%s: ' rs; while c=$(dd bs=1 count=1 2>/dev/null); [ -n \"$c\" ]; do printf '*'; done; stty icanon echo; echo got-$((40+3))";
-    ask(terminal, stars, "Stars: ", 1, "got-43")?;
+    ask(terminal, stars, &["Stars: "], "got-43")?;
     if Path::new("/bin/bash").exists() {
-        ask(terminal, "bash -c 'read -s -p \"Bas\"h:\\  s'; echo got-$((40+4))", "Bash: ", 1, "got-44")?;
+        ask(terminal, "bash -c 'read -s -p \"Bas\"h:\\  s'; echo got-$((40+4))", &["Bash: "], "got-44")?;
     }
     if proc::on_path("ssh-keygen") {
         let key = stage.path("key");
         let _ = fs::remove_file(&key);
         let line = format!("ssh-keygen -q -t ed25519 -f {key}; echo got-$((40+5))");
-        ask(terminal, &line, "passphrase", 2, "got-45")?;
+        ask(terminal, &line, &["Enter passphrase", "Enter same"], "got-45")?;
     }
     if proc::on_path("passwd") && proc::on_path("useradd") {
         let line = format!("passwd {account}; echo got-$((40+6))");
-        ask(terminal, &line, "password: ", 2, "got-46")?;
+        ask(terminal, &line, &["New password:", "Retype"], "got-46")?;
     }
     Ok(())
 }
