@@ -48,6 +48,9 @@ def differences(ours, theirs, path=""):
                 yield from differences(value, theirs.get("argv"), f"{path}.argv")
                 continue
             yield from differences(value, theirs.get(key), f"{path}.{key}")
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for n, (own, their) in enumerate(zip(ours, theirs)):
+            yield from differences(own, their, f"{path}.{n}")
     elif ours != theirs:
         yield f"{path[1:]}: {ours!r} for {theirs!r}"
 

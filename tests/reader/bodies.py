@@ -103,6 +103,13 @@ FREE = {
         ("untouched", "u8"),
         ("count", "u64"),
     ),
+    58: (
+        ("of", "u16"),
+        (
+            "places",
+            [(("field", "u16"), ("index", "u32"), ("offset", "u64"), ("bytes", "u64"), ("rule", "bytes"), ("hash", ("?", "digest")))],
+        ),
+    ),
     256: (
         ("boot_id", "id"),
         ("clock", CLOCK),
@@ -184,6 +191,7 @@ FREE = {
     268: (("permit", "digest"), ("stub", "digest"), ("first", "u64"), ("leaves", "u64"), ("applied", "u64")),
     269: (("name", "bytes"), ("state", "u16"), ("misses", "u64"), ("since", "u64"), ("clock", CLOCK)),
     270: (("event", "u16"), ("before", CLOCK), ("after", CLOCK), ("nanos", "i64")),
+    271: (("key", "bytes"),),
 }
 
 NAMES = {
@@ -191,9 +199,9 @@ NAMES = {
     22: "mkdir", 23: "mknod", 24: "chmod", 25: "chown", 26: "truncate", 27: "utimes", 28: "xattr", 29: "fallocate",
     64: "mount", 65: "umount", 66: "module", 67: "bpf", 68: "namespace", 69: "kernel", 80: "connect", 81: "bind", 82: "listen", 83: "accept", 32: "tty_output",
     33: "tty_input", 34: "tty_resize", 48: "session_start", 49: "session_end", 50: "coverage", 51: "overdue",
-    52: "enforcement", 53: "delegation", 54: "capability", 55: "context", 56: "permissions", 57: "participant", 59: "digest", 60: "changed", 256: "boot", 257: "heartbeat", 258: "loss", 259: "jump", 260: "stop", 261: "session_opened",
+    52: "enforcement", 53: "delegation", 54: "capability", 55: "context", 56: "permissions", 57: "participant", 58: "redacted", 59: "digest", 60: "changed", 256: "boot", 257: "heartbeat", 258: "loss", 259: "jump", 260: "stop", 261: "session_opened",
     262: "session_closed", 263: "storage", 264: "grant", 265: "login", 266: "token", 267: "checkpoint",
-    268: "tombstone", 269: "hook", 270: "clock",
+    268: "tombstone", 269: "hook", 270: "clock", 271: "redaction_key",
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from .decrypt import DecryptFailed, Ratchet, open_body
 from .segment import BREAK, FAULT, RESUME
 
 LEFT_OUT = 128
-FLAGS = ((1, "truncated"), (2, "as_passed"), (4, "mount_unknown"), (8, "unreadable"), (16, "seeded"), (32, "deleted"), (64, "unreachable"), (128, "left_out"))
+FLAGS = ((1, "truncated"), (2, "as_passed"), (4, "mount_unknown"), (8, "unreadable"), (16, "seeded"), (32, "deleted"), (64, "unreachable"), (128, "left_out"), (256, "redacted"))
 COUNTS = "stream frames records losses sessions events lost to count open_sessions repeated execs files tty_bytes".split()
 OBJECTS = {50: "coverage_change", 264: "grant_change", 265: "login", 266: "token_use"}
 CUTS = {1: "argv", 2: "path", 3: "tty", 4: "cwd", 5: "value"}
@@ -23,6 +23,7 @@ DIGEST, CHANGED = 59, 60
 WHY = [None] + "gone replaced changed too_large unreadable queue_full late beyond special secret binary no_baseline".split()
 CLASSES = [None] + "setuid authorized_keys unit cron sudoers pam passwd preload profile sshd modules udev recorder".split()
 ACTS = "written created renamed moved removed other".split()
+REDACTED = {1: "argv", 2: "what", 3: "to", 4: "evidence", 5: "text", 6: "diff", 7: "args"}
 
 
 def _secret(path):
@@ -118,6 +119,10 @@ def _body(entry):
         return _system(kind, b)
     if kind in (DIGEST, CHANGED):
         return NAMES[kind], _content(b)
+    if kind == 58:
+        return "redacted", {"kind": NAMES.get(b["of"], "unknown"), "places": [_place(place) for place in b["places"]]}
+    if kind == 271:
+        return "redaction_key", {"key": b["key"].hex() or None}
     if "unknown" in b:
         return "unknown", {"code": kind, "data": base64.b64encode(b["unknown"]).decode()}
     for name in ("clock", "before", "after"):
@@ -156,6 +161,13 @@ def _content(b):
             out[name] = words[b[name]] if b[name] < len(words) else "unknown"
     if "acts" in b:
         out["acts"] = [name for n, name in enumerate(ACTS) if b["acts"] >> n & 1]
+    return out
+
+
+def _place(place):
+    out = {name: place[name] for name in ("index", "offset", "bytes")}
+    out["field"], out["hash"] = REDACTED.get(place["field"], "unknown"), place["hash"].hex() if place["hash"] else None
+    _put(out, "rule", place["rule"])
     return out
 
 

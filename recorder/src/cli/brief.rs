@@ -6,8 +6,8 @@ use super::files;
 use crate::model::{
     ActedAs, Body, Bytes, Capability, ClockChange, ClockEvent, CoverageChange, Cred, Delegation,
     DelegationRole, Digest, Enforcement, EnforcementAct, Exec, Exit, Grant, HookChange, HookState, Jump,
-    Login, Loss, Overdue, Participant, Passed, Permissions, Record, SessionId, TaskContext, Token, Trigger,
-    Tty, TtyOp, Uncovered,
+    Login, Loss, Overdue, Participant, Passed, Permissions, Record, Redacted, RedactedField, Redaction,
+    SessionId, TaskContext, Token, Trigger, Tty, TtyOp, Uncovered,
 };
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.
@@ -63,6 +63,8 @@ pub(crate) fn of(body: &Body) -> String {
         Body::Participant(p) => participant(p),
         Body::Digest(d) => super::contents::digest(d),
         Body::Changed(c) => super::contents::changed(c),
+        Body::Redacted(r) => redacted(r),
+        Body::RedactionKey(_) => "of the hashes that redactions leave from here on".to_owned(),
         Body::Overdue(o) => overdue(o),
         Body::Enforcement(e) => enforcement(e),
         Body::Capability(c) => capability(c),
@@ -209,6 +211,17 @@ pub(crate) fn participant(p: &Participant) -> String {
             write!(text, ", his own grants: {}", coverage.reason().map_or(coverage.name(), Uncovered::name));
     }
     text
+}
+
+/// What was taken out of the record before it.
+pub(crate) fn redacted(redacted: &Redacted) -> String {
+    let place = |p: &Redaction| {
+        let index = if p.field == RedactedField::Argv { format!(" {}", p.index) } else { String::new() };
+        let hash = p.hash.map_or_else(String::new, |hash| format!(", hash {}", digest(hash)));
+        format!("{}{index}, {} bytes by rule {}{hash}", p.field.name(), p.bytes, p.rule.escaped())
+    };
+    let places: Vec<String> = redacted.places.iter().map(place).collect();
+    format!("taken out of the {} before: {}", redacted.of.name(), places.join("; "))
 }
 
 /// Work that was handed over, or came from somewhere.

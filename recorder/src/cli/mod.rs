@@ -171,6 +171,8 @@ mod hostile;
 #[cfg(test)]
 mod permissions;
 #[cfg(test)]
+mod redacted;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod tests;

@@ -131,6 +131,7 @@ fn words(what: &What) -> (String, String) {
         What::Participant(participant) => own("company", brief::participant(participant)),
         What::Digest(digest) => own("digest", contents::digest(digest)),
         What::Changed(changed) => own("changed", contents::changed(changed)),
+        What::Redacted(redacted) => own("redacted", brief::redacted(redacted)),
         What::Overdue(overdue) => own("OVERDUE", brief::overdue(overdue)),
         What::Enforcement(done) => {
             own(if done.act.is_force() { "ENFORCED" } else { "notice" }, brief::enforcement(done))
@@ -269,6 +270,7 @@ fn kind(what: &What) -> &'static str {
         What::Participant(_) => Kind::PARTICIPANT.name(),
         What::Digest(_) => Kind::DIGEST.name(),
         What::Changed(_) => Kind::CHANGED.name(),
+        What::Redacted(_) => Kind::REDACTED.name(),
         What::Overdue(_) => Kind::OVERDUE.name(),
         What::Enforcement(_) => Kind::ENFORCEMENT.name(),
         What::Context(_) => Kind::CONTEXT.name(),
@@ -303,6 +305,7 @@ fn put<M: SerializeMap>(map: &mut M, what: &What) -> Result<(), M::Error> {
         What::Participant(b) => map.serialize_entry("participant", &Obj(&**b)),
         What::Digest(b) => map.serialize_entry("digest", &Obj(&**b)),
         What::Changed(b) => map.serialize_entry("changed", &Obj(&**b)),
+        What::Redacted(b) => map.serialize_entry("redacted", &Obj(&**b)),
         What::Overdue(b) => map.serialize_entry("overdue", &Obj(b)),
         What::Enforcement(b) => map.serialize_entry("enforcement", &Obj(&**b)),
         What::Coverage(b) => map.serialize_entry("coverage_change", &Obj(&**b)),

@@ -5,6 +5,7 @@
 
 mod anchor;
 mod content;
+mod redaction;
 mod schema;
 
 use std::{
@@ -15,6 +16,7 @@ use std::{
 
 pub use anchor::{Anchor, Witness};
 pub use content::{Content, SECRET};
+pub use redaction::{Redaction, RulesKey, compile};
 pub(crate) use schema::duration;
 use schema::size;
 pub use schema::{BackendKey, EnforcementKey, InputKey, ScopeKey, StorageKey};
@@ -87,6 +89,8 @@ pub struct Config {
     pub content: Content,
     /// Legal holds and their releases: what they keep is not deleted.
     pub holds: PathBuf,
+    /// What is taken out of arguments before they are written.
+    pub redaction: Redaction,
     /// The text as read, for its hash.
     pub text: String,
 }
@@ -228,6 +232,7 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
     }
     let content = content::check(raw.content, faults);
     let anchor = anchor::check(raw.anchor, &journal_dir, faults);
+    let redaction = redaction::check(raw.redaction, faults);
     let mut size = |key: &str, text: Option<&str>, default: u64, least: u64, most: u64| {
         let Some(text) = text else { return default };
         match schema::size(text) {
@@ -288,6 +293,7 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         anchor,
         content,
         holds,
+        redaction,
         text: text.to_owned(),
     }
 }

@@ -17,6 +17,7 @@ pub(super) struct File {
     pub(super) anchor: super::anchor::Keys,
     pub(super) retention: Retention,
     pub(super) content: super::content::Keys,
+    pub(super) redaction: super::redaction::Keys,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -15,14 +15,6 @@ const LONG: Duration = Duration::from_millis(500);
 /// One byte in so many may be no UTF-8 in a text: other encodings have letters like that.
 const ODD: usize = 10;
 
-/// What is done to a diff before it is kept. Redaction of secrets inside diffs goes in here; see [`as_it_is`].
-pub(super) type Redact<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
-
-/// The seam for redaction (session/redact, free text): until it is there, nothing is taken out.
-pub(super) fn as_it_is(text: &[u8]) -> Vec<u8> {
-    text.to_vec()
-}
-
 /// True of bytes that people read as lines.
 pub(super) fn is_text(bytes: &[u8]) -> bool {
     let odd: usize = bytes.utf8_chunks().map(|chunk| chunk.invalid().len()).sum();
@@ -30,7 +22,7 @@ pub(super) fn is_text(bytes: &[u8]) -> bool {
 }
 
 /// The diff of two texts; `Why::Binary` if one of them is none.
-pub(super) fn unified(before: &[u8], after: &[u8], redact: Redact<'_>) -> Result<Diff, Why> {
+pub(super) fn unified(before: &[u8], after: &[u8]) -> Result<Diff, Why> {
     if !is_text(before) || !is_text(after) {
         return Err(Why::Binary);
     }
@@ -40,7 +32,6 @@ pub(super) fn unified(before: &[u8], after: &[u8], redact: Redact<'_>) -> Result
     for group in group_diff_ops(ops, AROUND) {
         hunk(&group, &old, &new, &mut text);
     }
-    let mut text = redact(&text);
     let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
     text.truncate(KEPT);
     Ok(Diff { text: Bytes::from(text), bytes })
@@ -84,35 +75,27 @@ mod tests {
     #[test]
     fn a_changed_line_stands_between_its_neighbours() {
         let before = b"a\nb\nc\nd\ne\nf\ng\nh\n";
-        let diff = unified(before, b"a\nb\nc\nd\nE\nf\ng\nh", &as_it_is).unwrap();
+        let diff = unified(before, b"a\nb\nc\nd\nE\nf\ng\nh").unwrap();
         let text = diff.text.as_utf8().unwrap().to_owned();
         assert_eq!(
             text,
             "@@ -2,7 +2,7 @@\n b\n c\n d\n-e\n+E\n f\n g\n-h\n+h\n\\ No newline at end of file\n"
         );
         assert_eq!(usize::try_from(diff.bytes), Ok(text.len()));
-        assert_eq!(unified(b"", b"x\n", &as_it_is).unwrap().text.as_slice(), b"@@ -0,0 +1 @@\n+x\n");
-    }
-
-    #[test]
-    fn what_is_redacted_is_not_kept_and_length_is_that_of_what_is() {
-        let hide = |text: &[u8]| String::from_utf8_lossy(text).replace("hunter2", "…").into_bytes();
-        let diff = unified(b"", b"password=hunter2\n", &hide).unwrap();
-        assert_eq!(diff.text.as_utf8(), Some("@@ -0,0 +1 @@\n+password=…\n"));
-        assert_eq!(usize::try_from(diff.bytes), Ok(diff.text.len()));
+        assert_eq!(unified(b"", b"x\n").unwrap().text.as_slice(), b"@@ -0,0 +1 @@\n+x\n");
     }
 
     #[test]
     fn binaries_have_none_and_odd_letters_are_text() {
-        assert_eq!(unified(b"a\0", b"b", &as_it_is), Err(Why::Binary));
-        assert_eq!(unified(b"a", &[0xff; 40], &as_it_is), Err(Why::Binary));
+        assert_eq!(unified(b"a\0", b"b"), Err(Why::Binary));
+        assert_eq!(unified(b"a", &[0xff; 40]), Err(Why::Binary));
         assert!(is_text(b"caf\xe9 au lait, and more of it\n"));
     }
 
     #[test]
     fn a_long_diff_is_cut_and_says_how_long_it_was() {
         let long: Vec<u8> = (0..20_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
-        let diff = unified(b"", &long, &as_it_is).unwrap();
+        let diff = unified(b"", &long).unwrap();
         assert_eq!(diff.text.len(), KEPT);
         assert!(diff.bytes > 200_000);
     }
@@ -158,7 +141,7 @@ mod tests {
         fn a_diff_makes_the_one_text_of_the_other(
             before in "([a-c]{0,2}\n){0,30}[a-c]{0,2}", after in "([a-c]{0,2}\n){0,30}[a-c]{0,2}"
         ) {
-            let diff = unified(before.as_bytes(), after.as_bytes(), &as_it_is).unwrap();
+            let diff = unified(before.as_bytes(), after.as_bytes()).unwrap();
             prop_assert_eq!(applied(before.as_bytes(), diff.text.as_slice()), after.as_bytes());
         }
     }

@@ -221,7 +221,7 @@ impl Examiner {
         if was == is {
             return Ok(None);
         }
-        diff::unified(&was, &is, &diff::as_it_is).map(Some)
+        diff::unified(&was, &is).map(Some)
     }
 
     /// Looks at one more file of the trees. False: there is nothing to do for now.

@@ -53,6 +53,8 @@ pub(crate) fn put<M: SerializeMap>(map: &mut M, body: &Body) -> Result<(), M::Er
         Body::Participant(b) => map.serialize_entry("participant", &Obj(&**b)),
         Body::Digest(b) => map.serialize_entry("digest", &Obj(&**b)),
         Body::Changed(b) => map.serialize_entry("changed", &Obj(&**b)),
+        Body::Redacted(b) => map.serialize_entry("redacted", &Obj(&**b)),
+        Body::RedactionKey(b) => map.serialize_entry("redaction_key", &Obj(&**b)),
         Body::Overdue(b) => map.serialize_entry("overdue", &Obj(b)),
         Body::Enforcement(b) => map.serialize_entry("enforcement", &Obj(&**b)),
         // The key `context` of every event says where its process lives; this is the change itself.

@@ -7,6 +7,7 @@ mod files;
 pub mod json;
 mod liveness;
 mod permissions;
+mod redacted;
 mod safe;
 mod system;
 

@@ -220,6 +220,8 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
         Body::Participant(x) => put_serde(out, x),
         Body::Digest(x) => put_serde(out, x),
         Body::Changed(x) => put_serde(out, x),
+        Body::Redacted(x) => put_serde(out, x),
+        Body::RedactionKey(x) => put_serde(out, x),
         Body::Enforcement(x) => put_serde(out, x),
         Body::Capability(x) => put_serde(out, x),
         Body::Context(x) => put_serde(out, &**x),
@@ -290,6 +292,8 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::PARTICIPANT => Body::Participant(get_serde(raw)?),
         Kind::DIGEST => Body::Digest(get_serde(raw)?),
         Kind::CHANGED => Body::Changed(get_serde(raw)?),
+        Kind::REDACTED => Body::Redacted(get_serde(raw)?),
+        Kind::REDACTION_KEY => Body::RedactionKey(get_serde(raw)?),
         Kind::OVERDUE => Body::Overdue(get_serde(raw)?),
         Kind::ENFORCEMENT => Body::Enforcement(get_serde(raw)?),
         Kind::CAPABILITY => Body::Capability(get_serde(raw)?),
@@ -379,6 +383,8 @@ pub(super) fn interned_len(body: &Body) -> usize {
             let texts = [x.other.as_ref(), x.link.as_ref(), x.diff.as_ref().map(|diff| &diff.text)];
             texts.into_iter().flatten().map(Bytes::len).sum::<usize>() + x.path.len()
         }
+        Body::Redacted(x) => x.places.iter().map(|place| place.rule.len() + 71).sum(),
+        Body::RedactionKey(x) => x.key.len(),
         Body::Loss(x) => x.class.len() + x.ring.len(),
         Body::Storage(x) => x.operation.len(),
         Body::Checkpoint(x) => x.note.len(),

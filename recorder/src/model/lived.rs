@@ -37,6 +37,15 @@ impl Came {
 }
 
 impl Lived {
+    /// Puts other texts in the place of what was asked for, where `text` gives some.
+    pub fn replace(&mut self, text: impl Fn(&Bytes) -> Option<Bytes>) {
+        for field in self.came.iter_mut().flat_map(|came| [&mut came.to, &mut came.what]) {
+            if let Some(other) = text(field) {
+                *field = other;
+            }
+        }
+    }
+
     /// What ties what is left of it to what it was; `None` if it began with an elevation, and what is left shows by itself whose it is.
     pub fn handed(&self) -> Option<Handed> {
         let came = self.came.as_ref()?;

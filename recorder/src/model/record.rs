@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Allocate, Boot, BootNanos, Call, CallOp, Capability, Changed, ClockChange, Cosigned, CoverageChange,
     Cred, Delegation, Digested, Enforcement, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat, HookChange,
-    Jump, Login, Loss, Overdue, Participant, Permissions, SessionClosed, SessionEnd, SessionOpened,
-    SessionStart, Setattr, SetattrOp, Socket, SocketOp, Stop, StorageFault, Task, TaskContext, Token,
-    Tombstone, Tty, TtyOp, Xattr,
+    Jump, Login, Loss, Overdue, Participant, Permissions, Redacted, RedactionKey, SessionClosed, SessionEnd,
+    SessionOpened, SessionStart, Setattr, SetattrOp, Socket, SocketOp, Stop, StorageFault, Task, TaskContext,
+    Token, Tombstone, Tty, TtyOp, Xattr,
 };
 
 macro_rules! kinds {
@@ -126,6 +126,8 @@ kinds! {
     DIGEST = 59, "digest";
     /// What a session left in a file.
     CHANGED = 60, "changed";
+    /// What was taken out of the record before it, because it is a secret.
+    REDACTED = 58, "redacted";
     /// The recorder started.
     BOOT = 256, "boot";
     /// The recorder lives.
@@ -156,6 +158,8 @@ kinds! {
     CLOCK = 270, "clock";
     /// A segment was deleted by permission.
     TOMBSTONE = 268, "tombstone";
+    /// The key of the hashes that redactions leave.
+    REDACTION_KEY = 271, "redaction_key";
 }
 
 impl Kind {
@@ -192,6 +196,7 @@ impl Kind {
                 | Self::OVERDUE
                 | Self::DELEGATION
                 | Self::PARTICIPANT
+                | Self::REDACTED
                 | Self::ENFORCEMENT
                 | Self::BOOT
                 | Self::LOSS
@@ -206,6 +211,7 @@ impl Kind {
                 | Self::HOOK
                 | Self::CLOCK
                 | Self::TOMBSTONE
+                | Self::REDACTION_KEY
         )
     }
 }
@@ -233,7 +239,10 @@ impl Flags {
     /// The clear twin of a record that stands whole in the log's sealed stream: its content is left out here.
     pub const LEFT_OUT: Self = Self(128);
 
-    const NAMES: [(Self, &'static str); 8] = [
+    /// Secrets were taken out; the record behind it says where.
+    pub const REDACTED: Self = Self(256);
+
+    const NAMES: [(Self, &'static str); 9] = [
         (Self::TRUNCATED, "truncated"),
         (Self::AS_PASSED, "as_passed"),
         (Self::MOUNT_UNKNOWN, "mount_unknown"),
@@ -242,6 +251,7 @@ impl Flags {
         (Self::DELETED, "deleted"),
         (Self::UNREACHABLE, "unreachable"),
         (Self::LEFT_OUT, "left_out"),
+        (Self::REDACTED, "redacted"),
     ];
 
     /// From the stored bits; unknown bits are kept.
@@ -317,6 +327,7 @@ pub enum Body {
     Participant(Box<Participant>),
     Digest(Box<Digested>),
     Changed(Box<Changed>),
+    Redacted(Box<Redacted>),
     Enforcement(Box<Enforcement>),
     Capability(Box<Capability>),
     Context(Arc<TaskContext>),
@@ -328,6 +339,7 @@ pub enum Body {
     Hook(Box<HookChange>),
     Clock(ClockChange),
     Tombstone(Tombstone),
+    RedactionKey(Box<RedactionKey>),
     /// A kind that this version doesn't know, as stored.
     Unknown {
         kind: Kind,
@@ -386,6 +398,7 @@ impl Body {
             Self::Participant(_) => Kind::PARTICIPANT,
             Self::Digest(_) => Kind::DIGEST,
             Self::Changed(_) => Kind::CHANGED,
+            Self::Redacted(_) => Kind::REDACTED,
             Self::Enforcement(_) => Kind::ENFORCEMENT,
             Self::Capability(_) => Kind::CAPABILITY,
             Self::Context(_) => Kind::CONTEXT,
@@ -397,6 +410,7 @@ impl Body {
             Self::Hook(_) => Kind::HOOK,
             Self::Clock(_) => Kind::CLOCK,
             Self::Tombstone(_) => Kind::TOMBSTONE,
+            Self::RedactionKey(_) => Kind::REDACTION_KEY,
             Self::Unknown { kind, .. } => *kind,
         }
     }

@@ -9,8 +9,8 @@ use super::{kept::Kept, outbox::Unkept, pump::Batch, standing::Standing, strain:
 use crate::{
     journal::{Committed, Disk, Entropy, JournalError, Pending, Recipient, Writer, checkpoint::Head},
     model::{
-        Body, BootNanos, Bytes, ClockPair, Flags, Kind, Loss, LossReason, Mark, Record, SessionId, Stop,
-        StorageFault, StreamNo,
+        Body, BootNanos, Bytes, ClockPair, Flags, Kind, Loss, LossReason, Mark, Record, RedactionKey,
+        SessionId, Stop, StorageFault, StreamNo,
     },
     session::Tracked,
     sys::clock,
@@ -156,12 +156,23 @@ impl<D: Disk, E: Entropy> Books<D, E> {
 
     /// A record of the log. What is content of it is for the recipients, its twin for everybody.
     fn write_down(&mut self, record: Record) {
+        if let Body::RedactionKey(_) = record.body {
+            return self.write_key(record);
+        }
         let Some(kept) = self.kept.as_ref().filter(|_| Kept::concerns(record.body.kind())) else {
             return self.journal.append(StreamNo::LOG, record);
         };
         let twin = kept.twin(&record);
         self.journal.append_sealed(&record);
         self.journal.append(StreamNo::LOG, twin);
+    }
+
+    /// The key of redactions is for the recipients and nobody else: the host keeps nothing of it, and its twin says only that it is there.
+    fn write_key(&mut self, record: Record) {
+        if self.journal.append_sealed(&record) {
+            let body = Body::RedactionKey(Box::new(RedactionKey { key: Bytes::default() }));
+            self.journal.append(StreamNo::LOG, Record { body, flags: Flags::LEFT_OUT, ..record });
+        }
     }
 
     /// True once these are durable under a seal: nothing is deleted before.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::redaction::Redactor;
 use crate::model::{BootId, Lived};
 use crate::session::Tracker;
 use crate::sys::process;
@@ -75,12 +76,13 @@ impl Living {
     }
 
     /// Writes down what changed, now and then; with `last`, at once.
-    pub(super) fn tend(&mut self, tracker: &Tracker, last: bool) {
+    pub(super) fn tend(&mut self, tracker: &Tracker, redactor: &Redactor, last: bool) {
         if !last && self.looked.elapsed() < PERIOD {
             return;
         }
         self.looked = Instant::now();
-        let sessions = tracker.living();
+        let mut sessions = tracker.living();
+        redactor.living(&mut sessions);
         if sessions == self.written {
             return;
         }

@@ -24,6 +24,7 @@ mod living;
 mod outbox;
 mod pulse;
 mod pump;
+mod redaction;
 mod retention;
 mod sealing;
 mod standing;
@@ -49,6 +50,7 @@ use self::{
     ending::Ending,
     grants::{Desk, Enforcer},
     living::Living,
+    redaction::Redactor,
     retention::Retention,
     standing::Gauge,
 };
@@ -105,6 +107,12 @@ pub enum ServiceError {
     /// Grants can't be enforced.
     #[error("who may elevate could not be told to the kernel: {0}")]
     Gates(String),
+    /// A rule of redaction is none.
+    #[error("redaction: {source}")]
+    Redaction {
+        /// What is wrong.
+        source: regex::Error,
+    },
     /// A witness's key is none.
     #[error("anchor.witness {url}: {source}")]
     Witness {
@@ -193,9 +201,8 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     )?;
     let (mut journal, opened) =
         Writer::open(writer_config(config, encryption.clone()), RealDisk, OsEntropy, boot, clock::pair())?;
-    let log = opened.log.to_string();
     if opened.enrolled {
-        observer.enrolled(&log, &opened.origin);
+        observer.enrolled(&opened.log.to_string(), &opened.origin);
     }
     if let Some((old, why)) = &opened.abandoned {
         observer
@@ -232,7 +239,8 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let pump_stop = stop.clone();
     let beat = Beat::default();
     let mut listener = Listener::new(beat.clone(), std::time::Instant::now());
-    let settings = pump_settings(config, first.control, (ending, gauge, beat), living);
+    let redactor = Redactor::new(config, encryption.is_on())?;
+    let settings = pump_settings(config, first.control, (ending, gauge, beat), (living, redactor));
     let pump = std::thread::Builder::new()
         .name("pump".into())
         .spawn(move || pump::run(capture, seeded, desk, &pump_end, to_writer, &pump_stop, settings))
@@ -267,8 +275,9 @@ fn pump_settings(
     config: &Config,
     first: Vec<crate::model::Record>,
     (ending, gauge, beat): (Option<Ending>, Gauge, Beat),
-    living: Living,
+    (living, redactor): (Living, Redactor),
 ) -> pump::Settings {
+    let first = redactor.told(clock::boot()).into_iter().chain(first).collect();
     let (journal_dir, tell) = (config.journal_dir.clone(), config.notices.at_elevation);
     let terminal = Allowance { burst: config.terminal_burst, rate: config.terminal_rate };
     pump::Settings {
@@ -282,6 +291,7 @@ fn pump_settings(
         beat,
         living,
         content: content::settings(config),
+        redactor,
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
     living::Living,
     outbox::{Gone, Load, Outbox, Unkept},
     pulse::Pulse,
+    redaction::Redactor,
     standing::{Gauge, State},
 };
 use crate::{
@@ -49,6 +50,8 @@ pub(super) struct Settings {
     pub(super) living: Living,
     /// What is looked at in programs and files; `None`: nothing.
     pub(super) content: Option<content::Settings>,
+    /// Secrets do not leave the pump.
+    pub(super) redactor: Redactor,
 }
 
 /// What goes to the writer at once.
@@ -128,7 +131,7 @@ pub(super) fn run(
             counted = Instant::now();
         }
         tracker.tick(now.boot, &mut batch.tracked);
-        settings.living.tend(&tracker, last);
+        settings.living.tend(&tracker, &settings.redactor, last);
         if last {
             tracker.stop(now.boot, &mut batch.tracked);
         }
@@ -163,6 +166,7 @@ pub(super) fn run(
         flood.pass(capture.horizon(), &mut batch.tracked);
         // Behind what waits for terminals: it keeps the ends of sessions back until what they left is read.
         contents.pass(now, &mut batch.tracked, last);
+        settings.redactor.pass(&mut batch.tracked);
         // The writer is gone only after a fault, which ends the service.
         if outbox.send(batch, here) == Err(Gone) {
             return;

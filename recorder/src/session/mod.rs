@@ -12,6 +12,7 @@ mod lineage;
 mod permissions;
 mod places;
 mod reached;
+pub mod redact;
 mod relay;
 mod terminals;
 mod tracker;

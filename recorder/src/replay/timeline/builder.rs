@@ -130,6 +130,10 @@ impl Builder {
             Body::Digest(digest) if self.all => self.push(entry, 0, What::Digest(digest.clone())),
             Body::Digest(_) => self.hidden.digests = self.hidden.digests.saturating_add(1),
             Body::Changed(changed) => self.push(entry, 0, What::Changed(changed.clone())),
+            Body::Redacted(redacted) => {
+                let depth = task.map_or(0, |task| self.tree.depth(task));
+                self.push(entry, depth, What::Redacted(redacted.clone()));
+            }
             Body::Overdue(overdue) => self.push(entry, 0, What::Overdue(*overdue)),
             Body::Enforcement(done) => self.push(entry, 0, What::Enforcement(done.clone())),
             Body::Coverage(coverage) => self.push(entry, 0, What::Coverage(coverage.clone())),

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use crate::model::{
     Body, Capability, Changed, CoverageChange, Cred, Delegation, Digested, Enforcement, Exec, Exit, File,
-    FileOp, Jump, Loss, Overdue, Participant, Permissions, RealNanos, SessionEnd, SessionStart, TaskContext,
+    FileOp, Jump, Loss, Overdue, Participant, Permissions, RealNanos, Redacted, SessionEnd, SessionStart,
+    TaskContext,
 };
 
 /// One line of the story.
@@ -53,6 +54,8 @@ pub enum What {
     Delegation(Box<Delegation>),
     /// Somebody sits at the session too.
     Participant(Box<Participant>),
+    /// Secrets were taken out of what stands before it.
+    Redacted(Box<Redacted>),
     /// A process outlives the grant that it was started under.
     Overdue(Overdue),
     /// What was done because no grant allowed it.

@@ -153,9 +153,8 @@ impl Clerk {
                 root_only(peer)?;
                 let snapshot = self.ready().await?;
                 let target = target.as_deref();
-                let wish = argv
-                    .as_ref()
-                    .map_or_else(|| format!("as {}", target.unwrap_or("root")), |argv| argv.join(" "));
+                let plain = || format!("as {}", cut(target.unwrap_or("root")));
+                let wish = argv.as_ref().map_or_else(plain, |argv| command_line(argv));
                 let ask = Ask {
                     account: &account,
                     audit_session: audit_session.unwrap_or(u32::MAX),
@@ -287,7 +286,7 @@ impl Clerk {
     fn note_denial(&self, peer: Peer, coverage: Coverage, wish: &str) {
         let pid = peer.pid.unwrap_or_default();
         if let Ok(Some(mark)) = (self.mark_of)(pid)
-            && let Err(error) = self.order(Order::Denied { mark, pid, coverage, text: cut(wish).to_owned() })
+            && let Err(error) = self.order(Order::Denied { mark, pid, coverage, text: wish.to_owned() })
         {
             tracing::warn!(error, "a denial could not be recorded");
         }
@@ -325,7 +324,41 @@ fn decided(word: &'static str, line: Option<String>) -> Reply {
     Reply { word, lines: line.into_iter().collect(), fields }
 }
 
+/// Words as a shell would take them, so that it shows where each ends. None is cut: half a secret would be none to any rule.
+fn command_line(argv: &[String]) -> String {
+    let mut line = String::new();
+    for word in argv {
+        let word = may::quoted(word);
+        if line.len().saturating_add(word.len()) >= MAX_WORD {
+            line.push_str(" …");
+            break;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(&word);
+    }
+    line
+}
+
 /// The beginning of a word that is too long.
 fn cut(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_WORD)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g7_a_refused_command_shows_where_each_word_ends_and_none_is_cut() {
+        let line = |words: &[&str]| command_line(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+        assert_eq!(line(&["/usr/bin/id", "-u"]), "/usr/bin/id -u");
+        assert_eq!(
+            line(&["mysql", "--password", "two words", "a'b"]),
+            "mysql --password 'two words' 'a'\\''b'"
+        );
+        let long = "x".repeat(MAX_WORD);
+        assert_eq!(line(&["a", &long, "b"]), "a …");
+    }
 }

@@ -140,7 +140,7 @@ fn safe(text: &str) -> String {
 }
 
 /// As it can be typed in a shell.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

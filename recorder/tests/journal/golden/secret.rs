@@ -128,6 +128,39 @@ fn sealed_frame(d: &Path, place: fn(usize) -> usize, change: fn(&mut Site<'_>)) 
     });
 }
 
+/// Secrets that were taken out: the key of their hashes for the recipients, its twin for everybody, and what stands behind the record.
+fn redacted(d: &Path) {
+    let mut w = sealed(d, Aead::Aes256Gcm, 16384).open(0);
+    let key =
+        |bytes: &[u8]| control(1, Body::RedactionKey(Box::new(RedactionKey { key: Bytes::from(bytes) })));
+    assert!(w.append_sealed(&key(&[0x4b; 32])));
+    w.append(StreamNo::LOG, Record { flags: Flags::LEFT_OUT, ..key(b"") });
+    let s = w.open_session(session(1), at(1).boot);
+    let first = exec(2, 1);
+    let argv = ["mysql", "-p[redacted]", "--token", "[redacted]"].map(Bytes::from).to_vec();
+    let body = Body::Exec(Exec { path: Bytes::from("/usr/bin/mysql"), argv, ..Exec::default() });
+    w.append(s, Record { flags: Flags::REDACTED, body, ..first.clone() });
+    let place = |field, index, offset, hash| Redaction {
+        field,
+        index,
+        offset,
+        bytes: 7,
+        rule: Bytes::from("option"),
+        hash,
+    };
+    let hash = Some(Digest::new([0x5c; 32]));
+    let places = vec![
+        place(RedactedField::Argv, 1, 2, hash),
+        place(RedactedField::Argv, 3, 0, None),
+        place(RedactedField::Unknown(900), 0, 1 << 40, hash),
+    ];
+    w.append(s, Record { body: Body::Redacted(Box::new(Redacted { of: Kind::EXEC, places })), ..first });
+    w.close_session(s, EndReason::LastTask, 0, at(3).boot);
+    w.commit(at(3)).unwrap();
+    w.stop(stop(4)).unwrap();
+    reader_of(d);
+}
+
 pub(crate) const FIXTURES: &[Fixture] = &[
     fixture("sealed-aes", "AES-256-GCM; grants, logins and tokens in the log's own stream", |d| {
         sealed_life(d, Aead::Aes256Gcm);
@@ -163,6 +196,7 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         live(&mut f, 0);
         reader_of(d);
     }),
+    fixture("redacted", "secrets that were taken out, and the key of their hashes", redacted),
     fixture("twin-missing", "a sealed record without its twin", |d| twins(d, (true, false))),
     fixture(
         "twin-alone",

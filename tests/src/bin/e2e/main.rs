@@ -23,6 +23,7 @@ mod loads;
 mod logins;
 mod overdue;
 mod perms;
+mod redaction;
 mod relays;
 mod restarts;
 mod retention;
@@ -140,6 +141,7 @@ const SCENARIOS: &[Scenario] = &[
     e2e("odd-bytes", Place::Any, hostile::odd_bytes),
     e2e("secret-at-hidden-prompt", Place::Any, secrets::hidden_prompt),
     e2e("secret-at-sudo", Place::Accounts, secrets::sudo_prompt),
+    e2e("g7-secrets", Place::Any, redaction::g7_secrets),
     e2e("plain-session-leaves-nothing", Place::Any, logins::plain_session_leaves_nothing),
     e2e("sudo-i", Place::Accounts, logins::sudo_i),
     e2e("su-login", Place::Accounts, logins::su_login),

@@ -1,6 +1,6 @@
 //! What is typed at hidden prompts is nowhere: not in the files as they lie there, not in what the readers decode.
 
-use std::path::Path;
+use std::{fs::OpenOptions, io::Write as _, path::Path};
 
 use anyhow::{Result, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -52,8 +52,28 @@ pub(crate) fn sudo_prompt(stage: &mut Stage) -> Result<()> {
     terminal.ask("echo root-$(id -u)-$((40+2))", "root-0-42", stage.limit(20))?;
     terminal.ask(&stage.noop("inside"), "", stage.limit(20))?;
     leave(stage, terminal, 2)?;
+    // The same with an asterisk for each byte: sudo reads them one by one then.
+    let mut rules =
+        OpenOptions::new().append(true).open(format!("/etc/sudoers.d/recorder-{}", oncall.name))?;
+    writeln!(rules, "Defaults:{} pwfeedback", oncall.name)?;
+    let mut terminal = stage.shell(&oncall)?;
+    terminal.ask("sudo -i", "password for", stage.limit(20))?;
+    let mark = terminal.mark();
+    terminal.type_line(&oncall.password)?;
+    terminal.wait_for("****", mark, stage.limit(20))?;
+    terminal.wait_for("# ", mark, stage.limit(20))?;
+    // su becomes root before it asks.
+    let other = stage.account("other", Sudo::No)?;
+    let line =
+        format!("setpriv --reuid {} --clear-groups su {} -c 'echo su-$((40+2))'", oncall.uid, other.name);
+    terminal.ask(&line, "Password:", stage.limit(20))?;
+    let mark = terminal.mark();
+    terminal.type_line(&other.password)?;
+    terminal.wait_for("su-42", mark, stage.limit(20))?;
+    leave(stage, terminal, 2)?;
     let events = stage.finish(running)?;
     events.session_of(&stage.tag("inside"))?;
+    absent(stage, &events, &other.password)?;
     absent(stage, &events, &oncall.password)
 }
 
@@ -77,7 +97,7 @@ pub(crate) fn leave(stage: &Stage, mut terminal: recorder_tests::pty::Terminal, 
 }
 
 /// The secret is in no file of the journal and in nothing that the readers make of it, in one piece or spread over input records.
-fn absent(stage: &Stage, events: &Events, secret: &str) -> Result<()> {
+pub(crate) fn absent(stage: &Stage, events: &Events, secret: &str) -> Result<()> {
     let files = files_containing(Path::new(&stage.site.journal), secret.as_bytes())?;
     ensure!(files.is_empty(), "the secret lies in {files:?}");
     for event in &events.0 {
