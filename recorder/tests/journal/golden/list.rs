@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::acts::*;
 use super::changes::*;
 use super::forge::{Forger, fix_crc, frames};
 use super::scenes::*;

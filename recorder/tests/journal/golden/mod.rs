@@ -1,5 +1,6 @@
 //! Frozen journals: one for each rule of the page, with what must be said of it. The Python reader says the same.
 
+pub(crate) mod acts;
 pub(crate) mod anchored;
 pub(crate) mod buried;
 pub(crate) mod changes;
