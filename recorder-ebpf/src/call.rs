@@ -138,5 +138,6 @@ fn tell(task: TaskPtr, session: u64, id: u64, ret: i64) {
         n += 1;
     }
     let payload = CallEvent { result: ret, args, extra, nr: id as u32, path_len, lens, reserved: 0 };
-    event.send(Kind::CALL, Ring::CRITICAL, session, payload, 0);
+    // Whoever may mount may do it a million times: what starts programs must not be pushed out by it.
+    event.send(Kind::CALL, Ring::BULK, session, payload, 0);
 }

@@ -11,6 +11,7 @@ use crate::{
 mod nr {
     pub const CONNECT: u64 = 42;
     pub const BIND: u64 = 49;
+    pub const LISTEN: u64 = 50;
 }
 
 const AF_INET: u16 = 2;
@@ -24,7 +25,7 @@ pub fn returned(id: u64, ret: i64) {
     let task = kernel::current();
     let Some(session) = recorded(task, Hook::SOCKET) else { return };
     let args = Args::new(task);
-    let accepted = id != nr::CONNECT && id != nr::BIND && id != 50;
+    let accepted = id != nr::CONNECT && id != nr::BIND && id != nr::LISTEN;
     let fd = if accepted && ret >= 0 { ret as u32 } else { args.first() as u32 };
     let file = kernel::file_of(task, fd);
     let inode = kernel::inode_id(kernel::read(file, off!(file_inode)));
