@@ -214,7 +214,7 @@ fn jobs_for(
                 // gets them on the oldest kernel, whose verifier and per-cpu code are the strictest.
                 let share = match (backend, is_first) {
                     ("tracepoint", _) => "8",
-                    (_, true) => "1",
+                    (_, true) => "2",
                     (_, false) => "4",
                 };
                 words.extend(["--share", share].map(str::to_owned));
