@@ -65,7 +65,7 @@ struct Args {
     /// Divide the counts of the counted loads by this
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     share: u32,
-    /// How often kill-9-under-load kills [default: 20, emulated 4]
+    /// How often kill-9-under-load kills [default: 10, emulated 4]
     #[arg(long)]
     crashes: Option<u32>,
     /// Keep the scratch directories of failed scenarios
