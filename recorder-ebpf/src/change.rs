@@ -6,7 +6,7 @@ use recorder_common::{
 
 use crate::{
     emit::Event,
-    file::{AT_FDCWD, Base, base, recorded},
+    file::{AT_FDCWD, Base, base, recorded, two_names},
     flight,
     kernel::{self, Args, InodeId, Place, TaskPtr, off},
 };
@@ -268,23 +268,7 @@ pub fn allocated(file: u64, mode: u64, offset: u64, len: u64, ret: i32) {
 /// `sys_exit_link`, `linkat`.
 #[inline(always)]
 pub fn sys_exit_link(id: u64, ret: i64) {
-    let task = kernel::current();
-    let Some(session) = recorded(task, Hook::LINK) else { return };
-    let args = Args::new(task);
-    let (from_dfd, from, to_dfd, to) = if id == nr::LINK {
-        (AT_FDCWD as u64, args.first(), AT_FDCWD as u64, args.second())
-    } else {
-        (args.first(), args.second(), args.third(), args.fourth())
-    };
-    let Some(mut event) = Event::new::<FileEvent>(Class::FILE) else { return };
-    event.flags |= Flag::AS_PASSED;
-    let path_len = base(&mut event, task, Base::of(from_dfd));
-    let to_len = base(&mut event, task, Base::of(to_dfd));
-    let name_len = event.user_str(from);
-    let to_name_len = event.user_str(to);
-    let payload =
-        FileEvent { result: ret as i32, path_len, to_len, name_len, to_name_len, ..FileEvent::default() };
-    event.send(Kind::LINK, Ring::BULK, session, payload, 0);
+    two_names(Kind::LINK, Hook::LINK, id == nr::LINK, ret);
 }
 
 /// `sys_exit_symlink`, `symlinkat`.

@@ -163,10 +163,16 @@ pub fn sys_exit_unlink(id: u64, ret: i64) {
 /// `sys_exit_rename*`.
 #[inline(always)]
 pub fn sys_exit_rename(id: u64, ret: i64) {
+    two_names(Kind::RENAME, Hook::RENAME, id == nr::RENAME, ret);
+}
+
+/// A call that was given an old and a new path; `bare`: without the directories that they may be relative to.
+#[inline(always)]
+pub fn two_names(kind: u16, hook: u32, bare: bool, ret: i64) {
     let task = kernel::current();
-    let Some(session) = recorded(task, Hook::RENAME) else { return };
+    let Some(session) = recorded(task, hook) else { return };
     let args = Args::new(task);
-    let (from_dfd, from, to_dfd, to) = if id == nr::RENAME {
+    let (from_dfd, from, to_dfd, to) = if bare {
         (AT_FDCWD as u64, args.first(), AT_FDCWD as u64, args.second())
     } else {
         (args.first(), args.second(), args.third(), args.fourth())
@@ -180,7 +186,7 @@ pub fn sys_exit_rename(id: u64, ret: i64) {
     let to_name_len = event.user_str(to);
     let payload =
         FileEvent { result: ret as i32, path_len, to_len, name_len, to_name_len, ..FileEvent::default() };
-    event.send(Kind::RENAME, Ring::BULK, session, payload, 0);
+    event.send(kind, Ring::BULK, session, payload, 0);
 }
 
 /// fexit `do_filp_open(dfd, pathname, op)`: failures and io_uring included.
