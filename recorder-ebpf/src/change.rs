@@ -6,7 +6,7 @@ use recorder_common::{
 
 use crate::{
     emit::Event,
-    file::{AT_FDCWD, Base, base, recorded, two_names},
+    file::{AT_FDCWD, Base, base, of_inode, recorded, two_names},
     flight,
     kernel::{self, Args, InodeId, Place, TaskPtr, off},
 };
@@ -68,15 +68,7 @@ pub fn vfs_link(old: u64, new: u64, ret: i32) {
     let path_len = event.path(Place { dentry: old, mnt: place.mnt });
     let to_len = event.path(place);
     let id = id_of(old);
-    let payload = FileEvent {
-        ino: id.ino,
-        dev: id.dev,
-        mode: id.mode,
-        result: ret,
-        path_len,
-        to_len,
-        ..FileEvent::default()
-    };
+    let payload = FileEvent { path_len, to_len, ..of_inode(id, ret) };
     event.send(Kind::LINK, Ring::BULK, session, payload, 0);
 }
 
@@ -90,15 +82,7 @@ pub fn vfs_symlink(dentry: u64, target: u64, ret: i32) {
     let path_len = event.path(place);
     let to_name_len = event.kernel_str(target);
     let id = id_of(dentry);
-    let payload = FileEvent {
-        ino: id.ino,
-        dev: id.dev,
-        mode: id.mode,
-        result: ret,
-        path_len,
-        to_name_len,
-        ..FileEvent::default()
-    };
+    let payload = FileEvent { path_len, to_name_len, ..of_inode(id, ret) };
     event.send(Kind::SYMLINK, Ring::BULK, session, payload, 0);
 }
 
@@ -113,15 +97,8 @@ pub fn vfs_made(dentry: u64, device: u64, ret: u64, node: bool) {
     let path_len = event.path(place);
     let id = id_of(dentry);
     let is_int = ret >> 32 == 0 || ret > u64::MAX - 4096;
-    let payload = FileEvent {
-        ino: id.ino,
-        dev: id.dev,
-        flags: device as u32,
-        mode: id.mode,
-        result: if is_int { ret as i32 } else { 0 },
-        path_len,
-        ..FileEvent::default()
-    };
+    let result = if is_int { ret as i32 } else { 0 };
+    let payload = FileEvent { flags: device as u32, path_len, ..of_inode(id, result) };
     event.send(if node { Kind::MKNOD } else { Kind::MKDIR }, Ring::BULK, session, payload, 0);
 }
 

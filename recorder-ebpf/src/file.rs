@@ -42,6 +42,12 @@ pub fn recorded(task: TaskPtr, hook: u32) -> Option<u64> {
     }
 }
 
+/// An act on a known file, without its names.
+#[inline(always)]
+pub fn of_inode(id: kernel::InodeId, result: i32) -> FileEvent {
+    FileEvent { ino: id.ino, dev: id.dev, mode: id.mode, result, ..FileEvent::default() }
+}
+
 /// A file was opened: path and identity from the file itself.
 #[inline(always)]
 fn opened(session: u64, file: u64) {
@@ -216,15 +222,8 @@ pub fn vfs_unlink(dentry: u64, ret: i32, directory: bool) {
     let Some(mut event) = Event::new::<FileEvent>(Class::FILE) else { return };
     let path_len = event.path(place);
     let id = kernel::inode_id(kernel::read(dentry, off!(dentry_inode)));
-    let payload = FileEvent {
-        ino: id.ino,
-        dev: id.dev,
-        mode: id.mode,
-        flags: if directory { AT_REMOVEDIR as u32 } else { 0 },
-        result: ret,
-        path_len,
-        ..FileEvent::default()
-    };
+    let payload =
+        FileEvent { flags: if directory { AT_REMOVEDIR as u32 } else { 0 }, path_len, ..of_inode(id, ret) };
     event.send(Kind::UNLINK, Ring::BULK, session, payload, 0);
 }
 
@@ -246,15 +245,11 @@ pub fn vfs_rename(data: u64, ret: i32) {
     let name_len = event.kernel_bytes::<0xff>(name, name_len);
     let id = kernel::inode_id(kernel::read(dentry, off!(dentry_inode)));
     let payload = FileEvent {
-        ino: id.ino,
-        dev: id.dev,
-        mode: id.mode,
         flags: kernel::read(data, off!(rename_flags)),
-        result: ret,
         path_len,
         to_len,
         name_len,
-        to_name_len: 0,
+        ..of_inode(id, ret)
     };
     event.send(Kind::RENAME, Ring::BULK, session, payload, 0);
 }
