@@ -159,6 +159,17 @@ pub struct PlantKey {
     pub generation: u32,
 }
 
+/// Key of the map of files that more than one session writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct TurnKey {
+    /// The session's mark.
+    pub mark: u64,
+    /// The file.
+    pub file: PlantKey,
+}
+
+const _: () = assert!(size_of::<TurnKey>() == 24);
 const _: () = assert!(size_of::<BranchEvent>() == 32);
 const _: () = assert!(size_of::<RequestEvent>() == 32);
 const _: () = assert!(size_of::<ControlEvent>() == 24);

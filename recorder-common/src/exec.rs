@@ -64,6 +64,23 @@ pub struct ArgvPart {
     pub len: u32,
 }
 
+/// Payload of `Kind::SCRIPT`; `name_len` bytes of the script's name as it was passed follow, then `path_len` bytes of the walked working
+/// directory.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ScriptEvent {
+    /// Inode of the script; 0 where it is not seen.
+    pub ino: u64,
+    /// Its device, the kernel's internal encoding.
+    pub dev: u32,
+    /// Bytes of the name.
+    pub name_len: u32,
+    /// Bytes of the directory.
+    pub path_len: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
 /// Payload of `Kind::FORK`.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -112,4 +129,5 @@ pub struct MarkEvent {
 
 const _: () = assert!(size_of::<Creds>() == 48);
 const _: () = assert!(size_of::<ExecEvent>() == 40);
+const _: () = assert!(size_of::<ScriptEvent>() == 24);
 const _: () = assert!(size_of::<MarkEvent>() == 104);

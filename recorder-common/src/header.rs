@@ -66,6 +66,12 @@ impl Kind {
     pub const ARGV: u16 = 6;
     /// `RefusedEvent`, then the walked path of what was not to be run.
     pub const REFUSED: u16 = 7;
+    /// `FailedEvent`, then a name as passed and a walked directory: a program could not be started, for the first time so.
+    pub const EXEC_FAILED: u16 = 8;
+    /// `MapEvent`, then a walked path: a file was mapped to be executed, for the first time.
+    pub const MAPPED: u16 = 9;
+    /// `ScriptEvent`, then a name as passed and a walked directory: the exec just before it was of a script.
+    pub const SCRIPT: u16 = 10;
     /// `BranchEvent`, then the path: something starts that may have been asked for.
     pub const BRANCH: u16 = 24;
     /// `RequestEvent`, then the socket's name and what was sent to it.
@@ -90,6 +96,10 @@ impl Kind {
     pub const MKDIR: u16 = 22;
     /// `FileEvent`, one path; the flags are the device that the node stands for.
     pub const MKNOD: u16 = 23;
+    /// `FileEvent`, one path: a session wrote to a file that it is not known to have opened for writing.
+    pub const WRITE: u16 = 38;
+    /// `FileEvent`, one path and a string: what was written to a file of /proc.
+    pub const SETTING: u16 = 40;
     /// `SetattrEvent`, then a path.
     pub const SETATTR: u16 = 28;
     /// `XattrEvent`, then a path, the attribute's name and its value.
@@ -110,10 +120,14 @@ impl Kind {
     pub const PASSED: u16 = 49;
     /// `CgroupEvent`, then the names of a cgroup: before the first event of a task in it.
     pub const CGROUP: u16 = 50;
+    /// `GuardEvent`, then one or two walked paths: somebody tried something with the recorder itself, for the first time so.
+    pub const GUARD: u16 = 51;
     /// `CallEvent`, then a path and strings: the system itself was changed.
     pub const CALL: u16 = 80;
     /// `SocketEvent`, then an address.
     pub const SOCKET: u16 = 81;
+    /// `SendEvent`: somebody is sent something without a connection for the first time.
+    pub const SENT: u16 = 82;
     /// Header only: the answer to a canary act of the service.
     pub const CANARY: u16 = 64;
 }

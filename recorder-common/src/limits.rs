@@ -8,8 +8,8 @@ pub const PATH_ROOM: usize = 4096;
 pub const STR_MAX: usize = 4096;
 /// Bytes of arguments in one event.
 pub const ARGV_PART: usize = 4096;
-/// Argument events of one exec: what is longer is cut and says so.
-pub const ARGV_PARTS: usize = 32;
+/// Argument events of one exec at most, for two mebibytes; as many are sent as the configuration asks for.
+pub const ARGV_PARTS: u32 = 512;
 /// Terminal bytes in one event.
 pub const TTY_CHUNK: usize = 4096;
 /// A scratch buffer: header, fixed part, two walked paths, two passed strings, and room for the verifier's bounds.
@@ -21,6 +21,8 @@ pub const ARGV_CORE: usize = 1024;
 pub const SCRATCH_SLOTS: usize = 4;
 /// Bytes of an extended attribute's value that are kept, a power of two minus one.
 pub const XATTR_MOST: usize = 1023;
+/// Bytes of a setting's value that are kept, a power of two minus one.
+pub const SETTING_MOST: usize = 255;
 /// Ring buffers.
 pub const RINGS: usize = 2;
 /// Room for event classes that losses are counted by, a power of two.

@@ -26,9 +26,11 @@ impl Class {
     pub const CANARY: usize = 7;
     /// Changes of the system itself, and sockets.
     pub const SYSTEM: usize = 8;
+    /// Attempts on the recorder itself.
+    pub const GUARD: usize = 9;
     /// Names in the journal.
-    pub const NAMES: [&'static str; 9] =
-        ["exec", "fork", "exit", "cred", "session", "file", "tty", "canary", "system"];
+    pub const NAMES: [&'static str; 10] =
+        ["exec", "fork", "exit", "cred", "session", "file", "tty", "canary", "system", "guard"];
 }
 
 /// One processor's counters. They live in a map, so a full ring is still counted.
@@ -53,6 +55,12 @@ pub struct CpuCounters {
     pub caps_full: u64,
     /// Files of sessions that were not remembered before.
     pub plants: u64,
+    /// Programs that could not be started, and were not counted.
+    pub failed_full: u64,
+    /// Mappings of files that were not counted.
+    pub mapped_full: u64,
+    /// Attempts on the recorder that were not counted, and files of its that could not be remembered.
+    pub guard_full: u64,
 }
 
 /// Settings in read-only data: the verifier sees constants and drops what is switched off.
@@ -63,6 +71,8 @@ pub struct Settings {
     pub all_logins: u32,
     /// 0 off, 1 redacted, 2 full.
     pub tty_input: u32,
+    /// Argument events of one exec.
+    pub argv_parts: u32,
 }
 
 /// What service and programs tell each other while they run: positions in an array map of u32, so that neither side
@@ -86,8 +96,14 @@ impl State {
     pub const JOBS: u32 = 6;
     /// 1 while standard streams of sessions are recorded. Written by the programs, cleared by the service.
     pub const STREAMS: u32 = 7;
+    /// Thread of the service that opens what is to be guarded; 0 = none. Written by the service.
+    pub const LEARNS: u32 = 8;
+    /// As what it is to be guarded. Written by the service.
+    pub const LEARNT_AS: u32 = 9;
+    /// 1 as soon as the recorder was asked to end by somebody who may, or ends by itself. Written by the programs, and by the recorder.
+    pub const ENDS: u32 = 10;
     /// Number of words.
-    pub const LEN: u32 = 8;
+    pub const LEN: u32 = 11;
 }
 
 /// A recorded terminal (value of the terminal map; its key is the kernel's address of the slave).

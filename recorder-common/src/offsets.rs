@@ -54,6 +54,7 @@ offsets! {
     task_sessionid: "task_struct"."sessionid";
     task_comm: "task_struct"."comm";
     task_exit_code: "task_struct"."exit_code";
+    task_personality: "task_struct"."personality";
     cred_uid: "cred"."uid";
     cred_gid: "cred"."gid";
     cred_suid: "cred"."suid";
@@ -84,6 +85,7 @@ offsets! {
     sock_num: "sock"."__sk_common.skc_num";
     sock_dport: "sock"."__sk_common.skc_dport";
     socket_sk: "socket"."sk";
+    msghdr_name: "msghdr"."msg_name";
     sock_queue: "sock"."sk_receive_queue";
     sock_queue_last: "sock"."sk_receive_queue.prev";
     sock_peer: "sock"."sk_peer_pid";
@@ -142,14 +144,22 @@ offsets! {
     path_mnt: "path"."mnt";
     dentry_parent: "dentry"."d_parent";
     dentry_name: "dentry"."d_name.name";
+    dentry_short: "dentry"."d_iname" or "d_shortname";
     dentry_inode: "dentry"."d_inode";
     dentry_hash_pprev: "dentry"."d_hash.pprev";
     inode_ino: "inode"."i_ino";
+    inode_nlink: "inode"."i_nlink";
     inode_mode: "inode"."i_mode";
     inode_rdev: "inode"."i_rdev";
     inode_private: "inode"."i_private";
     inode_sb: "inode"."i_sb";
     sb_dev: "super_block"."s_dev";
+    sb_magic: "super_block"."s_magic";
+    proc_inode: "proc_inode"."vfs_inode";
+    proc_pid: "proc_inode"."pid";
+    pid_tasks: "pid"."tasks";
+    task_pid_links: "task_struct"."pid_links";
+    map_id: "bpf_map"."id";
     dentry_sb: "dentry"."d_sb";
     mnt_sb: "vfsmount"."mnt_sb";
     attr_valid: "iattr"."ia_valid";
@@ -158,6 +168,7 @@ offsets! {
     attr_gid: "iattr"."ia_gid";
     attr_atime: "iattr"."ia_atime";
     attr_mtime: "iattr"."ia_mtime";
+    vma_file: "vm_area_struct"."vm_file";
     acl_count: "posix_acl"."a_count";
     acl_entries: "posix_acl"."a_entries";
     mount_mnt: "mount"."mnt";
@@ -166,6 +177,7 @@ offsets! {
     mnt_root: "vfsmount"."mnt_root";
     filename_name: "filename"."name";
     open_flags_flag: "open_flags"."open_flag";
+    open_flags_lookup: "open_flags"."lookup_flags";
     rename_old_dentry: "renamedata"."old_dentry";
     rename_new_dentry: "renamedata"."new_dentry";
     rename_flags: "renamedata"."flags";

@@ -11,13 +11,32 @@ use recorder_common::{CapEvent, CapKey, CapUse, Class, Hook, Kind, Ring};
 use crate::{
     atomic,
     emit::{self, Event},
-    kernel::{self, Place, off},
+    kernel::{self, Args, Place, TaskPtr, off},
     maps::{CAPS, PROBES},
     scope,
 };
 
 /// `CAP_OPT_NOAUDIT`, include/linux/security.h (since 5.1).
 const NOAUDIT: u64 = 2;
+/// `CAP_SYS_ADMIN`, which memory accounting looks for.
+const SYS_ADMIN: u64 = 21;
+const MAP_PRIVATE: u64 = 2;
+/// All of `CLONE_NEW*` that clone(2) takes (include/uapi/linux/sched.h).
+const CLONE_NEW: u64 = 0x7e02_0000;
+
+/// System call numbers of x86-64. Those of 32-bit programs mean other calls, none of which asks for `SYS_ADMIN`.
+mod nr {
+    pub const MMAP: u64 = 9;
+    pub const MPROTECT: u64 = 10;
+    pub const BRK: u64 = 12;
+    pub const MREMAP: u64 = 25;
+    pub const CLONE: u64 = 56;
+    pub const FORK: u64 = 57;
+    pub const VFORK: u64 = 58;
+    pub const EXECVE: u64 = 59;
+    pub const EXECVEAT: u64 = 322;
+}
+
 /// `BPF_NOEXIST`.
 const NO_EXIST: u64 = 1;
 /// Frames looked at: the program itself, the tracepoint, cap_capable, the security module, and who asked.
@@ -41,11 +60,26 @@ pub fn tracepoint(ctx: *mut core::ffi::c_void, ns: u64, number: u64, ret: i32) {
     let task = kernel::current();
     let session = scope::session_of(task);
     canary();
-    if session == 0 {
+    if session == 0 || accounts(task, number) || is_probe(ctx) {
         return;
     }
-    if !is_probe(ctx) {
-        count(session, ns, number as u32, u32::from(ret == 0));
+    count(session, ns, number as u32, u32::from(ret == 0));
+}
+
+/// True if the call that the task is in asks for this capability for nothing but its memory's accounts. Such calls are
+/// most of all checks, and a look at the stack costs as much as all else that is done at a program's start.
+#[inline(always)]
+fn accounts(task: TaskPtr, number: u64) -> bool {
+    if number != SYS_ADMIN {
+        return false;
+    }
+    let args = Args::new(task);
+    match args.call() {
+        nr::BRK | nr::MPROTECT | nr::MREMAP | nr::FORK | nr::VFORK | nr::EXECVE | nr::EXECVEAT => true,
+        // A device's own mapping may ask for rights.
+        nr::MMAP => args.fourth() & MAP_PRIVATE != 0,
+        nr::CLONE => args.first() & CLONE_NEW == 0,
+        _ => false,
     }
 }
 

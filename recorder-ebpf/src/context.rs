@@ -16,47 +16,53 @@ const INIT_PID_NS: u32 = 0xefff_fffc;
 
 #[inline(always)]
 fn cgroup_node(task: TaskPtr) -> u64 {
+    // A plain number, as global functions take it.
+    kernel::read(cgroup(task) as u64, off!(cgroup_node))
+}
+
+/// A pointer that the verifier knows the type of: what is read of it costs no helper.
+#[inline(always)]
+fn cgroup(task: TaskPtr) -> *const u8 {
     let set: *const u8 = kernel::load(task, off!(task_cgroups));
-    let cgroup: u64 = kernel::read(set as u64, off!(css_set_cgroup));
-    if cgroup == 0 { 0 } else { kernel::read(cgroup, off!(cgroup_node)) }
+    kernel::load(set, off!(css_set_cgroup))
 }
 
 /// Of the process namespace that the task is in, which is not always the one that its children get.
 #[inline(always)]
 fn pid_ns(task: TaskPtr) -> u32 {
     let pid: *const u8 = kernel::load(task, off!(task_thread_pid));
-    let pid = pid as u64;
-    if pid == 0 {
+    if pid.is_null() {
         return 0;
     }
-    let level: u32 = kernel::read(pid, off!(pid_level));
+    let level: u32 = kernel::load(pid, off!(pid_level));
     if level == 0 {
         return INIT_PID_NS;
     }
     // `struct upid` has 16 bytes, the namespace at 8.
-    let ns: u64 = kernel::read(pid, off!(pid_numbers) + (level as usize & 0x1f) * 16 + 8);
+    let ns: u64 = kernel::read(pid as u64, off!(pid_numbers) + (level as usize & 0x1f) * 16 + 8);
     kernel::read(ns, off!(pid_ns_inum))
 }
 
 /// Writes where the task is into an event's header.
 #[inline(always)]
 pub fn put(place: &mut Place, task: TaskPtr) {
-    let node = cgroup_node(task);
-    place.cgroup = if node == 0 { 0 } else { kernel::read(node, off!(kernfs_id)) };
+    let node: *const u8 = kernel::load(cgroup(task), off!(cgroup_node));
+    place.cgroup = if node.is_null() { 0 } else { kernel::load(node, off!(kernfs_id)) };
     // An exiting task has lost its namespaces.
     let proxy: *const u8 = kernel::load(task, off!(task_nsproxy));
     if proxy.is_null() {
         place.mnt_ns = 0;
         place.cgroup_ns = 0;
     } else {
-        place.mnt_ns = kernel::read(kernel::read(proxy as u64, off!(nsproxy_mnt)), off!(mnt_ns_inum));
-        place.cgroup_ns =
-            kernel::read(kernel::read(proxy as u64, off!(nsproxy_cgroup)), off!(cgroup_ns_inum));
+        let mnt: *const u8 = kernel::load(proxy, off!(nsproxy_mnt));
+        place.mnt_ns = kernel::load(mnt, off!(mnt_ns_inum));
+        let cgroup: *const u8 = kernel::load(proxy, off!(nsproxy_cgroup));
+        place.cgroup_ns = kernel::load(cgroup, off!(cgroup_ns_inum));
     }
     place.pid_ns = pid_ns(task);
     let cred: *const u8 = kernel::load(task, off!(task_cred));
     let user: *const u8 = kernel::load(cred, off!(cred_user_ns));
-    place.user_ns = kernel::read(user as u64, off!(user_ns_inum));
+    place.user_ns = kernel::load(user, off!(user_ns_inum));
 }
 
 /// Tells the path of the task's cgroup if it was not told yet.

@@ -5,13 +5,13 @@
 //! is missed that starts faster than a message is read, and nobody's work is given to anybody by a guess of the kernel side.
 
 use recorder_common::{
-    Armed, BranchEvent, Class, ForkEvent, Kind, MarkFlag, PlantKey, Ring, State, StdinEvent,
+    Armed, BranchEvent, Class, ForkEvent, Kind, MarkFlag, PlantKey, Ring, State, StdinEvent, TurnKey,
 };
 
 use crate::{
     emit::{self, Event},
     kernel::{self, Place, TaskPtr, off},
-    maps::{ARMED, PENDING, PLANTED},
+    maps::{ARMED, PENDING, PLANTED, TURNS},
     scope,
 };
 
@@ -167,26 +167,58 @@ pub fn job(parent: TaskPtr, child: TaskPtr, of: u64) -> Option<u64> {
 
 #[inline(always)]
 pub fn plant_key(inode: u64) -> PlantKey {
-    let id = kernel::inode_id(inode);
+    plant_key_of(kernel::inode_id(inode), inode)
+}
+
+#[inline(always)]
+fn plant_key_of(id: kernel::InodeId, inode: u64) -> PlantKey {
     PlantKey { ino: id.ino, dev: id.dev, generation: kernel::read(inode, off!(inode_generation)) }
 }
 
-/// A session opened a file for writing.
+/// A session may write to a file, or a device that holds some: true if that is news of it.
 #[inline(always)]
-pub fn written(session: u64, inode: u64) {
-    let mode = u32::from(kernel::read::<u16>(inode, off!(inode_mode)));
-    if mode & kernel::S_IFMT != kernel::S_IFREG {
-        return;
+pub fn written(session: u64, inode: u64, id: kernel::InodeId) -> bool {
+    let kind = id.mode & kernel::S_IFMT;
+    if kind != kernel::S_IFREG && kind != kernel::S_IFBLK {
+        return false;
     }
-    let key = plant_key(inode);
-    if PLANTED.get_ptr(&key).is_none() {
-        // The map forgets the oldest by itself; how many there were says when.
+    let key = plant_key_of(id, inode);
+    if let Some(known) = PLANTED.get_ptr_mut(&key) {
+        // The look is enough to keep it among the newest; putting it in again costs several times as much.
         // SAFETY: map value.
-        emit::count(|c| unsafe { &raw mut (*c).plants }, 1);
+        let by = unsafe { known.read_volatile() };
+        if by == session {
+            return false;
+        }
+        // SAFETY: map value.
+        unsafe { known.write_volatile(session) };
+        return turn(by, session, key.ino, u64::from(key.dev) << 32 | u64::from(key.generation)) == 1;
     }
+    // The map forgets the oldest by itself; how many there were says when.
+    // SAFETY: map value.
+    emit::count(|c| unsafe { &raw mut (*c).plants }, 1);
     if PLANTED.insert(&key, &session, 0).is_ok() {
         emit::set_state(State::PLANTED);
     }
+    true
+}
+
+/// A file that one session wrote is written by another: 1 if that is news of it. Two that write it in turn are told once each. `part`:
+/// device and generation.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn turn(by: u64, session: u64, ino: u64, part: u64) -> u32 {
+    let mut key =
+        TurnKey { mark: by, file: PlantKey { ino, dev: (part >> 32) as u32, generation: part as u32 } };
+    if TURNS.get_ptr(&key).is_none() {
+        let _ = TURNS.insert(&key, &1, 0);
+    }
+    key.mark = session;
+    if TURNS.get_ptr(&key).is_some() {
+        return 0;
+    }
+    let _ = TURNS.insert(&key, &1, 0);
+    1
 }
 
 /// An exec of a task that is nobody's, of what lies in that inode: the mark it has from here on, 0 for none.

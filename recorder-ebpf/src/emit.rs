@@ -92,6 +92,14 @@ pub extern "C" fn scratch_take(class: u32) -> u32 {
     none
 }
 
+#[inline(always)]
+fn scratch_give(slot: u32) {
+    if let Some(c) = counters() {
+        // SAFETY: map value.
+        atomic::fetch_and(unsafe { &raw mut (*c).scratch_mask }, !(1u64 << (slot & 63)));
+    }
+}
+
 /// An event under construction: header, fixed payload, then bytes up to `at`.
 pub struct Event {
     pub buf: *mut u8,
@@ -121,6 +129,15 @@ impl Event {
         self.flags |= (r >> 32) as u16;
         self.at = at;
         (at.wrapping_sub(start) & 0x7fff) as u32
+    }
+
+    /// Says so if the file has no name any more, or never had one.
+    #[inline(always)]
+    pub fn nameless(&mut self, file: u64) {
+        let inode: u64 = kernel::read(file, kernel::off!(file_inode));
+        if inode != 0 && kernel::read::<u32>(inode, kernel::off!(inode_nlink)) == 0 {
+            self.flags |= Flag::DELETED;
+        }
     }
 
     /// Appends the walked names of a cgroup; returns their length.
@@ -223,6 +240,12 @@ impl Event {
         // SAFETY: the scratch is larger than header and payload, which are multiples of 8 bytes.
         unsafe { self.payload::<P>().write(payload) };
         self.send_as_is(kind, ring, mark, hook)
+    }
+
+    /// Gives the scratch back: there is nothing to tell.
+    #[inline(always)]
+    pub fn abandon(self) {
+        scratch_give(self.slot);
     }
 
     /// Where the payload lies, for callers that have no stack to build it on.

@@ -10,6 +10,7 @@ use crate::{
     emit::Event,
     gate,
     kernel::{self, Place, TaskPtr, off},
+    maps::SETTINGS,
     scope, script, stream, tty,
 };
 
@@ -44,6 +45,7 @@ pub fn exec(bprm: u64) {
 
     let Some(mut event) = Event::new::<ExecEvent>(Class::EXEC) else { return };
     let path_len = event.path(Place::of_file(file));
+    event.nameless(file);
     let cwd_len = event.path(Place::of_cwd(task));
     let core = if total > ARGV_CORE as u64 { ARGV_CORE as u64 } else { total };
     let argv_len = event.user_bytes::<0x7ff>(start, core as usize);
@@ -63,6 +65,7 @@ pub fn exec(bprm: u64) {
         rest_of_argv(session, exec_ns, start + ARGV_CORE as u64, total - ARGV_CORE as u64);
     }
     passed(session, bprm, inode, exec_ns);
+    script::of_session(session, bprm);
     gate::tell_if_killed(task, session, file);
     // Behind the exec: the program that opens a session is known by the event that follows the session's mark.
     tty::adopt_controlling(session);
@@ -88,37 +91,45 @@ pub extern "C" fn passed(session: u64, bprm: u64, inode: u64, exec_ns: u64) -> u
     u32::from(event.send(Kind::PASSED, Ring::CRITICAL, session, payload, 0))
 }
 
-/// One part of the arguments. A global function, as the loop below would otherwise be verified turn by turn.
+/// One part of the arguments behind the core, of which there are `total` bytes at `from`. A global function, as the loop below would
+/// otherwise be verified turn by turn: all that is known of a part follows from its number.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn argv_part(session: u64, exec_ns: u64, from: u64, offset: u32, len: u32) -> u32 {
+pub extern "C" fn argv_part(session: u64, exec_ns: u64, from: u64, total: u64, part: u32) -> u32 {
     let Some(mut event) = Event::new::<ArgvPart>(Class::EXEC) else { return 0 };
-    let got = event.user_bytes::<0xfff>(from, len as usize);
-    let payload = ArgvPart { exec_ns, offset, len: got };
+    // All parts but the last are full.
+    let at = u64::from(part) * ARGV_EACH;
+    let left = total.saturating_sub(at);
+    let len = if left > ARGV_EACH { ARGV_EACH } else { left };
+    let got = event.user_bytes::<0xfff>(from + at, len as usize);
+    let payload = ArgvPart { exec_ns, offset: ARGV_CORE as u32 + at as u32, len: got };
     event.send(Kind::ARGV, Ring::BULK, session, payload, 0);
     got
 }
 
-/// The arguments behind the core: `left` bytes at `from`.
+/// Bytes of a part: room for the verifier's bound is left.
+const ARGV_EACH: u64 = ARGV_PART as u64 - 1;
+
+/// As many as the configuration asks for, a constant for the verifier.
+#[inline(always)]
+fn wanted_parts() -> u32 {
+    // SAFETY: a static of this object.
+    unsafe { core::ptr::read_volatile(core::ptr::addr_of!(SETTINGS.argv_parts)) }
+}
+
+/// The arguments behind the core: `total` bytes at `from`.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn rest_of_argv(session: u64, exec_ns: u64, from: u64, left: u64) -> u32 {
-    let mut left = left;
-    let mut from = from;
+pub extern "C" fn rest_of_argv(session: u64, exec_ns: u64, from: u64, total: u64) -> u32 {
     let mut part = 0;
     while part < ARGV_PARTS {
-        if left == 0 {
+        if part >= wanted_parts() || u64::from(part) * ARGV_EACH >= total {
             break;
         }
-        // All parts but the last are full, so the position follows from the number.
-        let offset = ARGV_CORE + part * (ARGV_PART - 1);
-        let n = if left > (ARGV_PART as u64 - 1) { ARGV_PART as u64 - 1 } else { left };
-        argv_part(session, exec_ns, from, offset as u32, n as u32);
-        from += n;
-        left -= n;
+        argv_part(session, exec_ns, from, total, part);
         part += 1;
     }
-    part as u32
+    part
 }
 
 /// `sched_process_fork(parent, child)`.

@@ -1,6 +1,6 @@
 //! Opens, creations, renames, removals: outcomes, not intentions.
 
-use recorder_common::{Class, FileEvent, Flag, Hook, Kind, Ring};
+use recorder_common::{Class, FileEvent, Flag, Hook, Kind, Ring, SETTING_MOST};
 
 use crate::{
     deleg,
@@ -16,6 +16,13 @@ const FMODE_CREATED: u32 = 0x10_0000;
 const FMODE_WRITE: u32 = 2;
 /// `__FMODE_EXEC`: opened by exec, which has its own event.
 const FMODE_EXEC: u32 = 0x20;
+/// `LOOKUP_CACHED`, include/linux/namei.h (since 5.12).
+const LOOKUP_CACHED: u32 = 0x20_0000;
+const EAGAIN: i32 = 11;
+/// include/uapi/linux/magic.h.
+const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+/// Vectors of one write that a setting's value is put together from.
+const VECTORS: u64 = 4;
 pub const AT_FDCWD: i32 = -100;
 const AT_REMOVEDIR: u64 = 0x200;
 
@@ -26,6 +33,7 @@ pub mod nr {
     pub const RMDIR: u64 = 84;
     pub const CREAT: u64 = 85;
     pub const UNLINK: u64 = 87;
+    pub const OPEN_BY_HANDLE_AT: u64 = 304;
     pub const OPENAT2: u64 = 437;
 }
 
@@ -58,7 +66,7 @@ fn opened(session: u64, file: u64) {
     let id = kernel::inode_id(inode);
     let mode: u32 = kernel::read(file, off!(file_mode));
     if mode & FMODE_WRITE != 0 {
-        deleg::written(session, inode);
+        deleg::written(session, inode, id);
     }
     let payload = FileEvent {
         ino: id.ino,
@@ -70,6 +78,71 @@ fn opened(session: u64, file: u64) {
     };
     let kind = if mode & FMODE_CREATED != 0 { Kind::CREATE } else { Kind::OPEN };
     event.send(kind, Ring::BULK, session, payload, 0);
+}
+
+/// A session wrote to a file. It is told once for each file that the session is not known to have opened for writing: the descriptor is
+/// older than the session, or somebody handed it over.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn wrote(file: u64, session: u64) -> u32 {
+    let inode: u64 = kernel::read(file, off!(file_inode));
+    let id = kernel::inode_id(inode);
+    if !deleg::written(session, inode, id) {
+        return 0;
+    }
+    let Some(mut event) = Event::new::<FileEvent>(Class::FILE) else { return 0 };
+    let path_len = event.path(Place::of_file(file));
+    let flags: u32 = kernel::read(file, off!(file_flags));
+    let payload = FileEvent { flags, path_len, ..of_inode(id, 0) };
+    u32::from(event.send(Kind::WRITE, Ring::BULK, session, payload, 0))
+}
+
+/// A session wrote `bytes` to a file of /proc, from a buffer or (`count` not zero) from so many vectors: among those files are the
+/// kernel's settings, of which the value counts.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn set(file: u64, session: u64, from: u64, count: u64, bytes: u64) -> u32 {
+    let inode: u64 = kernel::read(file, off!(file_inode));
+    let sb: u64 = kernel::read(inode, off!(inode_sb));
+    let magic: u64 = kernel::read(sb, off!(sb_magic));
+    if magic != PROC_SUPER_MAGIC {
+        return 0;
+    }
+    let Some(mut event) = Event::new::<FileEvent>(Class::SYSTEM) else { return 0 };
+    let path_len = event.path(Place::of_file(file));
+    let name_len =
+        if count == 0 { value(&mut event, from, bytes) } else { values(&mut event, from, count, bytes) };
+    let written = if bytes > i32::MAX as u64 { i32::MAX } else { bytes as i32 };
+    let payload = FileEvent { path_len, name_len, ..of_inode(kernel::inode_id(inode), written) };
+    u32::from(event.send(Kind::SETTING, Ring::BULK, session, payload, 0))
+}
+
+/// Appends the first bytes of what lies in a buffer; returns how many.
+#[inline(always)]
+fn value(event: &mut Event, from: u64, bytes: u64) -> u32 {
+    let kept = if bytes > SETTING_MOST as u64 { SETTING_MOST as u64 } else { bytes };
+    event.user_bytes::<SETTING_MOST>(from, kept as usize)
+}
+
+/// The same of the first vectors (stdio of musl writes two).
+#[inline(always)]
+fn values(event: &mut Event, vectors: u64, count: u64, bytes: u64) -> u32 {
+    let mut left = if bytes > SETTING_MOST as u64 { SETTING_MOST as u64 } else { bytes };
+    let mut kept = 0;
+    let mut i = 0;
+    while i < VECTORS {
+        if left == 0 || i >= count {
+            break;
+        }
+        let at = vectors + i * 16;
+        let Some(base) = kernel::user::<u64>(at) else { break };
+        let Some(len) = kernel::user::<u64>(at + 8) else { break };
+        let n = if len < left { len } else { left };
+        kept += event.user_bytes::<SETTING_MOST>(base, n as usize);
+        left -= n;
+        i += 1;
+    }
+    kept
 }
 
 /// Where a relative path starts.
@@ -89,11 +162,15 @@ impl Base {
 /// Appends the directory that a passed path is relative to.
 #[inline(always)]
 pub fn base(event: &mut Event, task: TaskPtr, base: Base) -> u32 {
-    let place = match base {
+    event.path(place(task, base))
+}
+
+#[inline(always)]
+pub fn place(task: TaskPtr, base: Base) -> Place {
+    match base {
         Base::Cwd => Place::of_cwd(task),
         Base::Fd(fd) => Place::of_file(kernel::file_of(task, fd)),
-    };
-    event.path(place)
+    }
 }
 
 /// A failed open: nothing but the passed string.
@@ -111,6 +188,7 @@ fn failed_open(task: TaskPtr, session: u64, dfd: u64, name: Name, flags: u32, re
 enum Name {
     User(u64),
     Kernel(u64),
+    None,
 }
 
 impl Name {
@@ -119,6 +197,7 @@ impl Name {
         match self {
             Self::User(p) => event.user_str(p),
             Self::Kernel(p) => event.kernel_str(p),
+            Self::None => 0,
         }
     }
 }
@@ -137,13 +216,15 @@ pub fn sys_exit_open(id: u64, ret: i64) {
     }
     let args = Args::new(task);
     let (dfd, name, flags) = match id {
-        nr::OPEN => (AT_FDCWD as u64, args.first(), args.second() as u32),
-        nr::CREAT => (AT_FDCWD as u64, args.first(), 0o1101),
-        nr::OPENAT2 => (args.first(), args.second(), 0),
-        _ => (args.first(), args.second(), args.third() as u32),
+        nr::OPEN => (AT_FDCWD as u64, Name::User(args.first()), args.second() as u32),
+        nr::CREAT => (AT_FDCWD as u64, Name::User(args.first()), 0o1101),
+        nr::OPENAT2 => (args.first(), Name::User(args.second()), 0),
+        // A handle is no name: what is known is the mount that it was to lie in.
+        nr::OPEN_BY_HANDLE_AT => (args.first(), Name::None, args.third() as u32),
+        _ => (args.first(), Name::User(args.second()), args.third() as u32),
     };
     let result = if ret < 0 { ret as i32 } else { 0 };
-    failed_open(task, session, dfd, Name::User(name), flags, result);
+    failed_open(task, session, dfd, name, flags, result);
 }
 
 /// `sys_exit_unlink`, `unlinkat`, `rmdir`.
@@ -206,11 +287,39 @@ pub fn filp_open(dfd: u64, pathname: u64, op: u64, ret: u64) {
     let Some(session) = recorded(task, Hook::OPEN) else { return };
     // IS_ERR: the last page of the address space.
     if ret > u64::MAX - 4096 {
+        // io_uring tries what is in the caches first, and again where that was not enough: the second is the act.
+        let lookup: u32 = kernel::read(op, off!(open_flags_lookup));
+        if ret as i32 == -EAGAIN && lookup & LOOKUP_CACHED != 0 {
+            return;
+        }
         let name: u64 = kernel::read(pathname, off!(filename_name));
         failed_open(task, session, dfd, Name::Kernel(name), flags, ret as i32);
     } else {
         opened(session, ret);
     }
+}
+
+/// fexit `do_file_open_root(root, name, op)`: by a handle, which has no name.
+#[inline(always)]
+pub fn opened_at(root: u64, name: u64, op: u64, ret: u64) {
+    let task = kernel::current();
+    let session = scope::session_of(task);
+    if session == 0 {
+        return;
+    }
+    if ret <= u64::MAX - 4096 {
+        opened(session, ret);
+        return;
+    }
+    let Some(mut event) = Event::new::<FileEvent>(Class::FILE) else { return };
+    event.flags |= Flag::AS_PASSED;
+    let place =
+        Place { dentry: kernel::read(root, off!(path_dentry)), mnt: kernel::read(root, off!(path_mnt)) };
+    let path_len = event.path(place);
+    let name_len = event.kernel_str(name);
+    let flags: u32 = kernel::read(op, off!(open_flags_flag));
+    let payload = FileEvent { flags, result: ret as i32, path_len, name_len, ..FileEvent::default() };
+    event.send(Kind::OPEN, Ring::BULK, session, payload, 0);
 }
 
 /// fexit `vfs_unlink(_, dir, dentry, _)` and `vfs_rmdir(_, dir, dentry)`: the dentry keeps name and parent.

@@ -94,6 +94,14 @@ pub fn creds(task: TaskPtr) -> Creds {
     }
 }
 
+/// How deep the user namespace lies in which the capabilities of `task` hold; 0 is the host's.
+#[inline(always)]
+pub fn user_ns_level(task: TaskPtr) -> u32 {
+    let cred: *const u8 = load(task, off!(task_cred));
+    let ns: *const u8 = load(cred, off!(cred_user_ns));
+    read(ns as u64, off!(user_ns_level))
+}
+
 /// True if the capabilities of `task` mean anything beyond himself: the initial user namespace, or one that is mapped
 /// to more than one id.
 #[inline(always)]
@@ -133,6 +141,7 @@ pub fn pid_number(pid: u64) -> u32 {
 pub const S_IFMT: u32 = 0o170_000;
 pub const S_IFIFO: u32 = 0o010_000;
 pub const S_IFCHR: u32 = 0o020_000;
+pub const S_IFBLK: u32 = 0o060_000;
 pub const S_IFREG: u32 = 0o100_000;
 pub const S_IFSOCK: u32 = 0o140_000;
 

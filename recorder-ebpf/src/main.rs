@@ -11,17 +11,26 @@ mod context;
 mod control;
 mod deleg;
 mod emit;
+mod entry;
 mod exec;
+mod execs;
+mod failed;
 mod file;
 mod flight;
 mod gate;
+mod guard;
+mod guard_hooks;
+mod guard_kernel;
+mod guard_mounts;
 mod kernel;
 mod line;
 mod log;
+mod mapped;
 mod maps;
 mod net;
 mod scope;
 mod script;
+mod send;
 mod socket;
 mod stream;
 mod tty;
@@ -30,8 +39,8 @@ mod walk;
 use aya_ebpf::{
     EbpfContext,
     helpers::bpf_probe_read_kernel,
-    macros::{btf_tracepoint, fentry, fexit, lsm, tracepoint},
-    programs::{BtfTracePointContext, FEntryContext, FExitContext, LsmContext, TracePointContext},
+    macros::{btf_tracepoint, fentry, fexit, tracepoint},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, TracePointContext},
 };
 
 use crate::{kernel::Place, stream::Way};
@@ -233,13 +242,6 @@ fn sys_exit_writev(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// `bprm_check_security(bprm)`: before the point of no return, so the caller gets an error that he can show.
-#[lsm(hook = "bprm_check_security")]
-fn gate_exec(ctx: LsmContext) -> i32 {
-    let [bprm] = args(&ctx);
-    gate::check(bprm)
-}
-
 #[fexit(function = "commit_creds")]
 fn commit_creds(_ctx: FExitContext) -> i32 {
     exec::creds_may_have_changed();
@@ -258,12 +260,6 @@ fn security_capable(ctx: FExitContext) -> i32 {
 fn on_capable(ctx: BtfTracePointContext) -> i32 {
     let [_, ns, _, number, ret] = args(&ctx);
     cap::tracepoint(ctx.as_ptr(), ns, number, ret as i32);
-    0
-}
-
-#[fentry(function = "security_bprm_check")]
-fn bprm_check(ctx: FEntryContext) -> i32 {
-    script::checked(args::<1>(&ctx)[0]);
     0
 }
 
@@ -406,13 +402,6 @@ fn vfs_set_acl(ctx: FExitContext) -> i32 {
 fn vfs_remove_acl(ctx: FExitContext) -> i32 {
     let [_, dentry, name, ret] = args(&ctx);
     change::vfs_xattr(dentry, name, 0, change::REMOVED, ret as i32);
-    0
-}
-
-#[fexit(function = "vfs_fallocate")]
-fn vfs_fallocate(ctx: FExitContext) -> i32 {
-    let [file, mode, offset, len, ret] = args(&ctx);
-    change::allocated(file, mode, offset, len, ret as i32);
     0
 }
 

@@ -7,8 +7,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use recorder_common::{
-    Allow, Armed, CapKey, CapUse, ControlKey, CpuCounters, Gate, Offsets, PlantKey, SCRATCH, SCRATCH_SLOTS,
-    ScriptName, Settings, SocketName, State, StreamKey, StreamState, TaskMark, TtyState,
+    Allow, Armed, CapKey, CapUse, ControlKey, CpuCounters, FailedKey, Gate, GuardKey, GuardSettings, MapKey,
+    Offsets, PlantKey, RestKey, SCRATCH, SCRATCH_SLOTS, ScriptName, SendKey, SendUse, Settings, SocketName,
+    State, StreamKey, StreamState, TaskMark, TtyState, TurnKey,
 };
 
 /// Filled by the loader from BTF; frozen, so the verifier sees constants.
@@ -16,7 +17,20 @@ use recorder_common::{
 pub static OFFSETS: Offsets = Offsets::UNKNOWN;
 /// Filled by the loader from the configuration; frozen.
 #[unsafe(no_mangle)]
-pub static SETTINGS: Settings = Settings { all_logins: 0, tty_input: 0 };
+pub static SETTINGS: Settings = Settings { all_logins: 0, tty_input: 0, argv_parts: 0 };
+
+/// What the guard is told; frozen.
+#[unsafe(no_mangle)]
+pub static GUARD: GuardSettings = GuardSettings {
+    mode: 0,
+    pid: 0,
+    start: 0,
+    parent: 0,
+    parent_start: 0,
+    host_mounts: 0,
+    own_mounts: 0,
+    setattr: 0,
+};
 
 /// Code in which a check of a capability is no act: begin and end of up to four functions. Filled by the loader where the
 /// hook does not tell; frozen.
@@ -56,6 +70,10 @@ pub struct Flight {
 }
 #[btf_map]
 pub static FLIGHTS: TaskStorage<Flight> = TaskStorage::new();
+/// What a task is about to run, where it is of a session or a session wrote it (trampoline backend). It is the task's own, so that no
+/// other one's execs can push it out.
+#[btf_map]
+pub static SCRIPTS: TaskStorage<PlantKey> = TaskStorage::new();
 
 /// Rare and valuable events.
 #[map]
@@ -84,6 +102,19 @@ pub static ALLOWED: HashMap<Allow, u64> = HashMap::with_max_entries(65536, 0);
 /// How often which program of which session used which capability, or was refused it.
 #[map]
 pub static CAPS: HashMap<CapKey, CapUse> = HashMap::with_max_entries(16384, 0);
+
+/// How often which session could not start which program, and why.
+#[map]
+pub static FAILED: HashMap<FailedKey, CapUse> = HashMap::with_max_entries(4096, 0);
+/// The same by the reason alone, of sessions that tried more names than are kept.
+#[map]
+pub static FAILED_REST: HashMap<RestKey, CapUse> = HashMap::with_max_entries(4096, 0);
+/// How often which session mapped which file to be executed.
+#[map]
+pub static MAPPED: HashMap<MapKey, CapUse> = HashMap::with_max_entries(16384, 0);
+/// What sessions send without a connection, by socket and peer.
+#[map]
+pub static SENDS: HashMap<SendKey, SendUse> = HashMap::with_max_entries(16384, 0);
 
 /// Cgroups whose path was told.
 #[map]
@@ -116,12 +147,21 @@ pub static PENDING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0)
 /// Regular files that sessions wrote, and which session.
 #[map]
 pub static PLANTED: LruHashMap<PlantKey, u64> = LruHashMap::with_max_entries(65536, 0);
-/// What threads of nobody's are about to run, where a session wrote it (trampoline backend).
+/// Files that more than one session writes, by those that are known to.
 #[map]
-pub static SCRIPTS: LruHashMap<u64, PlantKey> = LruHashMap::with_max_entries(1024, 0);
+pub static TURNS: LruHashMap<TurnKey, u32> = LruHashMap::with_max_entries(16384, 0);
 /// Scripts by their path, and which session wrote them. Written by the service where inodes are not seen (tracepoint backend).
 #[map]
 pub static SCRIPT_NAMES: LruHashMap<ScriptName, u64> = LruHashMap::with_max_entries(16384, 0);
 /// Which session got hold of which process by which call, as far as it was told.
 #[map]
 pub static CONTROLLED: LruHashMap<ControlKey, u64> = LruHashMap::with_max_entries(4096, 0);
+/// What is guarded, and as what: inodes that the recorder opened to say so, and files that it made since.
+#[map]
+pub static GUARDED: HashMap<PlantKey, u32> = HashMap::with_max_entries(16384, 0);
+/// The maps of these programs by their ids. Written by the service before the guard is attached.
+#[map]
+pub static GUARD_MAPS: HashMap<u32, u32> = HashMap::with_max_entries(128, 0);
+/// How often who tried what with the recorder.
+#[map]
+pub static GUARD_SEEN: HashMap<GuardKey, CapUse> = HashMap::with_max_entries(8192, 0);

@@ -6,6 +6,7 @@ use recorder_common::{Class, Kind, MarkFlag, Ring, State, StreamEvent, StreamKey
 use crate::{
     atomic,
     emit::{self, Event},
+    file,
     kernel::{self, Args, TaskPtr, off},
     maps::STREAMS,
     scope,
@@ -165,10 +166,22 @@ impl Moved {
 /// A system call that is about to return.
 #[inline(always)]
 pub fn returned(task: TaskPtr, args: &Args, ret: i64, vectors: bool, way: Way) -> bool {
-    if !armed() {
+    if way == Way::Read && !armed() {
+        return false;
+    }
+    let session = scope::session_of(task);
+    if session == 0 {
         return false;
     }
     let file = kernel::file_of(task, args.first() as u32);
+    if way == Way::Written {
+        file::wrote(file, session);
+        let count = if vectors { args.third() } else { 0 };
+        file::set(file, session, args.second(), count, ret as u64);
+    }
+    if !armed() {
+        return false;
+    }
     let vectors = if vectors { Some(args.third()) } else { None };
     Moved { file, way, at: args.second(), vectors, len: ret as u64 }.take(task)
 }
@@ -176,7 +189,19 @@ pub fn returned(task: TaskPtr, args: &Args, ret: i64, vectors: bool, way: Way) -
 /// fexit `vfs_read`, `vfs_write(file, buf, ..)`, `vfs_readv`, `vfs_writev(file, vectors, count, ..)`.
 #[inline(always)]
 pub fn passed(file: u64, at: u64, vectors: Option<u64>, ret: i64, way: Way) {
-    if ret > 0 && armed() {
-        Moved { file, way, at, vectors, len: ret as u64 }.take(kernel::current());
+    if ret <= 0 {
+        return;
+    }
+    let task = kernel::current();
+    if way == Way::Written {
+        let session = scope::session_of(task);
+        if session == 0 {
+            return;
+        }
+        file::wrote(file, session);
+        file::set(file, session, at, vectors.unwrap_or(0), ret as u64);
+    }
+    if armed() {
+        Moved { file, way, at, vectors, len: ret as u64 }.take(task);
     }
 }

@@ -6,7 +6,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 use recorder_common::{Flag, PATH_PARTS, PATH_ROOM, SCRATCH};
 
 use crate::{
@@ -41,6 +41,31 @@ struct Walk {
     end: u32,
     flags: u32,
     reserved: u32,
+    /// The middle of a dentry, read at once.
+    heart: Heart,
+}
+
+/// What lies together in `struct dentry` on all kernels so far, from `d_parent` on: a walk is made of helper calls, and this
+/// is one instead of three.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Heart {
+    parent: u64,
+    hash: u32,
+    /// Of the name.
+    len: u32,
+    name: u64,
+    inode: u64,
+    /// The name itself if it is short; 32 bytes of it count before 6.7, 40 since.
+    short: [u8; SHORT],
+}
+const SHORT: usize = 40;
+
+/// True for a constant of the verifier's: this kernel's dentry is laid out as [`Heart`].
+#[inline(always)]
+fn has_heart() -> bool {
+    let at = off!(dentry_parent);
+    off!(dentry_name) == at + 16 && off!(dentry_short) == at + 32
 }
 
 #[inline(always)]
@@ -58,7 +83,12 @@ fn state(buf: *mut u8) -> &'static mut Walk {
 #[inline(always)]
 fn begin(walk: &mut Walk, start: u32, node: u64) {
     let start = start & AT_MASK as u32;
-    *walk = Walk { node, mount: 0, root: 0, at: start, end: start + PATH_ROOM as u32, flags: 0, reserved: 0 };
+    walk.node = node;
+    walk.mount = 0;
+    walk.root = 0;
+    walk.at = start;
+    walk.end = start + PATH_ROOM as u32;
+    walk.flags = 0;
 }
 
 /// Writes one name; what the step says then.
@@ -75,6 +105,44 @@ fn name(buf: *mut u8, walk: &mut Walk, name: u64) -> u32 {
     }
     walk.at = o as u32 + (n as u32 & 0x1ff);
     if walk.at > walk.end { CUT } else { ON }
+}
+
+/// Reads the middle of a dentry; its parent, 0 if it can't be read.
+#[inline(always)]
+fn heart(walk: &mut Walk, dentry: u64) -> u64 {
+    let from = dentry + off!(dentry_parent) as u64;
+    // SAFETY: the field has that size.
+    let r = unsafe {
+        bpf_probe_read_kernel(
+            (&raw mut walk.heart).cast::<c_void>(),
+            size_of::<Heart>() as u32,
+            from as *const c_void,
+        )
+    };
+    if r == 0 { walk.heart.parent } else { 0 }
+}
+
+/// As [`name`], of the dentry whose middle was read: a short name is there already.
+#[inline(always)]
+fn heart_name(buf: *mut u8, walk: &mut Walk, dentry: u64) -> u32 {
+    let len = opaque(walk.heart.len as usize) & 0x1f;
+    let is_short = walk.heart.name == dentry + off!(dentry_short) as u64 && len == walk.heart.len as usize;
+    // A name that is being changed right now ends elsewhere.
+    if !is_short || walk.heart.short[len] != 0 {
+        return name(buf, walk, walk.heart.name);
+    }
+    let o = opaque(walk.at as usize) & AT_MASK;
+    // SAFETY: SHORT bytes behind AT_MASK lie in the buffer; what is behind the name is overwritten or not part of the event.
+    unsafe { copy_short(buf.add(o), &raw const walk.heart.short) };
+    walk.at = (o + len + 1) as u32;
+    if walk.at > walk.end { CUT } else { ON }
+}
+
+/// A copy by the helper: the place has no alignment, and byte by byte it would be forty loads.
+#[inline(always)]
+unsafe fn copy_short(to: *mut u8, from: *const [u8; SHORT]) {
+    // SAFETY: the caller's; `from` is a map value.
+    unsafe { bpf_probe_read_kernel(to.cast::<c_void>(), SHORT as u32, from.cast::<c_void>()) };
 }
 
 /// The position behind the last name, and flags in the upper half.
@@ -109,13 +177,24 @@ extern "C" fn path_step(slot: u32) -> u32 {
     let Some(buf) = buffer(slot) else { return CUT };
     let walk = state(buf);
     let dentry = walk.node;
-    let parent: u64 = kernel::read(dentry, off!(dentry_parent));
-    if dentry != walk.root && dentry != parent && parent != 0 {
-        let said = name(buf, walk, kernel::read(dentry, off!(dentry_name)));
-        walk.node = parent;
-        return said;
+    // The names end at the mount's root.
+    if dentry != walk.root {
+        let parent =
+            if has_heart() { heart(walk, dentry) } else { kernel::read(dentry, off!(dentry_parent)) };
+        if dentry != parent && parent != 0 {
+            let said = if has_heart() {
+                heart_name(buf, walk, dentry)
+            } else {
+                name(buf, walk, kernel::read(dentry, off!(dentry_name)))
+            };
+            walk.node = parent;
+            return said;
+        }
     }
-    if walk.mount == 0 || dentry != walk.root {
+    if walk.mount != 0 && dentry != walk.root {
+        return nameless(buf, walk, dentry);
+    }
+    if walk.mount == 0 {
         walk.flags |= u32::from(Flag::MOUNT_UNKNOWN);
         return TOP;
     }
@@ -127,6 +206,24 @@ extern "C" fn path_step(slot: u32) -> u32 {
     walk.mount = above;
     walk.root = kernel::read(above, off!(mount_mnt) + off!(mnt_root));
     ON
+}
+
+/// What hangs in no tree (a file in memory): the name that the kernel has for it, and an empty one above it, so that it can't pass
+/// for a path. The root of a file system that is reached past the root of its mount has no name, nor has a pipe.
+#[inline(always)]
+fn nameless(buf: *mut u8, walk: &mut Walk, dentry: u64) -> u32 {
+    walk.flags |= u32::from(Flag::MOUNT_UNKNOWN);
+    let text: u64 = kernel::read(dentry, off!(dentry_name));
+    let first: u8 = kernel::read(text, 0);
+    if first == 0 || first == b'/' {
+        return TOP;
+    }
+    let said = name(buf, walk, text);
+    let o = opaque(walk.at as usize) & AT_MASK;
+    // SAFETY: `o` is at most AT_MASK.
+    unsafe { buf.add(o).write(0) };
+    walk.at = o as u32 + 1;
+    if said == ON { TOP } else { said }
 }
 
 /// Writes the names of a cgroup and those above it from `start`.

@@ -30,7 +30,7 @@ fn record(n: u64, task: &Arc<Task>) -> Record {
             cwd: Bytes::from("/root"),
             dev: (254, 0),
             ino: 77,
-            cut: None,
+            ..Exec::default()
         })
     } else {
         let path = Bytes::from(format!("/etc/conf.d/{}", n % 5000).as_str());

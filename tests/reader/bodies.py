@@ -26,6 +26,10 @@ SETATTR = (
     + (("size", ("?", "u64")), ("atime", TIME), ("mtime", TIME))
 )
 
+CALL = (("name", "bytes"), ("args", [(("name", "bytes"), ("value", "bytes"))]), ("result", "i64"))
+
+SOCKET = tuple((name, "u16") for name in ("family", "type", "protocol")) + (("local", "bytes"), ("remote", "bytes"), ("result", "i32"), ("ino", "u64"))
+
 FREE = {
     4: (("old", IDS), ("new", IDS), ("old_caps", CAPS), ("new_caps", CAPS)),
     24: SETATTR,
@@ -34,12 +38,16 @@ FREE = {
     27: SETATTR,
     28: FILE + (("result", "i32"), ("name", "bytes"), ("value", ("?", "bytes")), ("cut", CUT)),
     29: FILE + (("result", "i32"), ("flags", "u32"), ("offset", "u64"), ("len", "u64")),
-    **dict.fromkeys(range(64, 70), (("name", "bytes"), ("args", [(("name", "bytes"), ("value", "bytes"))]), ("result", "i64"))),
-    **dict.fromkeys(
-        range(80, 84),
-        tuple((name, "u16") for name in ("family", "type", "protocol"))
-        + (("local", "bytes"), ("remote", "bytes"), ("result", "i32"), ("ino", "u64")),
-    ),
+    30: (("path", "bytes"), ("errno", "u32"), ("by", TASK)) + tuple((name, "u64") for name in ("count", "first", "last")),
+    31: FILE + (("how", "u16"), ("by", TASK)) + tuple((name, "u64") for name in ("count", "first", "last")),
+    35: (("argc", "u32"), ("bytes", "u64"), ("kept_argc", "u32"), ("kept", "u64"), ("from", "u32"), ("argv", ["bytes"])),
+    36: FILE,
+    39: CALL,
+    41: FILE + (("value", "bytes"), ("bytes", "u64")),
+    40: FILE + (("mode", "u32"), ("flags", "u32"), ("count", "u64"), ("first", "u64"), ("last", "u64")),
+    **dict.fromkeys(range(64, 70), CALL),
+    **dict.fromkeys(range(80, 84), SOCKET),
+    84: SOCKET + tuple((name, "u64") for name in ("count", "bytes", "first", "last")),
     48: (
         ("id", "id"),
         ("root", TASK),
@@ -192,16 +200,36 @@ FREE = {
     269: (("name", "bytes"), ("state", "u16"), ("misses", "u64"), ("since", "u64"), ("clock", CLOCK)),
     270: (("event", "u16"), ("before", CLOCK), ("after", CLOCK), ("nanos", "i64")),
     271: (("key", "bytes"),),
+    320: (
+        ("act", "u16"),
+        ("object", "u16"),
+        ("denied", "u8"),
+        ("detail", "u32"),
+        ("path", "bytes"),
+        ("to", "bytes"),
+        ("session", "id"),
+        ("by", TASK),
+        ("count", "u64"),
+        ("first", "u64"),
+        ("last", "u64"),
+    ),
+    300: (
+        ("act", "u16"),
+        ("before", "digest"),
+        ("after", "digest"),
+        ("keys", [(("key", "bytes"), ("before", ("?", "bytes")), ("after", ("?", "bytes")), ("takes", "u16"))]),
+        ("text", "bytes"),
+    ),
 }
 
 NAMES = {
     1: "exec", 2: "fork", 3: "exit", 4: "cred", 16: "open", 17: "create", 18: "rename", 19: "unlink", 20: "link", 21: "symlink",
     22: "mkdir", 23: "mknod", 24: "chmod", 25: "chown", 26: "truncate", 27: "utimes", 28: "xattr", 29: "fallocate",
-    64: "mount", 65: "umount", 66: "module", 67: "bpf", 68: "namespace", 69: "kernel", 80: "connect", 81: "bind", 82: "listen", 83: "accept", 32: "tty_output",
-    33: "tty_input", 34: "tty_resize", 48: "session_start", 49: "session_end", 50: "coverage", 51: "overdue",
+    64: "mount", 65: "umount", 66: "module", 67: "bpf", 68: "namespace", 69: "kernel", 80: "connect", 81: "bind", 82: "listen", 83: "accept", 30: "exec_failed", 31: "mapped", 35: "arguments", 36: "script", 84: "send", 32: "tty_output",
+    33: "tty_input", 34: "tty_resize", 38: "write", 39: "io_uring", 40: "reads", 41: "setting", 48: "session_start", 49: "session_end", 50: "coverage", 51: "overdue",
     52: "enforcement", 53: "delegation", 54: "capability", 55: "context", 56: "permissions", 57: "participant", 58: "redacted", 59: "digest", 60: "changed", 256: "boot", 257: "heartbeat", 258: "loss", 259: "jump", 260: "stop", 261: "session_opened",
     262: "session_closed", 263: "storage", 264: "grant", 265: "login", 266: "token", 267: "checkpoint",
-    268: "tombstone", 269: "hook", 270: "clock", 271: "redaction_key",
+    268: "tombstone", 269: "hook", 270: "clock", 271: "redaction_key", 300: "config", 320: "guard",
 }  # fmt: skip
 
 

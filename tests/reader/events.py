@@ -19,11 +19,11 @@ CUTS = {1: "argv", 2: "path", 3: "tty", 4: "cwd", 5: "value"}
 FALLOC = ("KEEP_SIZE", "PUNCH_HOLE", "NO_HIDE_STALE", "COLLAPSE_RANGE", "ZERO_RANGE", "INSERT_RANGE", "UNSHARE_RANGE")
 FAMILIES = {1: "unix", 2: "inet", 10: "inet6", 16: "netlink", 17: "packet", 38: "alg", 40: "vsock"}
 TYPES = {1: "stream", 2: "dgram", 3: "raw", 4: "rdm", 5: "seqpacket"}
-DIGEST, CHANGED = 59, 60
+IO_URING, READS, SETTING, SEND, DIGEST, CHANGED = 39, 40, 41, 84, 59, 60
 WHY = [None] + "gone replaced changed too_large unreadable queue_full late beyond special secret binary no_baseline".split()
 CLASSES = [None] + "setuid authorized_keys unit cron sudoers pam passwd preload profile sshd modules udev recorder".split()
 ACTS = "written created renamed moved removed other".split()
-REDACTED = {1: "argv", 2: "what", 3: "to", 4: "evidence", 5: "text", 6: "diff", 7: "args"}
+REDACTED = {1: "argv", 2: "what", 3: "to", 4: "evidence", 5: "text", 6: "diff", 7: "args", 8: "value"}
 
 
 def _secret(path):
@@ -66,6 +66,14 @@ def _attributes(b):
     return "file", out
 
 
+def _reads(b):
+    """Opens for reading that are told by their number."""
+    out = {"to": None, "mode": b["mode"], "result": 0, "count": b["count"], "first_ns": b["first"], "last_ns": b["last"]}
+    _put(out, "path", b["path"])
+    out.update(dev=f"{b['dev']['major']}:{b['dev']['minor']}", ino=b["ino"])
+    return out
+
+
 def _system(kind, b):
     """A call that changed the system, or an act on a socket."""
     if kind < 80:
@@ -83,6 +91,8 @@ def _system(kind, b):
             _put(out, name, b[name])
         else:
             out[name] = None
+    if kind == SEND:
+        out.update(count=b["count"], bytes=b["bytes"], first_ns=b["first"], last_ns=b["last"])
     return "socket", out
 
 
@@ -115,14 +125,26 @@ def _body(entry):
         return "tty", out
     if kind in range(24, 30):
         return _attributes(b)
-    if kind in range(64, 84) and "unknown" not in b:
+    if kind == SETTING:
+        _put(out, "path", b["path"])
+        _put(out, "value", b["value"])
+        return "setting", {**out, "dev": f"{b['dev']['major']}:{b['dev']['minor']}", "ino": b["ino"], "bytes": b["bytes"]}
+    if kind == READS:
+        return "file", _reads(b)
+    if (kind == IO_URING or kind in range(64, 85)) and "unknown" not in b:
         return _system(kind, b)
+    if kind in (30, 31, 35, 36) and "unknown" not in b:
+        return NAMES[kind], _program(kind, b)
     if kind in (DIGEST, CHANGED):
         return NAMES[kind], _content(b)
     if kind == 58:
         return "redacted", {"kind": NAMES.get(b["of"], "unknown"), "places": [_place(place) for place in b["places"]]}
     if kind == 271:
         return "redaction_key", {"key": b["key"].hex() or None}
+    if kind == 300:
+        return "config", _config(b)
+    if kind == 320:
+        return "guard", _guard(b)
     if "unknown" in b:
         return "unknown", {"code": kind, "data": base64.b64encode(b["unknown"]).decode()}
     for name in ("clock", "before", "after"):
@@ -143,6 +165,44 @@ def _found(f):
     return {**out, "mtime": rfc3339(f["mtime"]), "ctime": rfc3339(f["ctime"]), "file_caps": f["caps"] != 0, "sha256": sha256}
 
 
+GUARD_ACTS = ("", "signal", "trace", "limit", "priority", "open", "create", "unlink", "rename", "link", "attributes", "truncate", "xattr", "ioctl", "map", "mount", "umount")
+GUARD_OBJECTS = ("", "process", "journal", "map", "switch", "cgroup", "config", "unit", "program", "device")
+
+
+def _guard(b):
+    """Attempts on the recorder itself."""
+    out = {"act": GUARD_ACTS[b["act"]] if 0 < b["act"] < len(GUARD_ACTS) else "unknown"}
+    out["object"] = GUARD_OBJECTS[b["object"]] if 0 < b["object"] < len(GUARD_OBJECTS) else "unknown"
+    out["denied"] = b["denied"] != 0
+    out["signal"] = b["detail"] if b["act"] == 1 else None
+    out["resource"] = b["detail"] if b["act"] == 3 else None
+    _put(out, "path", b["path"])
+    if b["to"]:
+        _put(out, "to", b["to"])
+    else:
+        out["to"] = None
+    out["session"] = str(UUID(bytes=b["session"])) if any(b["session"]) else None
+    out.update(pid=b["by"]["pid"], start_ns=b["by"]["start"], count=b["count"], first_ns=b["first"], last_ns=b["last"])
+    return out
+
+
+def _config(b):
+    """A configuration that was read again."""
+    out = {"act": {1: "taken", 2: "refused"}.get(b["act"], "unknown"), "before": b["before"].hex(), "keys": []}
+    out["after"] = b["after"].hex() if any(b["after"]) else None
+    _put(out, "text", b["text"])
+    for key in b["keys"]:
+        told = {"takes": {1: "next_segment", 2: "restart"}.get(key["takes"], "unknown")}
+        _put(told, "key", key["key"])
+        for name in ("before", "after"):
+            if key[name] is None:
+                told[name] = None
+            else:
+                _put(told, name, key[name])
+        out["keys"].append(told)
+    return out
+
+
 def _content(b):
     """What lay in a program or a file."""
     out = {"dev": f"{b['dev']['major']}:{b['dev']['minor']}", "ino": b["ino"], "count": b["count"]}
@@ -161,6 +221,25 @@ def _content(b):
             out[name] = words[b[name]] if b[name] < len(words) else "unknown"
     if "acts" in b:
         out["acts"] = [name for n, name in enumerate(ACTS) if b["acts"] >> n & 1]
+    return out
+
+
+def _program(kind, b):
+    """What could not be started, what was mapped to be executed, more arguments."""
+    if kind == 35:
+        out = {"kept_bytes": b["kept"], "argv_b64": [base64.b64encode(a).decode() for a in b["argv"]]}
+        return {**out, **{name: b[name] for name in ("argc", "bytes", "kept_argc", "from")}}
+    if kind == 36:
+        out = {"dev": f"{b['dev']['major']}:{b['dev']['minor']}", "ino": b["ino"]}
+        _put(out, "path", b["path"])
+        return out
+    out = {"pid": b["by"]["pid"], "start_ns": b["by"]["start"], "first_ns": b["first"], "last_ns": b["last"], "count": b["count"]}
+    _put(out, "path", b["path"])
+    if kind == 30:
+        out["errno"] = b["errno"]
+    else:
+        out["dev"], out["ino"] = f"{b['dev']['major']}:{b['dev']['minor']}", b["ino"]
+        out["how"] = {1: "mmap", 2: "mprotect"}.get(b["how"], "unknown")
     return out
 
 

@@ -60,9 +60,10 @@ impl Account {
 
     fn with_tools(janitor: &mut Janitor, name: String, password: String) -> Result<Self> {
         // Processes that a test left behind (nohup, double fork, a stopped sudo) belong to nobody else: the uid is new.
-        // Those of root bear it as their login uid, and the next account may get the same.
+        // Those of root bear it as their login uid, and the next account may get the same: it waits until they are gone.
         janitor.at_end(&format!(
-            "u=$(id -u {name}); for p in /proc/[0-9]*; do if [ \"$(stat -c %u $p 2>/dev/null)\" = \"$u\" ] || [ \"$(cat $p/loginuid 2>/dev/null)\" = \"$u\" ]; then kill -9 ${{p#/proc/}}; fi; done; userdel -r -f {name}"
+            "u=$(id -u {name}); for p in /proc/[0-9]*; do if [ \"$(stat -c %u $p 2>/dev/null)\" = \"$u\" ] || [ \"$(cat $p/loginuid 2>/dev/null)\" = \"$u\" ]; then kill -9 ${{p#/proc/}}; fi; done; \
+             n=0; while [ $n -lt 50 ] && grep -qsx \"$u\" /proc/[0-9]*/loginuid; do sleep 0.1; n=$((n+1)); done; userdel -r -f {name}"
         ))?;
         let status = Command::new("/usr/sbin/useradd")
             .args([

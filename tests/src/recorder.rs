@@ -38,13 +38,14 @@ pub struct Site {
 }
 
 impl Site {
-    /// Writes the least configuration for this backend under `dir`.
+    /// Writes the least configuration for this backend under `dir`. Without a guard, which costs an emulated machine six seconds for each
+    /// start and stop: scenarios about it switch it on, and walks have what the package has.
     pub fn prepare(binary: &Path, dir: &Path, backend: &str) -> Result<Self> {
         let journal = dir.join("journal");
         let config = dir.join("recorder.toml");
         let socket = dir.join("control.sock");
         let text = format!(
-            "[journal]\ndir = \"{}\"\n[encryption]\nmode = \"off\"\n[scope]\nrecord = \"elevated\"\n[capture]\nbackend = \"{backend}\"\ntty_input = \"redacted\"\n[control]\nsocket = \"{}\"\n[notices]\nat_elevation = false\n",
+            "[journal]\ndir = \"{}\"\n[encryption]\nmode = \"off\"\n[scope]\nrecord = \"elevated\"\n[capture]\nbackend = \"{backend}\"\ntty_input = \"redacted\"\n[control]\nsocket = \"{}\"\n[notices]\nat_elevation = false\n[guard]\nmode = \"off\"\n",
             journal.display(),
             socket.display()
         );
@@ -252,6 +253,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // A recorder that guards itself is killed only by who asked it to end before.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = proc::signal(&self.child, Signal::TERM);
+        }
         proc::kill(&mut self.child);
     }
 }

@@ -2,7 +2,8 @@
 # host.sh KERNEL-VERSION DIRECTORY [COMMAND...]: boots the systemd machine (host-root.sh) on a cached kernel under emulation, with the files
 # of DIRECTORY laid over its root. COMMAND runs there as root, its output is shown as it comes, its exit code is ours. Without
 # one the machine says "machine: up" when its sshd answers, and runs until it is switched off or this script is ended.
-# 124: out of time. 125: the machine died without an exit code. Nothing that happens in it stays.
+# 124: out of time. 125: the machine died without an exit code. Nothing that happens in it stays, but over a reboot that was announced
+# (`touch /.again && systemctl reboot`).
 # Environment: VM_SSH (this port of 127.0.0.1 leads to its sshd), VM_LINE (socket at the far end of ttyS2), VM_TIMEOUT (s), VM_MEM (MiB), VM_SMP, VM_APPEND.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
@@ -43,7 +44,10 @@ mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 while read -r module; do insmod "/m/$module"; done </order
 ip link set lo up; ip addr add 10.0.2.15/24 dev eth0; ip link set eth0 up
 tries=0; until [ -b /dev/vdb ] || [ $tries -eq 100 ]; do usleep 50000; tries=$((tries + 1)); done
-mount -t ext4 -o noatime /dev/vda /new && tar -x -C /new -f /dev/vdb || { echo "no root"; poweroff -f; }
+mount -t ext4 -o noatime /dev/vda /new || { echo "no root"; poweroff -f; }
+# Once: what the machine changed since is its own. A boot that nobody asked for (`touch /.again`) is a crash.
+if [ ! -e /new/.laid ]; then tar -x -C /new -f /dev/vdb && touch /new/.laid || { echo "no root"; poweroff -f; }
+elif ! rm /new/.again 2>/dev/null; then echo "nobody asked for a reboot" >/dev/console; poweroff -f; fi
 umount /proc /sys; mount --move /dev /new/dev
 exec switch_root /new /lib/systemd/systemd
 EOI
@@ -60,7 +64,7 @@ case ,$lsm, in *,bpf,*) ;; *) lsm=${lsm:+$lsm,}bpf ;; esac
 
 touch "$w/out"
 timeout "${VM_TIMEOUT:-300}" qemu-system-x86_64 -accel "$(vm_accel)" -cpu max -M q35 -m "${VM_MEM:-1024}" -smp "${VM_SMP:-2}" \
-  -display none -nodefaults -no-reboot -serial "file:$w/console" -serial "file:$w/out" \
+  -display none -nodefaults -serial "file:$w/console" -serial "file:$w/out" \
   ${VM_LINE:+-serial "unix:$VM_LINE,server=on,wait=off"} -kernel "$kernel" -initrd "$w/initramfs" \
   -drive "file=$root/root.ext4,format=raw,if=virtio,snapshot=on" -drive "file=$w/files.tar,format=raw,if=virtio,readonly=on" \
   -netdev "user,id=n0,restrict=on${VM_SSH:+,hostfwd=tcp:127.0.0.1:$VM_SSH-10.0.2.15:22}" -device virtio-net-pci,netdev=n0,romfile= \
@@ -75,5 +79,5 @@ wait "$shown" || true
 rc=$(sed -n 's/^@@EXIT \([0-9]*\) .*/\1/p' "$w/out" | tail -1)
 [ -z "$rc" ] || exit "$rc"
 # Switched off from inside, after it was up.
-if [ "$q" = 0 ] && [ $# -eq 0 ] && grep -q '^@@UP@@' "$w/out"; then exit 0; fi
+if [ "$q" = 0 ] && [ $# -eq 0 ] && grep -q '^@@UP@@' "$w/out" && ! grep -aq 'nobody asked for a reboot' "$w/console"; then exit 0; fi
 vm_died "$q" "$w"

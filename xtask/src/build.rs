@@ -17,7 +17,7 @@ use crate::{
 /// What login programs load; shared libraries, so not for machines without a C library.
 const LOGIN: &[&str] = &["recorder-pam", "recorder-sudo"];
 /// Their files, under which name and where they are installed (docs/operations.md).
-const LIBRARIES: &[(&str, &str, &str)] = &[
+pub(crate) const LIBRARIES: &[(&str, &str, &str)] = &[
     ("libpam_recorder.so", "pam_recorder.so", "among the PAM modules"),
     ("librecorder_approval.so", "recorder_approval.so", "among sudo's plugins"),
 ];
@@ -49,6 +49,8 @@ pub(crate) enum Finish {
 #[derive(Clone)]
 pub(crate) struct Binaries {
     pub(crate) recorder: PathBuf,
+    /// The reader alone; only among the programs of the suites (`build_verify` makes the shipped one).
+    pub(crate) verify: PathBuf,
     pub(crate) e2e: PathBuf,
     pub(crate) workload: PathBuf,
     pub(crate) walk: PathBuf,
@@ -61,6 +63,7 @@ impl Binaries {
     fn in_dir(dir: &std::path::Path) -> Self {
         Self {
             recorder: dir.join("recorder"),
+            verify: dir.join("recorder-verify"),
             e2e: dir.join("recorder-e2e"),
             workload: dir.join("recorder-workload"),
             walk: dir.join("recorder-walk"),
@@ -130,6 +133,9 @@ pub(crate) fn programs(finish: Finish) -> Result<Binaries> {
     cargo.args(["-p", "recorder", "-p", "recorder-tests", "-p", "recorder-pen"]);
     for program in PROGRAMS {
         cargo.args(["--bin", program]);
+    }
+    if finish == Finish::Suite {
+        cargo.args(["--bin", "recorder-verify"]);
     }
     sh::run(&mut cargo)?;
     Ok(Binaries::in_dir(&dir))

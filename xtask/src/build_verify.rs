@@ -1,6 +1,10 @@
 //! `cargo xtask build-verify`: the reader alone, as one static file for people who won't install a recorder.
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -27,14 +31,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         println!("build-verify: no foreign dependency");
         return Ok(ExitCode::SUCCESS);
     }
+    let path = reader()?;
+    let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+    println!("build-verify: {} ({:.1} MB, static, without aya)", path.display(), megabytes(bytes.len()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds it, looks at it, and starts it once.
+pub(crate) fn reader() -> Result<PathBuf> {
     let (mut cargo, dir) = build::static_build(build::Finish::Shipped);
     sh::run(cargo.args(["-p", "recorder", "--no-default-features", "--bin", "recorder-verify"]))?;
     let path = dir.join("recorder-verify");
     let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
     judge(&bytes).with_context(|| path.display().to_string())?;
     answers(&path)?;
-    println!("build-verify: {} ({:.1} MB, static, without aya)", path.display(), megabytes(bytes.len()));
-    Ok(ExitCode::SUCCESS)
+    Ok(path)
 }
 
 /// Dependencies of the reader that it must not have, by the lock file.

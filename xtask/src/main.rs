@@ -12,6 +12,7 @@ mod demo;
 mod fuzz;
 mod missing;
 mod outcome;
+mod package;
 mod packages;
 mod setup;
 mod sh;
@@ -45,6 +46,10 @@ enum Command {
     Build(build::Args),
     /// Build the reader alone, as one static file: recorder-verify
     BuildVerify(build_verify::Args),
+    /// Build the Debian package
+    Package(package::Args),
+    /// Install on this machine, as the package does
+    Install(package::Install),
     /// Record a real elevated session and show it
     Demo(demo::Args),
     /// Become the person of the demonstration
@@ -70,6 +75,8 @@ fn main() -> ExitCode {
         Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Build(args) => build::run(&args),
         Command::BuildVerify(args) => build_verify::run(&args),
+        Command::Package(args) => package::run(&args),
+        Command::Install(args) => package::install(&args),
         Command::Demo(args) => demo::run(&args),
         Command::LogIn(args) => demo::log_in(&args),
         Command::Check(args) => check::run(&args),

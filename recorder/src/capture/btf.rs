@@ -65,6 +65,7 @@ mod kind {
     pub(super) const STRUCT: u32 = 4;
     pub(super) const UNION: u32 = 5;
     pub(super) const ENUM: u32 = 6;
+    pub(super) const FUNC: u32 = 12;
     pub(super) const FUNC_PROTO: u32 = 13;
     pub(super) const VAR: u32 = 14;
     pub(super) const DATASEC: u32 = 15;
@@ -186,6 +187,16 @@ impl Btf {
         found
     }
 
+    /// How many parameters a function has; `None`: there is no such function.
+    pub(super) fn parameters(&self, function: &str) -> Option<usize> {
+        let is = |(head, _): &(&TypeHead, &[u8])| {
+            kind_of(head.info.get()) == kind::FUNC && self.name(head.name_off) == Some(function.as_bytes())
+        };
+        let (head, _) = (1..self.types.len()).filter_map(|id| self.head(id)).find(is)?;
+        let (proto, _) = self.head(size(head.size_or_type.get()))?;
+        (kind_of(proto.info.get()) == kind::FUNC_PROTO).then(|| size(proto.info.get() & 0xffff))
+    }
+
     /// Byte offset of a member in struct `id`; dots descend. Bit fields give the byte they begin in.
     pub(super) fn offset(&self, id: usize, path: &str) -> Option<u32> {
         let mut total = 0;
@@ -243,5 +254,7 @@ mod tests {
         assert_eq!(structs.len(), 2);
         assert!(btf.offset(*structs.get("dentry").unwrap(), "d_name.name").unwrap() > 0);
         assert_eq!(btf.offset(*structs.get("dentry").unwrap(), "no_such_member"), None);
+        assert_eq!(btf.parameters("vfs_getattr"), Some(4));
+        assert_eq!(btf.parameters("no_such_function"), None);
     }
 }

@@ -10,7 +10,8 @@ use recorder_common::{CapKey, CapUse, Hook};
 use zerocopy::{FromBytes, transmute};
 
 use super::{
-    load::{Backend, LoadError, Loaded},
+    backend::Backend,
+    load::{LoadError, Loaded},
     programs::Typed,
 };
 use crate::model::{BootNanos, Capability, Mark, TaskId};
@@ -28,9 +29,19 @@ const NO_TRACEPOINT: &str = "capabilities (this kernel has no tracepoint for the
 const NO_SYMBOLS: &str =
     "capabilities: checks that exercise nothing are counted too (the kernel's symbols can't be read)";
 
+/// Where the kernel tells its symbols. The unit hides them at the first place (ProtectKernelTunables=); the first process, whose root
+/// we may look into, sees them.
+const SYMBOLS: [&str; 2] = ["/proc/kallsyms", "/proc/1/root/proc/kallsyms"];
+
 /// Begin and end of the functions that only look; zeros where the kernel doesn't tell its symbols.
 pub(super) fn probes() -> [u64; 8] {
-    std::fs::read_to_string("/proc/kallsyms").map(|symbols| probes_in(&symbols)).unwrap_or_default()
+    probes_at(&SYMBOLS)
+}
+
+/// By the first of these files that tells any.
+fn probes_at(files: &[&str]) -> [u64; 8] {
+    let told = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
+    told.map(|symbols| probes_in(&symbols)).find(|probes| *probes != [0; 8]).unwrap_or_default()
 }
 
 /// A function ends where the next symbol begins.
@@ -137,6 +148,22 @@ pub(super) fn capability(key: &CapKey, used: &CapUse) -> Capability {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn symbols_that_are_hidden_are_read_at_the_next_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let (empty, told) = (at("empty", ""), at("told", "f1 T ns_capable_noaudit\nf9 T x\n"));
+        let zeros = at("zeros", "0000000000000000 T ns_capable_noaudit\n");
+        for hidden in [empty.as_str(), zeros.as_str(), "/nonexistent"] {
+            assert_eq!(probes_at(&[hidden, &told])[..2], [0xf1, 0xf9], "{hidden}");
+            assert_eq!(probes_at(&[hidden]), [0; 8]);
+        }
+    }
 
     #[test]
     fn a_function_ends_where_the_next_symbol_begins() {

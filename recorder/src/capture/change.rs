@@ -3,7 +3,9 @@
 use recorder_common::{AllocateEvent, Attribute, FileEvent, Flag, Kind, SetattrEvent, XattrEvent};
 
 use super::decode::{DecodeError, Reader, below, dev, joined};
-use crate::model::{Act, Allocate, Bytes, Cut, CutField, File, FileOp, FileTime, Flags, Setattr, Xattr};
+use crate::model::{
+    Act, Allocate, Bytes, Cut, CutField, File, FileOp, FileTime, Flags, Setattr, Setting, Xattr,
+};
 
 /// `UTIME_NOW` of include/uapi/linux/stat.h.
 const NOW: u32 = (1 << 30) - 1;
@@ -24,6 +26,7 @@ pub(super) fn file(kind: u16, flags: u16, r: &mut Reader<'_>) -> Result<Act, Dec
         Kind::SYMLINK => FileOp::Symlink,
         Kind::MKDIR => FileOp::Mkdir,
         Kind::MKNOD => FileOp::Mknod,
+        Kind::WRITE => FileOp::Write,
         _ => FileOp::Open,
     };
     let path = if passed || e.name_len > 0 { below(dir, name) } else { joined(dir) };
@@ -99,6 +102,22 @@ pub(super) fn xattr(flags: u16, r: &mut Reader<'_>) -> Result<(Act, Flags), Deco
     Ok((Act::Xattr(Box::new(xattr)), more))
 }
 
+/// What was written to one of the kernel's settings, wherever /proc is mounted; `None`: to another file there.
+pub(super) fn setting(r: &mut Reader<'_>) -> Result<Option<(Act, Flags)>, DecodeError> {
+    let e: FileEvent = r.get()?;
+    let path = joined(r.take(e.path_len)?);
+    let value = Bytes::from(r.take(e.name_len)?);
+    let names: Vec<&[u8]> = path.as_slice().split(|byte| *byte == b'/').collect();
+    let is_one = names.contains(&&b"sys"[..]) || names.last() == Some(&&b"sysrq-trigger"[..]);
+    if !is_one {
+        return Ok(None);
+    }
+    let bytes = u64::try_from(e.result).unwrap_or(0);
+    let more = if u64::from(e.name_len) < bytes { Flags::TRUNCATED } else { Flags::default() };
+    let setting = Setting { path, dev: dev(e.dev), ino: e.ino, value, bytes };
+    Ok(Some((Act::Setting(Box::new(setting)), more)))
+}
+
 /// Space of a file.
 pub(super) fn allocate(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
     let e: AllocateEvent = r.get()?;
@@ -118,9 +137,9 @@ mod tests {
         let head = EventHeader { kind, flags, ..EventHeader::default() };
         let raw = [head.as_bytes(), payload, tail].concat();
         for len in size_of::<EventHeader>()..raw.len() {
-            assert_eq!(Decoder::default().decode(raw.get(..len).unwrap()), Err(DecodeError::Cut), "{len}");
+            assert_eq!(Decoder::new(32).decode(raw.get(..len).unwrap()), Err(DecodeError::Cut), "{len}");
         }
-        let event = Decoder::default().decode(&raw).unwrap().unwrap();
+        let event = Decoder::new(32).decode(&raw).unwrap().unwrap();
         (event.act, event.flags)
     }
 
@@ -168,6 +187,27 @@ mod tests {
         );
         assert_eq!(set.mtime.map(FileTime::text).as_deref(), Some("2001-09-09T01:46:40.000000005Z"));
         assert_eq!(set.atime.map(FileTime::text).as_deref(), Some("now"));
+    }
+
+    #[test]
+    fn of_proc_only_settings_count() {
+        let of = |path: &[u8], value: &[u8], bytes| {
+            let [path_len, name_len] = [path, value].map(|part| u32::try_from(part.len()).unwrap());
+            let e = FileEvent { path_len, name_len, result: bytes, ..FileEvent::default() };
+            let head = EventHeader { kind: Kind::SETTING, ..EventHeader::default() };
+            let raw = [head.as_bytes(), e.as_bytes(), path, value].concat();
+            Decoder::new(4).decode(&raw).unwrap()
+        };
+        let event = of(b"ip_forward\0net\0sys\0proc\0", b"1\n", 2).unwrap();
+        let Act::Setting(set) = &event.act else { panic!("{event:?}") };
+        assert_eq!(
+            (set.path.escaped().as_str(), set.value.clone(), set.bytes),
+            ("/proc/sys/net/ip_forward", Bytes::from("1\n"), 2)
+        );
+        assert!(!event.flags.has(Flags::TRUNCATED));
+        assert!(of(b"x\0sys\0proc\0other\0", b"12", 300).unwrap().flags.has(Flags::TRUNCATED));
+        assert!(of(b"sysrq-trigger\0proc\0", b"b", 1).is_some());
+        assert_eq!(of(b"comm\0self\0proc\0", b"x", 1), None);
     }
 
     #[test]

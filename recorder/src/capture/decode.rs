@@ -1,10 +1,6 @@
 //! Bytes from the rings into words. Nothing here trusts a length.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use recorder_common::{
     ArgvPart, CapEvent, CapUse, CgroupEvent, CredEvent, Creds, EventHeader, ExecEvent, ExitEvent, Flag,
@@ -12,10 +8,10 @@ use recorder_common::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{change, handed, system, terminal};
+use super::{arguments::Arguments, change, folds, guard, handed, sends, system, terminal};
 use crate::model::{
-    Act, BootNanos, Bytes, Caps, Cut, CutField, Elevated, EnforcementAct, Exec, Exit, Flags, Ids,
-    KernelEvent, Mark, Passed, Place, Task, TaskId,
+    Act, ArgvExtent, BootNanos, Bytes, Caps, Elevated, EnforcementAct, Exec, Exit, Flags, Ids, KernelEvent,
+    Mark, Passed, Place, Task, TaskId,
 };
 
 /// Bytes that are no event.
@@ -31,24 +27,10 @@ pub(super) enum DecodeError {
 
 /// Tasks kept for sharing; beyond that the cache starts anew.
 const CACHED_TASKS: usize = 16 * 1024;
-/// How long an exec waits for the rest of its arguments, which come through the other ring.
-const ARGV_PATIENCE: Duration = Duration::from_millis(500);
-
-/// An exec whose arguments are still coming.
-struct Waiting {
-    event: KernelEvent,
-    argv: Vec<u8>,
-    wanted: u64,
-    since: Instant,
-}
-
 /// Turns events into words, shares task descriptions, puts long arguments together.
-#[derive(Default)]
 pub(super) struct Decoder {
     tasks: HashMap<u32, ([u8; TASK_BYTES], Arc<Task>)>,
-    waiting: HashMap<(u32, u64), Waiting>,
-    /// Parts that overtook their exec event.
-    early: Vec<(u32, ArgvPart, Vec<u8>)>,
+    arguments: Arguments,
 }
 
 /// The header's bytes that describe the task: `start_ns` to `ppid`, and `comm`.
@@ -77,6 +59,11 @@ pub(super) fn header(raw: &[u8]) -> Result<EventHeader, DecodeError> {
 }
 
 impl Decoder {
+    /// For a kernel side that sends so many parts of arguments.
+    pub(super) fn new(parts: u32) -> Self {
+        Self { tasks: HashMap::new(), arguments: Arguments::new(parts) }
+    }
+
     /// Decodes one event. `None` for canaries, argument parts and execs that wait for theirs.
     pub(super) fn decode(&mut self, raw: &[u8]) -> Result<Option<KernelEvent>, DecodeError> {
         let mut r = Reader(raw);
@@ -86,8 +73,7 @@ impl Decoder {
             Kind::CANARY => return Ok(None),
             Kind::ARGV => {
                 let part: ArgvPart = r.get()?;
-                let bytes = r.take(part.len)?.to_vec();
-                return Ok(self.argv_part(head.pid, part, bytes));
+                return Ok(self.arguments.part(head.pid, part, r.take(part.len)?));
             }
             Kind::MARK => mark(&r.get()?),
             Kind::EXEC => return self.exec(&head, &mut r),
@@ -122,12 +108,23 @@ impl Decoder {
                 Act::Cgroup { id: e.id, path: joined(r.take(e.path_len)?) }
             }
             Kind::PASSED => passed(&r.get()?),
+            Kind::SCRIPT => folds::script(&mut r)?,
+            Kind::EXEC_FAILED => folds::failed(&head, &mut r)?,
+            Kind::MAPPED => folds::mapped(&head, &mut r)?,
             Kind::EXIT => exit(r.get::<ExitEvent>()?.code),
             Kind::CRED => {
                 let e: CredEvent = r.get()?;
                 Act::Cred { old: creds(&e.old), new: creds(&e.new) }
             }
-            Kind::OPEN..=Kind::MKNOD => change::file(head.kind, head.flags, &mut r)?,
+            Kind::OPEN..=Kind::MKNOD | Kind::WRITE => change::file(head.kind, head.flags, &mut r)?,
+            // What is written to processes' own files says nothing of the system.
+            Kind::SETTING => match change::setting(&mut r)? {
+                Some((act, more)) => {
+                    flags = flags.with(more);
+                    act
+                }
+                None => return Ok(None),
+            },
             Kind::SETATTR => change::setattr(head.flags, &mut r)?,
             Kind::SETXATTR => {
                 let (act, more) = change::xattr(head.flags, &mut r)?;
@@ -136,6 +133,8 @@ impl Decoder {
             }
             Kind::ALLOCATE => change::allocate(&mut r)?,
             Kind::CALL => system::call_of(&mut r)?,
+            Kind::GUARD => guard::first(head.boot_ns, &mut r)?,
+            Kind::SENT => sends::first(head.boot_ns, &mut r)?,
             Kind::SOCKET => system::socket(&mut r)?,
             Kind::TTY_OUTPUT | Kind::TTY_INPUT | Kind::TTY_RESIZE => terminal::tty(head.kind, &mut r)?,
             Kind::STREAM => terminal::stream(&mut r)?,
@@ -190,73 +189,21 @@ impl Decoder {
         let path = joined(r.take(e.path_len)?);
         let cwd = joined(r.take(e.cwd_len)?);
         let argv = r.take(e.argv_len)?.to_vec();
-        let exec = Exec { path, argv: Vec::new(), cwd, dev: dev(e.dev), ino: e.ino, cut: None };
+        let extent = ArgvExtent { argc: e.argc, bytes: e.argv_total, kept: e.argv_total };
+        let exec = Exec { path, argv: Vec::new(), cwd, dev: dev(e.dev), ino: e.ino, cut: None, extent };
         let event = self.event(head, flags(head.flags), Act::Exec(exec));
-        let mut waiting = Waiting { event, argv, wanted: e.argv_total, since: Instant::now() };
-        let key = (head.pid, head.boot_ns);
-        let mine = |(pid, part, _): &mut (u32, ArgvPart, Vec<u8>)| (*pid, part.exec_ns) == key;
-        for (_, part, bytes) in self.early.extract_if(.., mine) {
-            append(&mut waiting, part, &bytes);
-        }
-        let unreadable = waiting.event.flags.has(Flags::UNREADABLE);
-        if complete(&waiting) || unreadable || waiting.argv.len() < recorder_common::ARGV_CORE {
-            return Ok(Some(finish(waiting)));
-        }
-        self.waiting.insert(key, waiting);
-        Ok(None)
+        Ok(self.arguments.of_exec((head.pid, head.boot_ns), event, argv, e.argv_total))
     }
 
-    fn argv_part(&mut self, pid: u32, part: ArgvPart, bytes: Vec<u8>) -> Option<KernelEvent> {
-        let key = (pid, part.exec_ns);
-        let Some(waiting) = self.waiting.get_mut(&key) else {
-            self.early.push((pid, part, bytes));
-            return None;
-        };
-        append(waiting, part, &bytes);
-        if complete(waiting) { self.waiting.remove(&key).map(finish) } else { None }
+    /// Sessions that an exec waits for the rest of its arguments in.
+    pub(super) fn incomplete(&self) -> impl Iterator<Item = Mark> + '_ {
+        self.arguments.incomplete()
     }
 
-    /// Execs that have waited long enough (all of them if `all`): what came is kept, the rest is stated as cut.
+    /// Execs that have waited long enough (all of them if `all`).
     pub(super) fn overdue(&mut self, now: Instant, all: bool) -> Vec<KernelEvent> {
-        self.early.retain(|_| !all);
-        if self.early.len() > CACHED_TASKS {
-            self.early.clear();
-        }
-        let late = |w: &Waiting| all || now.duration_since(w.since) > ARGV_PATIENCE;
-        self.waiting.extract_if(|_, w| late(w)).map(|(_, w)| finish(w)).collect()
+        self.arguments.overdue(now, all)
     }
-}
-
-fn append(waiting: &mut Waiting, part: ArgvPart, bytes: &[u8]) {
-    // A hole (a lost part) ends what can be kept: later parts would shift the arguments.
-    if usize::try_from(part.offset).is_ok_and(|o| o == waiting.argv.len()) {
-        waiting.argv.extend_from_slice(bytes);
-    }
-}
-
-/// Bytes of arguments that the kernel side sends at most: the core and 32 parts that each leave room for the bound.
-const ARGV_MOST: u64 = 1024 + 32 * 4095;
-const _: () = assert!(recorder_common::ARGV_PARTS == 32 && recorder_common::ARGV_PART == 4096);
-
-fn complete(waiting: &Waiting) -> bool {
-    u64::try_from(waiting.argv.len()).is_ok_and(|n| n >= waiting.wanted.min(ARGV_MOST))
-}
-
-fn finish(mut waiting: Waiting) -> KernelEvent {
-    let got = u64::try_from(waiting.argv.len()).unwrap_or(u64::MAX);
-    let cut = got < waiting.wanted;
-    if let Act::Exec(exec) = &mut waiting.event.act {
-        let bytes =
-            if cut { &waiting.argv[..] } else { waiting.argv.strip_suffix(&[0]).unwrap_or(&waiting.argv) };
-        if waiting.wanted > 0 {
-            exec.argv = bytes.split(|b| *b == 0).map(Bytes::from).collect();
-        }
-        if cut {
-            exec.cut = Some(Cut { field: CutField::Argv, bytes: waiting.wanted, sha256: None, relay: None });
-            waiting.event.flags = waiting.event.flags.with(Flags::TRUNCATED);
-        }
-    }
-    waiting.event
 }
 
 fn flags(kernel: u16) -> Flags {
@@ -280,6 +227,10 @@ pub(super) fn joined(walked: &[u8]) -> Bytes {
     if out.is_empty() {
         out.push(b'/');
     }
+    // An empty name above it: it hangs in no tree, and has a name of the kernel's instead of a path.
+    if walked.ends_with(&[0, 0]) {
+        out.remove(0);
+    }
     Bytes::new(out)
 }
 
@@ -287,6 +238,10 @@ pub(super) fn joined(walked: &[u8]) -> Bytes {
 pub(super) fn below(directory: &[u8], name: &[u8]) -> Bytes {
     if name.starts_with(b"/") {
         return Bytes::from(name);
+    }
+    // What lies there itself: a descriptor and no name.
+    if name.is_empty() {
+        return joined(directory);
     }
     let mut out = joined(directory).as_slice().to_vec();
     if !out.ends_with(b"/") {
@@ -340,6 +295,7 @@ mod tests {
     use recorder_common::FileEvent;
 
     use super::*;
+    use crate::model::{Cut, CutField};
 
     fn event(kind: u16, payload: &[u8], tail: &[u8]) -> Vec<u8> {
         let head = EventHeader { kind, pid: 7, tid: 7, boot_ns: 5, ..EventHeader::default() };
@@ -350,22 +306,22 @@ mod tests {
     fn walked_names_turn_round() {
         assert_eq!(joined(b"c\0b\0a\0").as_slice(), b"/a/b/c");
         assert_eq!(joined(b"").as_slice(), b"/");
+        // A file in memory is in no directory.
+        assert_eq!(joined(b"memfd:x\0\0").as_slice(), b"memfd:x");
         assert_eq!(below(b"b\0a\0", b"../x").as_slice(), b"/a/b/../x");
         assert_eq!(below(b"b\0a\0", b"/x").as_slice(), b"/x");
         assert_eq!(below(b"", b"x").as_slice(), b"/x");
+        assert_eq!(below(b"b\0a\0", b"").as_slice(), b"/a/b");
     }
 
     #[test]
     fn lengths_beyond_the_event_are_an_error() {
         let e = FileEvent { path_len: u32::MAX, ..FileEvent::default() };
-        assert_eq!(
-            Decoder::default().decode(&event(Kind::OPEN, e.as_bytes(), b"x\0")),
-            Err(DecodeError::Cut)
-        );
-        assert_eq!(Decoder::default().decode(&event(999, b"", b"")), Err(DecodeError::Kind(999)));
+        assert_eq!(Decoder::new(32).decode(&event(Kind::OPEN, e.as_bytes(), b"x\0")), Err(DecodeError::Cut));
+        assert_eq!(Decoder::new(32).decode(&event(999, b"", b"")), Err(DecodeError::Kind(999)));
         for len in 0..size_of::<EventHeader>() {
             let raw = event(Kind::EXIT, ExitEvent::default().as_bytes(), b"");
-            assert_eq!(Decoder::default().decode(raw.get(..len).unwrap()), Err(DecodeError::Cut));
+            assert_eq!(Decoder::new(32).decode(raw.get(..len).unwrap()), Err(DecodeError::Cut));
         }
     }
 
@@ -384,14 +340,14 @@ mod tests {
         let part = ArgvPart { exec_ns: 5, offset: 1024, len: 6 };
         let rest = event(Kind::ARGV, part.as_bytes(), b"a\0b\nc\0");
         for order in [[&head, &rest], [&rest, &head]] {
-            let mut d = Decoder::default();
+            let mut d = Decoder::new(32);
             assert_eq!(d.decode(order[0]), Ok(None));
             let exec = exec_of(d.decode(order[1]).unwrap());
             assert_eq!(exec.argv.len(), 3);
             assert_eq!(exec.argv[2].as_slice(), b"b\nc");
             assert_eq!(exec.cut, None);
         }
-        let mut d = Decoder::default();
+        let mut d = Decoder::new(32);
         assert_eq!(d.decode(&head), Ok(None));
         let late = d.overdue(Instant::now(), true);
         let exec = exec_of(late.into_iter().next());
@@ -401,10 +357,10 @@ mod tests {
     #[test]
     fn empty_arguments_stay() {
         let e = ExecEvent { argv_total: 3, argv_len: 3, ..ExecEvent::default() };
-        let exec = exec_of(Decoder::default().decode(&event(Kind::EXEC, e.as_bytes(), b"a\0\0")).unwrap());
+        let exec = exec_of(Decoder::new(32).decode(&event(Kind::EXEC, e.as_bytes(), b"a\0\0")).unwrap());
         assert_eq!(exec.argv, [Bytes::from("a"), Bytes::from("")]);
         let none = ExecEvent::default();
-        let exec = exec_of(Decoder::default().decode(&event(Kind::EXEC, none.as_bytes(), b"")).unwrap());
+        let exec = exec_of(Decoder::new(32).decode(&event(Kind::EXEC, none.as_bytes(), b"")).unwrap());
         assert_eq!(exec.argv, []);
     }
 
@@ -418,7 +374,7 @@ mod tests {
     #[test]
     fn rights_and_places_come_as_they_were_sent() {
         use recorder_common::{CapKey, Place as Raw};
-        let mut d = Decoder::default();
+        let mut d = Decoder::new(32);
         let key = CapKey { mark: 1, ino: 9, dev: 254 << 20 | 1, number: 13, granted: 0, inner: 1 };
         let e = CapEvent { key, path_len: 9, reserved: 0 };
         let got = d.decode(&event(Kind::CAPABILITY, e.as_bytes(), b"ping\0bin\0")).unwrap().unwrap();

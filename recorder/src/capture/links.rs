@@ -1,8 +1,25 @@
 //! What holds the programs where they are attached, and whether it still does.
 
+use std::thread;
+
 use aya::programs::links::FdLink;
 
 use crate::sys::perf;
+
+/// How many are let go at a time.
+const AT_A_TIME: usize = 16;
+
+/// Detaches all. At each the kernel waits until no processor runs it any more, 70 ms on 6.18 for a perf event: many wait together.
+pub(super) fn release(mut holds: Vec<Hold>) {
+    let each = holds.len().div_ceil(AT_A_TIME);
+    thread::scope(|scope| {
+        while !holds.is_empty() {
+            let some = holds.split_off(holds.len().saturating_sub(each));
+            // Without another thread it is done here: what was moved into it is dropped either way.
+            let _ = thread::Builder::new().spawn_scoped(scope, || drop(some));
+        }
+    });
+}
 
 /// A program at its place; detached when dropped.
 pub(super) struct Hold {
@@ -34,6 +51,19 @@ impl Hold {
         let Self { name, by, .. } = self;
         std::mem::forget(by);
         name
+    }
+
+    /// Begins so.
+    pub(super) fn is_of(&self, programs: &str) -> bool {
+        self.name.starts_with(programs)
+    }
+
+    /// Its link's number, if a link holds it.
+    pub(super) const fn link_id(&self) -> Option<u32> {
+        match &self.by {
+            By::Link(_, id) => Some(*id),
+            By::Event(_) => None,
+        }
     }
 
     /// True if the kernel says that it does, by our descriptor, which may be none of ours any more.

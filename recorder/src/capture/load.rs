@@ -1,6 +1,6 @@
 //! Loads and attaches the programs of one backend, and lets the canaries decide whether they see.
 
-use std::{io, time::Duration};
+use std::{collections::HashMap, io, time::Duration};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
@@ -9,14 +9,17 @@ use aya::{
 };
 
 use super::{
+    arguments,
+    backend::{Backend, BackendChoice},
     btf,
     canary::{self, Canary},
     caps,
+    guard::{self, GuardMode},
     kernel_log::{self, KernelLog},
-    links::Hold,
+    links::{self, Hold},
     offsets,
     programs::{
-        BOTH, CGROUPS, LINES, LISTS, NEWER, REQUESTS, REQUESTS_BEFORE, SCHED, STREAMS, SYSCALLS, Syscalls,
+        BOTH, CGROUPS, LISTS, NEWER, PARTS, REQUESTS, REQUESTS_BEFORE, SCHED, SYSCALLS, Syscalls,
         TRAMPOLINES, Typed,
     },
 };
@@ -38,61 +41,6 @@ macro_rules! include_bytes_aligned {
     }};
 }
 use include_bytes_aligned;
-
-/// What the kernel side can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
-    /// fentry and fexit: outcomes from inside the kernel.
-    Trampoline,
-    /// System call tracepoints, where trampolines are refused.
-    Tracepoint,
-}
-
-impl Backend {
-    /// Name in the boot record.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Trampoline => "trampoline",
-            Self::Tracepoint => "tracepoint",
-        }
-    }
-
-    /// What this backend can't see.
-    pub const fn blind(self) -> &'static [&'static str] {
-        match self {
-            Self::Trampoline => &[
-                "typed input on terminals other than ptys (what they echo is in their output)",
-                "terminals other than ptys, VTs, serial lines of the kernel's core, and hvc (USB serial)",
-                "standard streams that are no terminals: what moves by splice, sendfile, sendmsg or io_uring",
-                "links, directories, nodes and attributes that were refused before the file system was asked",
-                "io_uring: connect, bind, listen, accept",
-                "32-bit system calls: mounts, namespaces, modules, BPF, clocks, sockets",
-                "what is sent without a connection (UDP), and to whom",
-                "input of shells without exec (internal-sftp)",
-            ],
-            Self::Tracepoint => &[
-                "io_uring: opens, renames, removals, links, directories, attributes, sockets, terminal bytes",
-                "32-bit system calls",
-                "renames, removals, links, directories, nodes, attributes and failed opens show the path as passed, after its directory",
-                "scripts that sessions wrote and others run: known by their path alone, the newest 8192",
-                "terminal bytes read by splice, recvmsg or io_uring",
-                "standard streams that are no terminals: what moves by splice, sendfile, sendmsg or io_uring",
-                "terminals other than ptys: what recorded tasks write there, as passed; no echo, no typed input",
-                "what is sent without a connection (UDP), and to whom",
-                "input of shells without exec (internal-sftp)",
-            ],
-        }
-    }
-}
-
-/// Which backend to take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BackendChoice {
-    /// The best that answers.
-    Auto,
-    /// This one or none.
-    Only(Backend),
-}
 
 /// What to keep of typed input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,10 +66,14 @@ pub struct CaptureConfig {
     pub critical_ring: u32,
     /// Bytes of the bulk ring, a power of two.
     pub bulk_ring: u32,
+    /// Bytes of a program's arguments that are kept.
+    pub arguments: u64,
     /// Let the kernel programs log what they decide.
     pub kernel_log: bool,
     /// Elevation without a grant will be refused.
     pub enforce: bool,
+    /// What follows from attempts on the recorder itself.
+    pub guard: GuardMode,
 }
 
 /// Why nothing can be recorded.
@@ -168,7 +120,7 @@ pub enum LoadError {
     },
 }
 
-fn refused(what: impl Into<String>) -> impl FnOnce(aya::programs::ProgramError) -> LoadError {
+pub(super) fn refused(what: impl Into<String>) -> impl FnOnce(aya::programs::ProgramError) -> LoadError {
     let what = what.into();
     move |e| {
         if let aya::programs::ProgramError::Btf(_) = &e {
@@ -204,6 +156,10 @@ pub(super) struct Loaded {
     pub(super) kernel_log: Option<KernelLog>,
     /// Why elevation can't be refused with an error and is ended by a signal instead, if it is to be refused at all.
     pub(super) no_lsm: Option<String>,
+    /// Why there is no guard; `None`: there is, or none is wanted.
+    pub(super) no_guard: Option<String>,
+    /// Names of our maps by their ids, as far as there is a guard.
+    pub(super) guard_maps: HashMap<u32, String>,
     /// Checks of capabilities are seen.
     pub(super) caps: bool,
     /// What this kernel does not show, beyond what the backend can't see.
@@ -216,7 +172,11 @@ pub(super) fn load(config: &CaptureConfig, object: &[u8]) -> Result<Loaded, Load
         return Err(LoadError::NoObject);
     }
     // The parsed types are needed twice and dropped with this frame.
-    let table = offsets::resolve(&btf::Btf::of_kernel().map_err(offsets::OffsetError::from)?)?;
+    let table = {
+        let types = btf::Btf::of_kernel().map_err(offsets::OffsetError::from)?;
+        let setattr = types.parameters("bpf_lsm_inode_setattr").unwrap_or(0);
+        (offsets::resolve(&types)?, guard::settings(config.guard, setattr))
+    };
     let btf = Btf::from_sys_fs()
         .map_err(|e| LoadError::Refused { what: "type information".into(), reason: e.to_string() })?;
     match config.backend {
@@ -237,7 +197,7 @@ fn attempt(
     backend: Backend,
     config: &CaptureConfig,
     object: &[u8],
-    table: &[u32],
+    (table, guarded): &(Vec<u32>, [u64; 8]),
     btf: &Btf,
 ) -> Result<Loaded, LoadError> {
     let settings = [
@@ -247,6 +207,7 @@ fn attempt(
             InputMode::Redacted => 1,
             InputMode::Full => 2,
         },
+        arguments::parts(config.arguments),
     ];
     let mut loader = EbpfLoader::new();
     if !config.kernel_log {
@@ -256,8 +217,9 @@ fn attempt(
         .btf(Some(btf))
         .verifier_log_level(VerifierLogLevel::STATS)
         .allow_unsupported_maps()
-        .override_global("OFFSETS", table, true)
+        .override_global("OFFSETS", table.as_slice(), true)
         .override_global("SETTINGS", settings.as_slice(), true)
+        .override_global("GUARD", guarded.as_slice(), true)
         .override_global("PROBES", caps::probes().as_slice(), true)
         .override_global(aya_log::LEVEL, &kernel_log::level(config.kernel_log), true)
         .map_max_entries("CRITICAL", config.critical_ring)
@@ -284,6 +246,8 @@ fn attempt(
         refused: None,
         kernel_log,
         no_lsm: None,
+        no_guard: None,
+        guard_maps: HashMap::new(),
         caps: false,
         blind: Vec::new(),
     };
@@ -293,6 +257,10 @@ fn attempt(
     if silent.is_empty() {
         if config.enforce {
             loaded.no_lsm = loaded.attach_gate(btf).err();
+        }
+        if config.guard != GuardMode::Off {
+            loaded.no_guard = guard::attach(&mut loaded, btf).err();
+            loaded.without_half_a_guard();
         }
         Ok(loaded)
     } else {
@@ -340,6 +308,21 @@ fn set_first_mark(ebpf: &mut Ebpf, now: BootNanos) -> Result<(), LoadError> {
 }
 
 impl Loaded {
+    /// What was attached before something failed must not judge while nobody is told that there is a guard.
+    pub(super) fn without_half_a_guard(&mut self) {
+        if self.no_guard.is_some() {
+            links::release(self.attached.extract_if(.., |hold| hold.is_of("guard_")).collect());
+        }
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        links::release(std::mem::take(&mut self.attached));
+    }
+}
+
+impl Loaded {
     fn attach(&mut self, btf: &Btf) -> Result<(), LoadError> {
         // Trampolines first: if the kernel refuses them, nothing else was done in vain.
         if self.backend == Backend::Trampoline {
@@ -351,8 +334,7 @@ impl Loaded {
                     tracing::debug!(%error, "access lists are attributes here");
                 }
             }
-            self.attach_lines(btf);
-            self.attach_streams(btf);
+            self.attach_parts(btf);
         } else {
             self.attach_syscalls(&SYSCALLS)?;
         }
@@ -364,26 +346,15 @@ impl Loaded {
         self.attach_requests(btf)
     }
 
-    /// Terminals that are no ptys: what a kernel lacks is said, and all else goes on. No canary acts on one: a person would see it.
-    fn attach_lines(&mut self, btf: &Btf) {
-        for line in &LINES {
-            for t in line.programs {
+    /// What the kernel may lack, which is then said.
+    fn attach_parts(&mut self, btf: &Btf) {
+        for part in &PARTS {
+            for t in part.programs {
                 if let Err(error) = self.attach_typed(t, btf) {
-                    tracing::debug!(%error, "not seen: {}", line.blind);
-                    self.blind.push(line.blind);
+                    tracing::debug!(%error, "not seen: {}", part.blind);
+                    self.blind.push(part.blind);
                     break;
                 }
-            }
-        }
-    }
-
-    /// What sessions without a terminal show.
-    fn attach_streams(&mut self, btf: &Btf) {
-        for t in &STREAMS {
-            if let Err(error) = self.attach_typed(t, btf) {
-                tracing::debug!(%error, "not seen: standard streams");
-                self.blind.push("a part of what sessions show through pipes instead of terminals");
-                return;
             }
         }
     }
@@ -400,7 +371,7 @@ impl Loaded {
         }
     }
 
-    fn program(&mut self, name: &str) -> Result<&mut Program, LoadError> {
+    pub(super) fn program(&mut self, name: &str) -> Result<&mut Program, LoadError> {
         self.ebpf.program_mut(name).ok_or_else(|| LoadError::Refused {
             what: format!("program {name}"),
             reason: "not in the object".into(),
@@ -430,7 +401,7 @@ impl Loaded {
     }
 
     /// Keeps what holds a program, to be looked at while it runs.
-    fn hold(&mut self, program: &str, target: &str, link: FdLink) -> Result<(), LoadError> {
+    pub(super) fn hold(&mut self, program: &str, target: &str, link: FdLink) -> Result<(), LoadError> {
         let id = self.program(program)?.info().map_err(refused(program))?.id();
         self.attached.push(Hold::link(format!("{program} at {target}"), id, link));
         Ok(())

@@ -75,15 +75,13 @@ impl LossTracker {
             for (ring, name) in (0_u16..).zip(RING_NAMES) {
                 let at = usize::from(ring);
                 let lane = self.lanes.entry((cpu, ring)).or_default();
-                let ripe: Vec<Hole> =
+                let mut ripe: Vec<Hole> =
                     lane.holes.extract_if(.., |h| all || now.duration_since(h.since) > PATIENCE).collect();
-                if all {
-                    // Numbers at the end that never arrived.
-                    let end = new.seq.get(at).copied().unwrap_or(0);
-                    if end > lane.next {
-                        out.extend(tail(lane, end, cpu, name, new, old, at));
-                        continue;
-                    }
+                // Numbers at the end that never arrived.
+                let end = new.seq.get(at).copied().unwrap_or(0);
+                if all && end > lane.next {
+                    ripe.push(Hole { from: lane.next, to: end - 1, since: now });
+                    lane.next = end;
                 }
                 if !ripe.is_empty() {
                     out.extend(classed(&ripe, cpu, name, new, old, at));
@@ -131,20 +129,6 @@ fn loss(class: &str, reason: LossReason) -> Loss {
         count: 0,
         reason,
     }
-}
-
-fn tail(
-    lane: &mut Lane,
-    end: u64,
-    cpu: u16,
-    ring: &str,
-    new: &CpuCounters,
-    old: &mut CpuCounters,
-    at: usize,
-) -> Vec<Loss> {
-    let hole = Hole { from: lane.next, to: end - 1, since: Instant::now() };
-    lane.next = end;
-    classed(&[hole], cpu, ring, new, old, at)
 }
 
 /// Holes of one processor and ring, told apart by the classes that the counters name.
@@ -203,6 +187,9 @@ fn unnumbered(cpu: u16, new: &CpuCounters, old: &mut CpuCounters, out: &mut Vec<
     push("session", new.mark_failed, &mut old.mark_failed, LossReason::MarkFailed);
     push("tty", new.map_full, &mut old.map_full, LossReason::MapFull);
     push("capability", new.caps_full, &mut old.caps_full, LossReason::MapFull);
+    push("exec_failed", new.failed_full, &mut old.failed_full, LossReason::MapFull);
+    push("mapped", new.mapped_full, &mut old.mapped_full, LossReason::MapFull);
+    push("guard", new.guard_full, &mut old.guard_full, LossReason::MapFull);
     push("tty_bytes", new.unread_tty_bytes, &mut old.unread_tty_bytes, LossReason::ReadFault);
 }
 
@@ -253,6 +240,19 @@ mod tests {
         c[0].seq[1] = 4;
         let out = l.declare(&c, t0, true);
         assert_eq!((out[0].from, out[0].to, out[0].count, out.len()), (1, 3, 3, 1));
+    }
+
+    #[test]
+    fn a_hole_before_numbers_that_never_arrived_is_declared_with_them() {
+        let t0 = Instant::now();
+        let mut l = LossTracker::default();
+        for seq in [0, 1, 7] {
+            l.seen(0, 1, seq, t0);
+        }
+        let mut c = counters(7, 0);
+        c[0].seq[1] = 10;
+        let out = l.declare(&c, t0, true);
+        assert_eq!((out[0].from, out[0].to, out[0].count, out.len()), (2, 9, 7, 1));
     }
 
     #[test]

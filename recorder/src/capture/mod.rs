@@ -2,12 +2,17 @@
 //!
 //! `docs/kernel.md` is the law. Output is [`Captured`](crate::model::Captured) in the order of the boot clock.
 
+mod arguments;
+mod backend;
 mod btf;
 mod canary;
 mod caps;
 mod change;
+mod counters;
 mod decode;
+mod folds;
 mod gate;
+mod guard;
 mod handed;
 mod join;
 mod kernel_log;
@@ -22,18 +27,22 @@ mod programs;
 mod ring;
 mod rounds;
 mod seed;
+mod sends;
 mod skips;
 mod streams;
 mod support;
 mod system;
+mod tables;
 mod terminal;
 
+pub use backend::{Backend, BackendChoice};
 pub(crate) use canary::EXIT_ARGUMENT;
 pub use gate::{GateKey, GateLimit, GateWindow};
-pub use load::{Backend, BackendChoice, CaptureConfig, InputMode, LoadError, OBJECT};
+pub use guard::{GuardMode, GuardPlaces};
+pub use load::{CaptureConfig, InputMode, LoadError, OBJECT};
 pub use managers::Standing;
 pub use marks::Marks;
-pub use ring::{Capture, Counts};
+pub use ring::{Capture, Counts, Waiting};
 pub use rounds::CanaryRound;
 pub use seed::Seeded;
 pub use support::{Support, probe};

@@ -28,8 +28,9 @@ pub(super) const CGROUPS: [Typed; 2] = [
 pub(super) const REQUESTS: Typed = Typed { program: "on_data_ready", target: "sk_data_ready" };
 pub(super) const REQUESTS_BEFORE: Typed = Typed { program: "def_readable", target: "sock_def_readable" };
 
-pub(super) const TRAMPOLINES: [Typed; 23] = [
+pub(super) const TRAMPOLINES: [Typed; 24] = [
     Typed { program: "do_filp_open", target: "do_filp_open" },
+    Typed { program: "file_open_root", target: "do_file_open_root" },
     Typed { program: "commit_creds", target: "commit_creds" },
     Typed { program: "want_write", target: "mnt_want_write" },
     Typed { program: "want_write_file", target: "mnt_want_write_file" },
@@ -60,48 +61,70 @@ pub(super) const LISTS: [Typed; 2] = [
     Typed { program: "vfs_remove_acl", target: "vfs_remove_acl" },
 ];
 
-/// Terminals that are no ptys. Each kind is a driver that a kernel may be built without; then nobody can log in there.
-pub(super) struct Line {
-    /// What it shows, and its echo where the driver has a way of its own for single bytes.
+/// What a kernel may be built without, or have in another place; nothing else depends on it.
+pub(super) struct Part {
     pub(super) programs: &'static [Typed],
     /// What is said where one of them can't be attached.
     pub(super) blind: &'static str,
 }
 
-pub(super) const LINES: [Line; 3] = [
-    Line {
+pub(super) const PARTS: [Part; 6] = [
+    // Terminals that are no ptys: what each kind shows, and its echo where the driver has a way of its own for single bytes.
+    Part {
         programs: &[
             Typed { program: "con_write", target: "con_write" },
             Typed { program: "con_put_char", target: "con_put_char" },
         ],
         blind: "virtual terminals (VT)",
     },
-    Line {
+    Part {
         programs: &[
             Typed { program: "uart_write", target: "uart_write" },
             Typed { program: "uart_put_char", target: "uart_put_char" },
         ],
         blind: "serial lines",
     },
-    Line {
+    Part {
         programs: &[Typed { program: "hvc_write", target: "hvc_write" }],
         blind: "hypervisor consoles (hvc)",
     },
-];
-
-/// Standard streams that are no terminals.
-pub(super) const STREAMS: [Typed; 4] = [
-    Typed { program: "vfs_read", target: "vfs_read" },
-    Typed { program: "vfs_write", target: "vfs_write" },
-    Typed { program: "vfs_readv", target: "vfs_readv" },
-    Typed { program: "vfs_writev", target: "vfs_writev" },
+    // Standard streams that are no terminals.
+    Part {
+        programs: &[
+            Typed { program: "vfs_read", target: "vfs_read" },
+            Typed { program: "vfs_write", target: "vfs_write" },
+            Typed { program: "vfs_readv", target: "vfs_readv" },
+            Typed { program: "vfs_writev", target: "vfs_writev" },
+        ],
+        blind: "a part of what sessions show through pipes instead of terminals",
+    },
+    // Mmap in every width and what an exec maps, and mappings that are made executable later.
+    Part {
+        programs: &[
+            Typed { program: "vm_mmap", target: "vm_mmap_pgoff" },
+            Typed { program: "file_mprotect", target: "security_file_mprotect" },
+        ],
+        blind: "a part of the files that are mapped to be executed",
+    },
+    // What is sent without a connection; IPv6 may be a module.
+    Part {
+        programs: &[
+            Typed { program: "udp_sendmsg", target: "udp_sendmsg" },
+            Typed { program: "udpv6_sendmsg", target: "udpv6_sendmsg" },
+            Typed { program: "raw_sendmsg", target: "raw_sendmsg" },
+            Typed { program: "rawv6_sendmsg", target: "rawv6_sendmsg" },
+        ],
+        blind: "a part of what is sent without a connection (UDP, raw IP)",
+    },
 ];
 
 /// System calls that came later than the oldest kernel or that a kernel may be built without; where there is none, nobody can call it.
-pub(super) const NEWER: [&str; 12] = [
+pub(super) const NEWER: [&str; 14] = [
     "sys_exit_fchmodat2",
     "sys_exit_setxattrat",
     "sys_exit_removexattrat",
+    "sys_exit_open_by_handle_at",
+    "sys_exit_io_uring_setup",
     "sys_exit_init_module",
     "sys_exit_finit_module",
     "sys_exit_delete_module",
@@ -114,7 +137,8 @@ pub(super) const NEWER: [&str; 12] = [
 ];
 
 /// What both backends see at system calls alone.
-pub(super) const BOTH: [Syscalls; 2] = [
+pub(super) const BOTH: [Syscalls; 3] = [
+    Syscalls { program: "sys_exit_exec", events: &["sys_exit_execve", "sys_exit_execveat"] },
     Syscalls {
         program: "sys_exit_system",
         events: &[
@@ -131,6 +155,7 @@ pub(super) const BOTH: [Syscalls; 2] = [
             "sys_exit_mount_setattr",
             "sys_exit_unshare",
             "sys_exit_setns",
+            "sys_exit_io_uring_setup",
             "sys_exit_init_module",
             "sys_exit_finit_module",
             "sys_exit_delete_module",
@@ -161,10 +186,17 @@ pub(super) const BOTH: [Syscalls; 2] = [
     },
 ];
 
-pub(super) const SYSCALLS: [Syscalls; 18] = [
+pub(super) const SYSCALLS: [Syscalls; 20] = [
+    Syscalls { program: "sys_exit_mmap", events: &["sys_exit_mmap"] },
     Syscalls {
         program: "sys_exit_open",
-        events: &["sys_exit_open", "sys_exit_openat", "sys_exit_openat2", "sys_exit_creat"],
+        events: &[
+            "sys_exit_open",
+            "sys_exit_openat",
+            "sys_exit_openat2",
+            "sys_exit_open_by_handle_at",
+            "sys_exit_creat",
+        ],
     },
     Syscalls {
         program: "sys_exit_unlink",
@@ -226,6 +258,10 @@ pub(super) const SYSCALLS: [Syscalls; 18] = [
             "sys_exit_setfsgid",
             "sys_exit_capset",
         ],
+    },
+    Syscalls {
+        program: "sys_exit_send",
+        events: &["sys_exit_sendto", "sys_exit_sendmsg", "sys_exit_sendmmsg"],
     },
     Syscalls { program: "sys_exit_ptrace", events: &["sys_exit_ptrace"] },
     Syscalls {

@@ -3,38 +3,46 @@
 use std::{
     collections::{HashMap, HashSet},
     io,
+    os::fd::AsFd as _,
     time::{Duration, Instant},
 };
 
-use aya::maps::{HashMap as BpfHashMap, MapData, MapError, PerCpuArray};
-use recorder_common::{CLASSES, CpuCounters, RINGS, State};
+use aya::maps::{HashMap as BpfHashMap, MapData, MapError};
+use recorder_common::State;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
+    arguments,
+    backend::Backend,
     caps::Uses,
+    counters::Counters,
     decode::{self, Decoder},
+    folds::Folds,
     gate::{GateKey, GateWindow, Gates},
+    guard::Guards,
     join::Joiner,
     links::Hold,
-    load::{self, Backend, CaptureConfig, LoadError, Loaded},
+    load::{self, CaptureConfig, LoadError, Loaded},
     loss::LossTracker,
     managers::{Managers, Standing},
     marks::{self, Marks},
     order::Reorder,
     rounds::{CanaryRound, Rounds},
     seed,
+    sends::Sends,
     skips::Skips,
     streams::Streams,
+    tables::Tables,
 };
 use crate::{
-    model::{BootNanos, Bytes, Capability, Captured, Dropped, Lived, Mark, Streamed, TaskId},
-    sys::clock,
+    model::{BootNanos, Bytes, Capability, Captured, Dropped, Folded, Lived, Mark, Sent, Streamed, TaskId},
+    sys::{clock, ring::Fill},
 };
 
-/// Words of `CpuCounters`.
-const COUNTER_WORDS: usize = size_of::<CpuCounters>() / 8;
 /// Events taken from one ring before the other gets its turn.
 const TURN: usize = 64 * 1024;
+/// The same where floods are watched: some milliseconds.
+const PART: usize = 4 * 1024;
 /// Between looks at what the kernel left out.
 const SKIPS: Duration = Duration::from_secs(5);
 
@@ -47,19 +55,33 @@ pub struct Counts {
     pub lost: u64,
 }
 
+/// What waits in the ring that a flood fills.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Bytes.
+    pub bytes: usize,
+    /// Bytes that it holds.
+    pub room: usize,
+}
+
 /// Live kernel programs and their reader.
 pub struct Capture {
-    loaded: Loaded,
-    counters: PerCpuArray<MapData, [u64; COUNTER_WORDS]>,
+    pub(super) loaded: Loaded,
+    counters: Counters,
     ttys: BpfHashMap<MapData, u64, [u8; 32]>,
-    uses: Uses,
+    tables: Tables,
     streams: Streams,
     decoder: Decoder,
     losses: LossTracker,
     order: Reorder,
     counts: Counts,
+    /// Events taken from one ring before the other gets its turn.
+    at_once: usize,
+    bulk: Option<Fill>,
+    bulk_room: usize,
     checked: Instant,
     gates: Gates,
+    pub(super) guards: Guards,
     rounds: Rounds,
     managers: Managers,
     skips: Skips,
@@ -74,26 +96,34 @@ impl Capture {
         let mut loaded = load::load(config, load::OBJECT)?;
         let missing =
             |what: &str| LoadError::Refused { what: what.into(), reason: "not in the object".into() };
-        let counters = loaded.ebpf.take_map("COUNTERS").and_then(|m| PerCpuArray::try_from(m).ok());
         let gates = loaded.ebpf.take_map("GATES").and_then(|m| BpfHashMap::try_from(m).ok());
         let allowed = loaded.ebpf.take_map("ALLOWED").and_then(|m| BpfHashMap::try_from(m).ok());
         let ttys = loaded.ebpf.take_map("TTYS").and_then(|m| BpfHashMap::try_from(m).ok());
         let streams = loaded.ebpf.take_map("STREAMS").and_then(|m| BpfHashMap::try_from(m).ok());
+        let sends = loaded.ebpf.take_map("SENDS").and_then(|m| BpfHashMap::try_from(m).ok());
         let uses = loaded.ebpf.take_map("CAPS").and_then(|m| BpfHashMap::try_from(m).ok());
         let mut capture = Self {
-            counters: counters.ok_or_else(|| missing("map COUNTERS"))?,
+            counters: Counters::open(&mut loaded.ebpf).ok_or_else(|| missing("map COUNTERS"))?,
             ttys: ttys.ok_or_else(|| missing("map TTYS"))?,
             streams: Streams::new(streams.ok_or_else(|| missing("map STREAMS"))?),
-            uses: Uses::new(uses.ok_or_else(|| missing("map CAPS"))?),
-            decoder: Decoder::default(),
+            tables: Tables::new(
+                Uses::new(uses.ok_or_else(|| missing("map CAPS"))?),
+                Folds::open(&mut loaded.ebpf).ok_or_else(|| missing("the maps of what is folded"))?,
+                Sends::new(sends.ok_or_else(|| missing("map SENDS"))?),
+            ),
+            decoder: Decoder::new(arguments::parts(config.arguments)),
             losses: LossTracker::default(),
             order: Reorder::default(),
             counts: Counts::default(),
+            at_once: TURN,
+            bulk: None,
+            bulk_room: usize::try_from(config.bulk_ring).unwrap_or(usize::MAX),
             checked: Instant::now(),
             gates: Gates::new(
                 gates.ok_or_else(|| missing("map GATES"))?,
                 allowed.ok_or_else(|| missing("map ALLOWED"))?,
             ),
+            guards: Guards::open(&mut loaded.ebpf).ok_or_else(|| missing("the maps of the guard"))?,
             rounds: Rounds::default(),
             managers: Managers::open(&mut loaded.ebpf).ok_or_else(|| missing("the maps of delegation"))?,
             skips: Skips::default(),
@@ -129,7 +159,17 @@ impl Capture {
 
     /// Capabilities that these sessions exercised so far, with exact counts and without paths.
     pub fn capabilities(&self, sessions: &[Mark]) -> Vec<(Mark, Capability)> {
-        self.uses.of(sessions)
+        self.tables.uses.of(sessions)
+    }
+
+    /// Programs that these sessions could not start, and files that they mapped to be executed, with exact counts so far.
+    pub fn folded(&self, sessions: &[Mark]) -> Vec<(Mark, Folded)> {
+        self.tables.folds.of(sessions)
+    }
+
+    /// What these sessions sent without a connection so far, exact.
+    pub fn sent(&self, sessions: &[Mark]) -> Vec<(Mark, Sent)> {
+        self.tables.sends.of(sessions)
     }
 
     /// What went through standard streams of these sessions and was not taken along, exact.
@@ -245,7 +285,7 @@ impl Capture {
         }
         if emptied {
             let counters = &self.counters;
-            self.rounds.settle(|| read_counters(counters));
+            self.rounds.settle(|| counters.read());
         }
         for event in self.decoder.overdue(now, last) {
             self.order.push(event);
@@ -255,7 +295,7 @@ impl Capture {
         self.order.release(horizon, |e| joiner.push(out, e));
         if last || self.losses.has_holes() || now.duration_since(self.checked) > Duration::from_millis(500) {
             self.checked = now;
-            let counters = read_counters(&self.counters);
+            let counters = self.counters.read();
             for loss in self.losses.declare(&counters, now, last) {
                 self.counts.lost += loss.count;
                 out.push(Captured::Lost(loss));
@@ -274,16 +314,16 @@ impl Capture {
     /// One turn over both rings.
     fn turn(&mut self, now: Instant) -> Turn {
         let mut turn = Turn { any: false, emptied: true };
-        let Self { loaded, decoder, losses, order, counts, rounds, .. } = self;
+        let Self { loaded, decoder, losses, order, counts, rounds, at_once, .. } = self;
         for ring in [&mut loaded.critical, &mut loaded.bulk] {
             let mut taken = 0;
-            while taken < TURN {
+            while taken < *at_once {
                 let Some(item) = ring.next() else { break };
                 taken += 1;
                 take(&item, now, decoder, losses, order, counts, rounds);
             }
             turn.any |= taken > 0;
-            turn.emptied &= taken < TURN;
+            turn.emptied &= taken < *at_once;
         }
         turn
     }
@@ -296,6 +336,33 @@ impl Capture {
     /// Everything that happened before was given out by the last call of [`Self::drain`], and nothing later.
     pub const fn horizon(&self) -> BootNanos {
         self.horizon
+    }
+
+    /// From now on rings are read in smaller parts, and [`Self::waiting`] tells how full the one for floods is.
+    ///
+    /// # Errors
+    /// The kernel's: its positions can't be mapped.
+    pub fn watch_floods(&mut self) -> io::Result<()> {
+        self.bulk = Some(Fill::of(self.loaded.bulk.as_fd())?);
+        self.at_once = PART;
+        Ok(())
+    }
+
+    /// How full the rings are, critical and bulk, for somebody else to look. The kernel's error: their positions can't be mapped.
+    pub fn fills(&self) -> io::Result<[Fill; 2]> {
+        Ok([Fill::of(self.loaded.critical.as_fd())?, Fill::of(self.loaded.bulk.as_fd())?])
+    }
+
+    /// What waits in the ring; nothing before [`Self::watch_floods`].
+    pub fn waiting(&self) -> Waiting {
+        self.bulk
+            .as_ref()
+            .map_or_else(Waiting::default, |fill| Waiting { bytes: fill.bytes(), room: self.bulk_room })
+    }
+
+    /// Sessions of which an exec is still put together: they are not over.
+    pub fn incomplete(&self) -> impl Iterator<Item = Mark> + '_ {
+        self.decoder.incomplete()
     }
 
     /// True if events are held for their order.
@@ -325,10 +392,10 @@ impl Capture {
     /// Forgets the counts of sessions that ended, and their terminals, so that nobody who gets one of their addresses is
     /// recorded.
     pub fn forget(&mut self, marks: &[Mark]) {
+        self.tables.forget(marks, Instant::now());
         if marks.is_empty() {
             return;
         }
-        self.uses.forget(marks);
         self.forget_streams(marks);
         let wanted: Vec<_> = marks.iter().map(|mark| mark.get().to_le_bytes()).collect();
         let stale: Vec<u64> = self
@@ -363,7 +430,7 @@ impl Capture {
     /// # Errors
     /// The acts can't be asked for: the thread can't be started.
     pub fn send_canaries(&mut self) -> io::Result<()> {
-        let counters = read_counters(&self.counters);
+        let counters = self.counters.read();
         self.rounds.send(&mut self.loaded, &counters, clock::boot().get())
     }
 
@@ -383,10 +450,6 @@ struct Turn {
     any: bool,
     /// Both rings were read to their end.
     emptied: bool,
-}
-
-fn read_counters(counters: &PerCpuArray<MapData, [u64; COUNTER_WORDS]>) -> Vec<CpuCounters> {
-    counters.get(&0, 0).map(|values| values.iter().map(counters_of).collect()).unwrap_or_default()
 }
 
 fn take(
@@ -412,22 +475,5 @@ fn take(
             tracing::error!(%error, "an event from the kernel could not be decoded");
             losses.undecodable();
         }
-    }
-}
-
-fn counters_of(words: &[u64; COUNTER_WORDS]) -> CpuCounters {
-    let mut words = words.iter().copied();
-    let mut next = || words.next().unwrap_or(0);
-    // Evaluated in the order of the fields, which is the order of the words.
-    CpuCounters {
-        seq: std::array::from_fn::<_, RINGS, _>(|_| next()),
-        ring_full: std::array::from_fn(|_| std::array::from_fn::<_, CLASSES, _>(|_| next())),
-        scratch_busy: std::array::from_fn::<_, CLASSES, _>(|_| next()),
-        mark_failed: next(),
-        map_full: next(),
-        unread_tty_bytes: next(),
-        scratch_mask: next(),
-        caps_full: next(),
-        plants: next(),
     }
 }

@@ -148,6 +148,7 @@ const KNOWN: &[Known] = &[
     call(227, CallOp::Kernel, "clock_settime", &[("clock", Number), ("seconds", Seconds)]),
     call(246, CallOp::Kernel, "kexec_load", &[("entry", Number), ("segments", Number)]),
     call(305, CallOp::Kernel, "clock_adjtime", &[("clock", Number), ("modes", First)]),
+    call(425, CallOp::IoUring, "io_uring_setup", &[("entries", Number)]),
     call(
         320,
         CallOp::Kernel,
@@ -218,7 +219,7 @@ pub(super) fn call_of(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
     Ok(Act::Call(known.op, Box::new(Call { name: Bytes::from(known.name), args, result: e.result })))
 }
 
-fn end(family: u16, address: [u8; 16], port: u16) -> Bytes {
+pub(super) fn end(family: u16, address: [u8; 16], port: u16) -> Bytes {
     let [a, b, c, d, ..] = address;
     let ip: IpAddr =
         if family == AF_INET { Ipv4Addr::new(a, b, c, d).into() } else { Ipv6Addr::from(address).into() };
@@ -301,9 +302,9 @@ mod tests {
         let head = EventHeader { kind, ..EventHeader::default() };
         let raw = [head.as_bytes(), payload, tail].concat();
         for len in size_of::<EventHeader>()..raw.len() {
-            assert_eq!(Decoder::default().decode(raw.get(..len).unwrap()), Err(DecodeError::Cut), "{len}");
+            assert_eq!(Decoder::new(32).decode(raw.get(..len).unwrap()), Err(DecodeError::Cut), "{len}");
         }
-        Decoder::default().decode(&raw).unwrap().unwrap().act
+        Decoder::new(32).decode(&raw).unwrap().unwrap().act
     }
 
     fn call(e: CallEvent, tail: &[u8]) -> (CallOp, String, Vec<(String, String)>) {

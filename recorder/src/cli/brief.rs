@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use super::files;
 use crate::model::{
-    ActedAs, Body, Bytes, Capability, ClockChange, ClockEvent, CoverageChange, Cred, Delegation,
-    DelegationRole, Digest, Enforcement, EnforcementAct, Exec, Exit, Grant, HookChange, HookState, Jump,
-    Login, Loss, Overdue, Participant, Passed, Permissions, Record, Redacted, RedactedField, Redaction,
-    SessionId, TaskContext, Token, Trigger, Tty, TtyOp, Uncovered,
+    ActedAs, Body, Bytes, Capability, ClockChange, ClockEvent, ConfigChange, CoverageChange, Cred,
+    Delegation, DelegationRole, Digest, Enforcement, EnforcementAct, Exec, Exit, Grant, HookChange,
+    HookState, Jump, Login, Loss, Overdue, Participant, Passed, Permissions, Record, Redacted, RedactedField,
+    Redaction, SessionId, TaskContext, Token, Trigger, Tty, TtyOp, Uncovered,
 };
 
 /// The first digits of a session's id: enough to name it, and how people see it in tables.
@@ -24,15 +24,22 @@ pub(crate) fn body(record: &Record) -> String {
 pub(crate) fn of(body: &Body) -> String {
     match body {
         Body::Exec(exec) => command(exec),
+        Body::ExecFailed(failed) => super::programs::failed(failed),
+        Body::Script(script) => script.path.escaped(),
+        Body::Arguments(more) => super::programs::arguments(more),
+        Body::Mapped(mapped) => super::programs::mapped(mapped),
         Body::Fork(fork) => format!("child {}", fork.child.pid),
         Body::Exit(exit) => status(*exit),
         Body::Cred(cred) => self::cred(cred),
         Body::File(op, file) => files::act(*op, file),
+        Body::Reads(reads) => files::reads(reads),
         Body::Setattr(_, set) => files::setattr(set),
         Body::Xattr(set) => files::xattr(set),
         Body::Allocate(done) => files::allocate(done),
         Body::Call(_, call) => files::call(call),
         Body::Socket(_, socket) => files::socket(socket),
+        Body::Setting(set) => format!("{} = {}", set.path.escaped(), set.value.escaped().trim_end()),
+        Body::Sent(sent) => files::sent(sent),
         Body::Tty(op, tty) => terminal(*op, tty),
         Body::SessionStart(s) => format!(
             "{} euid {}>{} by {} {}",
@@ -64,6 +71,8 @@ pub(crate) fn of(body: &Body) -> String {
         Body::Digest(d) => super::contents::digest(d),
         Body::Changed(c) => super::contents::changed(c),
         Body::Redacted(r) => redacted(r),
+        Body::Config(c) => config(c),
+        Body::Guard(g) => super::tried::guard(g),
         Body::RedactionKey(_) => "of the hashes that redactions leave from here on".to_owned(),
         Body::Overdue(o) => overdue(o),
         Body::Enforcement(e) => enforcement(e),
@@ -86,6 +95,21 @@ pub(crate) fn of(body: &Body) -> String {
         Body::Storage(s) => format!("{}: errno {}", s.operation.escaped(), s.errno),
         Body::Unknown { kind, bytes } => format!("kind {}, {} bytes", kind.code(), bytes.len()),
     }
+}
+
+/// What came of a configuration that was read again.
+fn config(change: &ConfigChange) -> String {
+    let mut text = change.act.name().to_owned();
+    if !change.text.is_empty() {
+        let _ = write!(text, ": {}", change.text.escaped());
+    }
+    for key in &change.keys {
+        let value = |value: &Option<Bytes>| value.as_ref().map_or("-".into(), Bytes::escaped);
+        let when = key.takes.name().replace('_', " ");
+        let _ =
+            write!(text, "; {}: {} -> {} ({when})", key.key.escaped(), value(&key.before), value(&key.after));
+    }
+    text
 }
 
 /// Whether a grant covers the session.
@@ -172,7 +196,7 @@ fn shown(path: &Bytes) -> String {
     if path.is_empty() { "an unknown program".to_owned() } else { path.escaped() }
 }
 
-fn times(count: u64) -> String {
+pub(super) fn times(count: u64) -> String {
     if count > 1 { format!(" x{count}") } else { String::new() }
 }
 
@@ -188,6 +212,8 @@ pub(crate) fn enforcement(enforcement: &Enforcement) -> String {
         EnforcementAct::HungUp => format!("{count} processes told to end ({why})"),
         EnforcementAct::Told => format!("told: {text}"),
         EnforcementAct::Denied => format!("denied before it began: {text} ({why})"),
+        EnforcementAct::Paused => format!("{count} processes stopped for a moment: {text}"),
+        EnforcementAct::Resumed => format!("goes on: {text}"),
         EnforcementAct::Relented => "a grant came in time".to_owned(),
         EnforcementAct::Unknown(code) => format!("act {code} ({why})"),
     }

@@ -50,7 +50,7 @@ pub(super) struct Wanted {
 
 /// Kinds of docs/cli.md that later versions write: a script may ask for them today and finds none.
 const LATER: &[&str] =
-    &["exec_failed", "rmdir", "ptrace", "signal", "delegation", "guard", "alert", "access", "unknown"];
+    &["exec_failed", "rmdir", "ptrace", "signal", "delegation", "alert", "access", "unknown"];
 
 fn parse_kind(text: &str) -> Result<&'static str, String> {
     let now = Kind::ALL.iter().map(|kind| kind.name());

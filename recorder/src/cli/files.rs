@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::model::{Allocate, Call, File, FileOp, Setattr, Socket, Xattr};
+use super::table;
+use crate::model::{Allocate, Call, File, FileOp, Reads, Sent, Setattr, Socket, Xattr};
 
 /// A file act.
 pub(crate) fn act(op: FileOp, file: &File) -> String {
@@ -11,7 +12,7 @@ pub(crate) fn act(op: FileOp, file: &File) -> String {
         text.push_str(" -> ");
         text.push_str(&to.escaped());
     }
-    if op == FileOp::Open {
+    if matches!(op, FileOp::Open | FileOp::Write) {
         text.push_str(match file.flags & 3 {
             0 => " (read)",
             1 => " (write)",
@@ -25,6 +26,13 @@ pub(crate) fn act(op: FileOp, file: &File) -> String {
         let _ = write!(text, " x{}", file.count);
     }
     text + &failed(file.result)
+}
+
+/// Opens for reading that were told before.
+pub(super) fn reads(reads: &Reads) -> String {
+    let times = if reads.count == 1 { "once".to_owned() } else { format!("{} times", reads.count) };
+    let span = table::duration(reads.last.since(reads.first));
+    format!("{} (read) {times} more within {span}", reads.path.escaped())
 }
 
 fn failed(result: i32) -> String {
@@ -96,4 +104,11 @@ pub(super) fn socket(socket: &Socket) -> String {
     let shown = |end: &crate::model::Bytes| if end.is_empty() { "-".to_owned() } else { end.escaped() };
     let text = format!("{} -> {}", shown(&socket.local), shown(&socket.remote));
     text + &failed(socket.result)
+}
+
+/// What was sent without a connection.
+pub(super) fn sent(sent: &Sent) -> String {
+    let datagrams =
+        if sent.count == 1 { "one datagram".to_owned() } else { format!("{} datagrams", sent.count) };
+    format!("{}: {datagrams}, {}", socket(&sent.socket), table::bytes(sent.bytes))
 }

@@ -18,7 +18,10 @@ mod io;
 mod journal;
 mod key;
 mod paint;
+#[cfg(feature = "service")]
+mod papers;
 mod play;
+mod programs;
 mod reader;
 mod replay;
 mod retention;
@@ -29,6 +32,7 @@ mod setup;
 mod status;
 mod table;
 mod timeline;
+mod tried;
 mod verify;
 #[cfg(feature = "service")]
 mod witness;
@@ -87,6 +91,10 @@ enum Command {
     /// Delete what is old by a signed permit, and keep what is held
     #[command(subcommand)]
     Retention(retention::Command),
+    /// Man pages and completions, for the package
+    #[cfg(feature = "service")]
+    #[command(hide = true)]
+    Papers(papers::Args),
 }
 
 fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
@@ -108,6 +116,8 @@ fn dispatch(command: &Command, io: &mut Io<'_>) -> Result<u8, Failure> {
         Command::Witness(args) => witness::run(args, io),
         Command::Grant(command) => grant::run(command, io),
         Command::Retention(command) => retention::run(command, io),
+        #[cfg(feature = "service")]
+        Command::Papers(args) => papers::run(args, io),
     }
 }
 

@@ -48,6 +48,12 @@ fn dispatch(cli: &Cli, io: &mut Io<'_>) -> Result<u8, Failure> {
     }
 }
 
+/// Its definition, for man pages and completions.
+#[cfg(feature = "service")]
+pub(crate) fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Runs the command line of `recorder-verify`.
 pub fn main() -> ExitCode {
     crate::replay::quiet_contained_panics();

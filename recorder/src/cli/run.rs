@@ -65,13 +65,31 @@ pub(crate) fn run(args: &Args, _io: &mut Io<'_>) -> Result<u8, Failure> {
 /// `RECORDER_LOG` names levels as `tracing` does; warnings and errors otherwise, and the kernel programs' log if it was
 /// asked for. Never captured content.
 fn log_to_stderr(kernel_log: bool) {
-    let default = if kernel_log { "warn,kernel=trace" } else { "warn" };
+    use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
+    let journald = journald();
+    // Edges of sessions are for journald, where they are found by their fields.
+    let quiet = if journald.is_some() { "warn,session=info" } else { "warn" };
+    let default = if kernel_log { format!("{quiet},kernel=trace") } else { quiet.to_owned() };
     let filter = tracing_subscriber::EnvFilter::try_from_env("RECORDER_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    if let Some(layer) = journald {
+        let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
+        return;
+    }
     let colours = std::io::stderr().is_terminal();
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours)
         .with_writer(std::io::stderr)
         .try_init();
+}
+
+/// Where systemd reads our standard error the fields go to its journal as fields, so that `journalctl GRANT=…` finds them; lines of
+/// people (`recorder: ready`) stay lines.
+fn journald() -> Option<tracing_journald::Layer> {
+    let stderr = rustix::fs::fstat(std::io::stderr()).ok()?;
+    let ours = format!("{}:{}", stderr.st_dev, stderr.st_ino);
+    let theirs = std::env::var("JOURNAL_STREAM").ok()?;
+    let layer = (theirs == ours).then(tracing_journald::layer)?.ok()?;
+    Some(layer.with_field_prefix(None).with_syslog_identifier("recorder".to_owned()))
 }

@@ -1,18 +1,18 @@
 //! `recorder timeline`: one session as a story that a person reads from top to bottom.
 
-use std::fmt::Write as _;
-
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::args::{Format, FormatArgs, JournalArgs, SessionName};
 use super::journal::{self, Source};
-use super::{Failure, Io, brief, contents, files, table};
+use super::{Failure, Io, contents};
 use crate::export::json::{Shown, put_bytes, rfc3339};
 use crate::export::{Obj, Objs, put_body, write_line, write_pretty};
 use crate::model::{Kind, SessionId};
-use crate::replay::timeline::{Builder, Hidden, Item, Story, What};
+use crate::replay::timeline::{Builder, Fold, Hidden, Item, Line, Story, Told, What, fold};
 use crate::verify::{Entry, Verified, VerifyError};
+
+mod lines;
 
 /// Arguments of `recorder timeline`.
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ pub(super) fn tell(
     }
     let story = builder.finish();
     match format {
-        Format::Table => print(id, &story, io)?,
+        Format::Table => print(id, &story, all, io)?,
         Format::Json => write_pretty(io.out, &StoryJson { id, story: &story })?,
         Format::Ndjson => {
             story.items.iter().try_for_each(|item| write_line(io.out, &ItemJson { id, item }))?;
@@ -64,30 +64,41 @@ pub(super) fn tell(
     Ok(journal::exit(&report, u8::from(empty)))
 }
 
-fn print(id: SessionId, story: &Story, io: &mut Io<'_>) -> Result<(), Failure> {
+fn print(id: SessionId, story: &Story, all: bool, io: &mut Io<'_>) -> Result<(), Failure> {
     writeln!(io.out, "session {id}, times in UTC")?;
+    let fold = if all { whole(story) } else { fold(story) };
     let mut day = String::new();
-    for item in &story.items {
-        let time = rfc3339(item.time);
+    for line in &fold.lines {
+        let time = rfc3339(line.time);
         let (date, clock) = time.split_once('T').unwrap_or(("", &time));
         if date != day {
             date.clone_into(&mut day);
             writeln!(io.out, "{date}")?;
         }
         let clock: String = clock.chars().take(12).collect();
-        let indent = "  ".repeat(usize::from(item.depth.min(20)));
-        let (kind, mut text) = words(&item.what);
-        if let (Some(place), false) = (&item.place, matches!(item.what, What::Context(_))) {
-            let _ = write!(text, "  {{{}}}", brief::place(place));
-        }
+        let indent = "  ".repeat(usize::from(line.depth.min(20)));
+        let (kind, text) = lines::words(&line.told);
         writeln!(io.out, "{clock}  {kind:<10}  {indent}{text}")?;
-        if let What::Changed(changed) = &item.what {
+        if let Told::Item { item: Item { what: What::Changed(changed), .. }, .. } = &line.told {
             let lines = contents::head(changed);
             lines.iter().try_for_each(|line| writeln!(io.out, "{:24}{indent}| {line}", ""))?;
         }
     }
-    let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities, sockets, digests } =
-        story.hidden;
+    if fold.folded > 0 {
+        writeln!(io.out, "{} acts and programs are told together (--all tells each)", fold.folded)?;
+    }
+    let Hidden {
+        reads,
+        lookups,
+        devices,
+        processes,
+        terminal,
+        lines,
+        capabilities,
+        sockets,
+        digests,
+        mapped,
+    } = story.hidden;
     let counts = [
         (reads, "opens for reading"),
         (lookups, "lookups of missing files"),
@@ -98,6 +109,7 @@ fn print(id: SessionId, story: &Story, io: &mut Io<'_>) -> Result<(), Failure> {
         (capabilities, "first uses of capabilities"),
         (sockets, "sockets within the host"),
         (digests, "digests of programs"),
+        (mapped, "files mapped to be executed"),
     ];
     let left: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     if !left.is_empty() {
@@ -106,83 +118,14 @@ fn print(id: SessionId, story: &Story, io: &mut Io<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Kind and text of an item. What the screen showed stands behind a bar, so that it can't pass for our own words.
-fn words(what: &What) -> (String, String) {
-    let screen = |tty: u32| if tty == 1 { "screen".to_owned() } else { format!("screen#{tty}") };
-    let own = |kind: &str, text: String| (kind.to_owned(), text);
-    match what {
-        What::Start(start) => {
-            let login = &start.login;
-            let from = if login.remote.is_empty() {
-                String::new()
-            } else {
-                format!(" from {}", login.remote.escaped())
-            };
-            let tty = if login.tty.is_empty() { "no terminal".to_owned() } else { login.tty.escaped() };
-            let (old, new) = (start.elevation.from.euid, start.elevation.to.euid);
-            let (via, path) = (start.elevation.via.name(), start.elevation.path.escaped());
-            let seeded = if start.seeded == 0 { "" } else { ", found running" };
-            own(
-                "start",
-                format!("{}{from} on {tty}, uid {old} > {new} by {via} {path}{seeded}", login.user.escaped()),
-            )
-        }
-        What::Delegation(delegation) => own("handed over", brief::delegation(delegation)),
-        What::Participant(participant) => own("company", brief::participant(participant)),
-        What::Digest(digest) => own("digest", contents::digest(digest)),
-        What::Changed(changed) => own("changed", contents::changed(changed)),
-        What::Redacted(redacted) => own("redacted", brief::redacted(redacted)),
-        What::Overdue(overdue) => own("OVERDUE", brief::overdue(overdue)),
-        What::Enforcement(done) => {
-            own(if done.act.is_force() { "ENFORCED" } else { "notice" }, brief::enforcement(done))
-        }
-        What::Coverage(coverage) => own("coverage", brief::coverage(coverage)),
-        What::Context(context) => own("context", brief::context(context)),
-        What::Capability(used) => {
-            own(if used.granted == 0 { "REFUSED" } else { "capability" }, brief::capability(used))
-        }
-        What::Used(uses) => own("used", brief::uses(uses)),
-        What::Permissions(permissions) => own("users", brief::permissions(permissions)),
-        What::End(end) => own("end", end.reason.name().replace('_', " ")),
-        What::Exec { exec, euid, ended } => {
-            let end = ended.map_or_else(String::new, |ended| {
-                format!(", {} after {}", brief::status(ended.exit), table::duration(ended.after))
-            });
-            own("exec", format!("{}  [uid {euid}, in {}{end}]", brief::command(exec), exec.cwd.escaped()))
-        }
-        What::Exit(exit) => own("exit", brief::status(*exit)),
-        What::Fork(child) => own("fork", format!("child {child}")),
-        What::Cred(cred) => own("cred", brief::cred(cred)),
-        What::File(op, file) => {
-            let kind = crate::model::Body::File(*op, crate::model::File::default()).kind().name();
-            own(kind, files::act(*op, file))
-        }
-        What::Act(body) => own(body.kind().name(), brief::of(body)),
-        What::Line { tty, text } => (screen(*tty), format!("| {text}")),
-        What::FullScreen { tty, nanos, bytes } => {
-            let (time, bytes) = (table::duration(*nanos), table::bytes(*bytes));
-            (screen(*tty), format!("a full-screen program for {time}, {bytes}"))
-        }
-        What::Folded { tty, lines } => (screen(*tty), format!("... {lines} lines")),
-        What::Terminal { tty, name, cols, rows } => {
-            (screen(*tty), format!("terminal {} {cols}x{rows}", name.escaped()))
-        }
-        What::Typed { tty, data, hidden } => {
-            own("typed", format!("#{tty} \"{}\", {hidden} bytes not kept", data.escaped()))
-        }
-        What::Loss(loss) => own("LOSS", brief::loss(loss)),
-        What::Cut { tty, bytes } => own(
-            "CUT",
-            format!("terminal {tty} flooded: {bytes} bytes are folded here, only their hash is kept"),
-        ),
-        What::Relayed { tty, to, .. } => (
-            screen(*tty),
-            format!("terminal {tty} was copied to terminal {to} and is shown there; its hash is kept"),
-        ),
-        What::Jump(jump) => own("JUMP", brief::jump(jump)),
-        What::Gap(why) => own("GAP", (*why).to_owned()),
-        What::Unknown(code) => own("unknown", format!("kind {code}")),
-    }
+/// Every item is a line.
+fn whole(story: &Story) -> Fold<'_> {
+    let lines = story.items.iter().map(|item| Line {
+        time: item.time,
+        depth: item.depth,
+        told: Told::Item { item, program: None, times: 1 },
+    });
+    Fold { lines: lines.collect(), folded: 0 }
 }
 
 struct StoryJson<'a> {
@@ -221,8 +164,18 @@ struct HiddenJson(Hidden);
 
 impl Serialize for HiddenJson {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let Hidden { reads, lookups, devices, processes, terminal, lines, capabilities, sockets, digests } =
-            self.0;
+        let Hidden {
+            reads,
+            lookups,
+            devices,
+            processes,
+            terminal,
+            lines,
+            capabilities,
+            sockets,
+            digests,
+            mapped,
+        } = self.0;
         let mut map = s.serialize_map(None)?;
         for (key, value) in [
             ("reads", reads),
@@ -234,6 +187,7 @@ impl Serialize for HiddenJson {
             ("capabilities", capabilities),
             ("sockets", sockets),
             ("digests", digests),
+            ("mapped", mapped),
         ] {
             map.serialize_entry(key, &value)?;
         }

@@ -5,6 +5,9 @@
 
 mod anchor;
 mod content;
+mod diff;
+mod guard;
+mod metrics;
 mod redaction;
 mod schema;
 
@@ -16,10 +19,13 @@ use std::{
 
 pub use anchor::{Anchor, Witness};
 pub use content::{Content, SECRET};
+pub use diff::{Difference, difference};
+pub use guard::GuardKey;
+pub use metrics::{Listen, Metrics};
 pub use redaction::{Redaction, RulesKey, compile};
 pub(crate) use schema::duration;
 use schema::size;
-pub use schema::{BackendKey, EnforcementKey, InputKey, ScopeKey, StorageKey};
+pub use schema::{BackendKey, EnforcementKey, FloodKey, InputKey, ScopeKey, StorageKey};
 
 /// Where the configuration lies unless it is named.
 pub const DEFAULT_PATH: &str = "/etc/recorder/recorder.toml";
@@ -73,6 +79,10 @@ pub struct Config {
     pub terminal_burst: u64,
     /// Bytes more each second.
     pub terminal_rate: u64,
+    /// Bytes of a program's arguments that are kept.
+    pub arguments: u64,
+    /// What happens to sessions that fill the kernel's ring.
+    pub flood: FloodKey,
     /// The kernel programs' debug log.
     pub kernel_log: bool,
     /// Where grants come from and who decides about them.
@@ -91,6 +101,10 @@ pub struct Config {
     pub holds: PathBuf,
     /// What is taken out of arguments before they are written.
     pub redaction: Redaction,
+    /// Where numbers about the recorder itself can be read.
+    pub metrics: Metrics,
+    /// What follows from attempts on the recorder itself.
+    pub guard: GuardKey,
     /// The text as read, for its hash.
     pub text: String,
 }
@@ -233,6 +247,7 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
     let content = content::check(raw.content, faults);
     let anchor = anchor::check(raw.anchor, &journal_dir, faults);
     let redaction = redaction::check(raw.redaction, faults);
+    let metrics = metrics::check(raw.metrics, faults);
     let mut size = |key: &str, text: Option<&str>, default: u64, least: u64, most: u64| {
         let Some(text) = text else { return default };
         match schema::size(text) {
@@ -256,6 +271,7 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         size("capture.terminal_burst", raw.capture.terminal_burst.as_deref(), 64 << 20, 1 << 10, 1 << 40);
     let terminal_rate =
         size("capture.terminal_rate", raw.capture.terminal_rate.as_deref(), 64 << 10, 1 << 10, 1 << 40);
+    let arguments = size("capture.arguments", raw.capture.arguments.as_deref(), 128 << 10, 1 << 10, 2 << 20);
     for (key, n) in [("capture.critical_ring", critical), ("capture.bulk_ring", bulk)] {
         if !n.is_power_of_two() {
             faults.push(format!("{key}: must be a power of two"));
@@ -285,6 +301,8 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         bulk_ring: u32::try_from(bulk).unwrap_or(16 << 20),
         terminal_burst,
         terminal_rate,
+        arguments,
+        flood: raw.capture.flood,
         kernel_log: raw.capture.kernel_log,
         grants,
         socket,
@@ -294,6 +312,8 @@ fn check(raw: schema::File, text: &str, faults: &mut Vec<String>) -> Config {
         content,
         holds,
         redaction,
+        metrics,
+        guard: raw.guard.mode,
         text: text.to_owned(),
     }
 }
@@ -373,6 +393,7 @@ mod tests {
         assert_eq!((config.segment_bytes, config.bulk_ring), (64 << 20, 16 << 20));
         assert_eq!(config.scope, ScopeKey::Elevated);
         assert!(config.records_jobs);
+        assert_eq!(config.guard, GuardKey::Record);
     }
 
     #[test]
@@ -393,6 +414,14 @@ mod tests {
         assert_eq!((config.reserve, config.on_storage_failure), (4 << 20, StorageKey::EndSessions));
         assert!(with("reserve = \"0B\"").unwrap_err().contains("journal.reserve"));
         assert!(with("on_storage_failure = \"exit\"").unwrap_err().contains("end-sessions"));
+    }
+
+    #[test]
+    fn the_guard_is_off_recording_or_enforcing() {
+        let with = |mode: &str| read(&format!("[guard]\nmode = \"{mode}\"\n[encryption]\nmode = \"off\"\n"));
+        assert_eq!(with("off").unwrap().guard, GuardKey::Off);
+        assert_eq!(with("enforce").unwrap().guard, GuardKey::Enforce);
+        assert!(with("on").unwrap_err().contains("enforce"));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(super) struct File {
     pub(super) retention: Retention,
     pub(super) content: super::content::Keys,
     pub(super) redaction: super::redaction::Keys,
+    pub(super) metrics: super::metrics::Keys,
+    pub(super) guard: super::guard::Keys,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -55,6 +57,8 @@ pub(super) struct Capture {
     pub(super) bulk_ring: Option<String>,
     pub(super) terminal_burst: Option<String>,
     pub(super) terminal_rate: Option<String>,
+    pub(super) arguments: Option<String>,
+    pub(super) flood: FloodKey,
     pub(super) kernel_log: bool,
 }
 
@@ -112,6 +116,17 @@ pub enum StorageKey {
     ContinueWithLoss,
     /// Recorded sessions are ended besides.
     EndSessions,
+}
+
+/// `capture.flood`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FloodKey {
+    /// What finds no room is lost, counted and declared; nobody is held up.
+    #[default]
+    Lose,
+    /// Sessions that fill the ring are stopped for moments.
+    Pause,
 }
 
 /// `capture.backend`.

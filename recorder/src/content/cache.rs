@@ -44,6 +44,12 @@ impl Cache {
         Some(*sha256)
     }
 
+    pub(super) fn forget(&mut self, version: Version) {
+        if let Some((_, last)) = self.known.remove(&version) {
+            self.order.remove(&last);
+        }
+    }
+
     pub(super) fn put(&mut self, version: Version, sha256: Digest) {
         self.used += 1;
         if let Some((_, last)) = self.known.insert(version, (sha256, self.used)) {
@@ -83,6 +89,8 @@ mod tests {
         assert_eq!(cache.get(version(1)), Some(Digest::new([1; 32])));
         let other = Version { ctime: RealNanos::new(3), ..version(1) };
         assert_eq!(cache.get(other), None, "another version of the same file");
+        cache.forget(version(1));
+        assert_eq!(cache.get(version(1)), None);
         assert_eq!(cache.known.len(), cache.order.len());
     }
 }

@@ -16,6 +16,8 @@ const DIGESTS: usize = 16 * 1024;
 const TEXT: usize = 256 * 1024;
 /// A file that was written to so lately is not quiet.
 const QUIET_NS: u64 = 2_000_000_000;
+/// Links that are followed to a script; the kernel follows as many.
+const LINKS: usize = 40;
 /// Clocks of file systems are as coarse as a timer's tick.
 const TICK_NS: u64 = 20_000_000;
 /// Between two walks through the trees.
@@ -52,6 +54,15 @@ struct Content {
     why: Why,
 }
 
+/// Where a link leads to.
+fn beside(link: &Bytes, target: &Bytes) -> Bytes {
+    if target.as_slice().starts_with(b"/") {
+        return target.clone();
+    }
+    let directory = link.as_slice().rsplitn(2, |b| *b == b'/').nth(1).unwrap_or_default();
+    Bytes::from([directory, b"/", target.as_slice()].concat())
+}
+
 impl Examiner {
     /// With an empty baseline.
     pub fn new(rules: Rules) -> Self {
@@ -68,9 +79,10 @@ impl Examiner {
     pub fn look<F: Files>(&mut self, look: &Look, files: &mut F) -> Seen {
         match look.aim {
             Aim::Program => Seen::Program(Box::new(self.program(look, files))),
-            Aim::File { quiet } => {
-                self.file(look, quiet, files).map_or(Seen::Busy, |changed| Seen::File(Box::new(changed)))
-            }
+            Aim::Script => Seen::Program(Box::new(self.script(look, files))),
+            Aim::File { quiet, anew } => self
+                .file(look, (quiet, anew), files)
+                .map_or(Seen::Busy, |changed| Seen::File(Box::new(changed))),
         }
     }
 
@@ -84,6 +96,9 @@ impl Examiner {
             ..Digested::default()
         };
         for way in [Way::Image, Way::Process, Way::Host] {
+            if way == Way::Image && look.aim == Aim::Script {
+                continue;
+            }
             // What a process runs by now may be something else: without a number nothing tells.
             if way != Way::Process && look.ino == 0 && (way == Way::Image || look.foreign) {
                 continue;
@@ -110,6 +125,9 @@ impl Examiner {
                 digested.found = Some(stat.found());
                 return digested;
             }
+            if look.ino == 0 {
+                (digested.dev, digested.ino) = (stat.dev, stat.ino);
+            }
             digested.device = u8::from(look.dev != (0, 0) && stat.dev != look.dev);
             let content = self.read(files, &mut open, stat, 0);
             (digested.why, digested.found) = (content.why, Some(content.found));
@@ -118,8 +136,31 @@ impl Examiner {
         digested
     }
 
+    /// As the kernel looked for it: through all links. The answer is about the path that was asked for.
+    fn script<F: Files>(&mut self, look: &Look, files: &mut F) -> Digested {
+        let mut at = look.clone();
+        for _ in 0..LINKS {
+            // A descriptor of its process: here it would be another one's.
+            if at.ino == 0
+                && [&b"/proc/"[..], b"/dev/fd/"].iter().any(|own| at.path.as_slice().starts_with(own))
+            {
+                return Digested { path: look.path.clone(), why: Why::Gone, count: 1, ..Digested::default() };
+            }
+            let target = [Way::Process, Way::Host].into_iter().find_map(|way| {
+                if way == Way::Host && at.foreign {
+                    return None;
+                }
+                let open = files.open(&at.path, at.task, way).ok()?;
+                Some(files.stat(&open).ok()?.kind)
+            });
+            let Some(Kind::Link(target)) = target else { break };
+            at.path = beside(&at.path, &target);
+        }
+        Digested { path: look.path.clone(), ..self.program(&at, files) }
+    }
+
     /// `None`: it is being written.
-    fn file<F: Files>(&mut self, look: &Look, quiet: bool, files: &mut F) -> Option<Changed> {
+    fn file<F: Files>(&mut self, look: &Look, (quiet, anew): (bool, bool), files: &mut F) -> Option<Changed> {
         let path = look.path.as_slice();
         let mut changed = Changed { path: look.path.clone(), count: 1, ..Changed::default() };
         let (there, is_host) = reach(look, files);
@@ -144,7 +185,12 @@ impl Examiner {
                     return Some(changed);
                 }
                 let content = match &stat.kind {
-                    Kind::Regular => self.read(files, &mut open, stat, self.kept(watched, path)),
+                    Kind::Regular => {
+                        if anew {
+                            self.cache.forget(cache::Version::of(&stat));
+                        }
+                        self.read(files, &mut open, stat, self.kept(watched, path))
+                    }
                     Kind::Link(target) => {
                         changed.link = Some(target.clone());
                         link(&stat, target)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::class;
 use super::session::{Run, Session, Touch};
-use super::words::{Look, Seen};
+use super::words::{Aim, Look, Seen};
 use crate::model::{Body, BootNanos, Bytes, Class, ClockPair, File, FileOp, Flags, Mark, Record, acts};
 
 const S_IFMT: u32 = 0o170_000;
@@ -54,7 +54,13 @@ impl Ledger {
     pub fn see(&mut self, mark: Mark, record: &Record, now: ClockPair) -> Option<Look> {
         self.sessions.get_mut(&mark)?.places.see(record);
         match &record.body {
-            Body::Exec(exec) => self.executed(mark, record, exec, now),
+            Body::Exec(exec) => {
+                self.executed(mark, record, (&exec.path, exec.dev, exec.ino), Aim::Program, now)
+            }
+            Body::Script(script) => {
+                let path = plain(&script.path);
+                self.executed(mark, record, (&path, script.dev, script.ino), Aim::Script, now)
+            }
             Body::File(op, file) if file.result >= 0 => {
                 self.touched(mark, record, *op, file);
                 None
@@ -79,18 +85,14 @@ impl Ledger {
         &mut self,
         mark: Mark,
         record: &Record,
-        exec: &crate::model::Exec,
+        (path, dev, ino): (&Bytes, (u32, u32), u64),
+        aim: Aim,
         now: ClockPair,
     ) -> Option<Look> {
         let task = record.task.as_ref()?;
         let session = self.sessions.get_mut(&mark)?;
-        let run = Run {
-            path: exec.path.clone(),
-            dev: exec.dev,
-            ino: exec.ino,
-            at: record.boot_ns,
-            task: std::sync::Arc::clone(task),
-        };
+        let run =
+            Run { path: path.clone(), dev, ino, aim, at: record.boot_ns, task: std::sync::Arc::clone(task) };
         let run = session.runs(run)?;
         if self.asked.len() >= self.limits.looks {
             session.not_asked();
@@ -107,6 +109,7 @@ impl Ledger {
         let writes = file.flags & O_PATH == 0 && file.flags & (O_ACCMODE | O_TRUNC) != 0;
         let acts = match op {
             FileOp::Open if writes => acts::WRITTEN,
+            FileOp::Write => acts::WRITTEN,
             FileOp::Create | FileOp::Link | FileOp::Symlink => acts::CREATED,
             FileOp::Rename => acts::RENAMED,
             FileOp::Unlink if file.flags & AT_REMOVEDIR == 0 => acts::REMOVED,

@@ -31,6 +31,8 @@ pub(super) struct Run {
     pub(super) path: Bytes,
     pub(super) dev: (u32, u32),
     pub(super) ino: u64,
+    /// A program, or a script.
+    pub(super) aim: Aim,
     pub(super) at: BootNanos,
     pub(super) task: Arc<Task>,
 }
@@ -137,7 +139,7 @@ impl Session {
         self.programs.insert(id, run.clone());
         Look {
             id,
-            aim: Aim::Program,
+            aim: run.aim,
             path: run.path.clone(),
             task: run.task.id,
             dev: run.dev,
@@ -265,7 +267,10 @@ impl Session {
             self.looks.insert(*id, path.clone());
             out.push(Look {
                 id: *id,
-                aim: Aim::File { quiet: !self.is_ending && now.boot.since(file.first) < AGAIN_NS },
+                aim: Aim::File {
+                    quiet: !self.is_ending && now.boot.since(file.first) < AGAIN_NS,
+                    anew: self.is_ending && file.told.is_some(),
+                },
                 path: path.clone(),
                 task: file.task.id,
                 dev: file.dev,

@@ -8,7 +8,7 @@ use super::fake::{Node, SECOND};
 use super::world::{World, diff, sha};
 use super::*;
 use crate::model::{
-    Body, BootNanos, Bytes, Class, FileOp, RealNanos, Setattr, TaskContext, TaskId, Why, Xattr, acts,
+    Body, BootNanos, Bytes, Class, FileOp, RealNanos, Script, Setattr, TaskContext, TaskId, Why, Xattr, acts,
 };
 
 #[test]
@@ -38,6 +38,37 @@ fn c1_what_has_no_name_is_read_while_it_runs() {
     let digests = w.digests();
     assert_eq!(digests[0].found.as_ref().unwrap().sha256, Some(sha(b"nameless")));
     assert_eq!((digests[1].found.clone(), digests[1].why), (None, Why::Gone));
+}
+
+#[test]
+fn c1_a_script_has_a_digest_of_its_own_through_links_and_whether_its_inode_is_known_or_not() {
+    let mut w = World::new();
+    let ino = w.files.write("/opt/x/run.sh", b"#!/bin/sh\n");
+    w.files.write("/usr/bin/run", b"");
+    w.files.at("/usr/bin/run").stat.kind = Kind::Link(Bytes::from("../../opt/x/run.sh"));
+    w.files.write("/usr/bin/../../opt/x/run.sh", b"");
+    w.files.at("/usr/bin/../../opt/x/run.sh").stat.kind = Kind::Link(Bytes::from("/opt/x/run.sh"));
+    let mut script = |pid, path: &str, ino| {
+        let script = Script { path: Bytes::from(path), dev: (8, 1), ino };
+        w.see(pid, Body::Script(Box::new(script)));
+    };
+    script(9, "/usr/bin/run", ino);
+    script(10, "/opt/x/run.sh", 0);
+    script(11, "/opt/x/run.sh", 4711);
+    // A descriptor of a process that nobody knows: here it would be another's.
+    script(12, "/dev/fd/3", 0);
+    let told: Vec<_> = w.digests().into_iter().map(|d| (d.path.escaped(), d.ino, d.why)).collect();
+    let path = || "/opt/x/run.sh".to_owned();
+    assert_eq!(
+        told,
+        [
+            ("/usr/bin/run".to_owned(), ino, Why::None),
+            (path(), ino, Why::None),
+            (path(), 4711, Why::Replaced),
+            ("/dev/fd/3".to_owned(), 0, Why::Gone),
+        ]
+    );
+    assert_eq!(w.digests()[0].found.as_ref().unwrap().sha256, Some(sha(b"#!/bin/sh\n")));
 }
 
 #[test]
@@ -153,6 +184,17 @@ fn a_file_that_is_written_for_hours_is_told_every_thirty_seconds_and_at_the_end(
     let last = w.changes().pop().unwrap();
     assert_eq!(last.after.unwrap().sha256, Some(sha(b"last")));
     assert_eq!(last.acts, 0, "nobody saw the session touch it again");
+}
+
+#[test]
+fn d3_what_is_written_through_a_mapping_is_told_at_the_end_though_no_time_changed() {
+    let mut w = World::new();
+    w.writes("/srv/mapped", b"before");
+    w.wait(40);
+    assert_eq!(w.only().after.unwrap().sha256, Some(sha(b"before")));
+    w.files.at("/srv/mapped").bytes = b"behind".to_vec();
+    w.end();
+    assert_eq!(w.changes().pop().unwrap().after.unwrap().sha256, Some(sha(b"behind")));
 }
 
 #[test]

@@ -7,10 +7,14 @@ use crate::model::{Bytes, Changed, Digested, Found, RealNanos, TaskId, Why};
 pub enum Aim {
     /// A program that was executed.
     Program,
+    /// A script whose interpreter was: no process executes it, and links that lead to it are followed.
+    Script,
     /// A file that may have changed; with `quiet` only if nobody wrote to it within the last seconds.
     File {
         /// Answer [`Seen::Busy`] instead of reading what is being written.
         quiet: bool,
+        /// Read it even if this version's digest is known: what is written through a mapping may change no time of the file.
+        anew: bool,
     },
 }
 

@@ -6,7 +6,7 @@ use serde::ser::SerializeMap;
 
 use super::bodies::{Fields, Obj, device};
 use super::json::{put_bytes, put_opt};
-use crate::model::{Allocate, Bytes, File, FileOp, FileTime, Setattr, Xattr};
+use crate::model::{Allocate, Bytes, File, FileOp, FileTime, Reads, Setattr, Xattr};
 
 impl Fields for (FileOp, &File) {
     fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
@@ -54,7 +54,7 @@ const RENAME_FLAGS: &[(u32, &str)] =
 fn file_flags(op: FileOp, bits: u32) -> Vec<String> {
     let mut names = Vec::new();
     let (mut rest, table): (u32, &[(u32, &str)]) = match op {
-        FileOp::Open | FileOp::Create => {
+        FileOp::Open | FileOp::Create | FileOp::Write => {
             let access = match bits & 3 {
                 0 => "O_RDONLY",
                 1 => "O_WRONLY",
@@ -95,6 +95,7 @@ struct Common<'a> {
     result: i32,
     dev: (u32, u32),
     ino: u64,
+    count: u64,
 }
 
 impl Common<'_> {
@@ -106,7 +107,7 @@ impl Common<'_> {
         map.serialize_entry("result", &self.result)?;
         map.serialize_entry("dev", &device(self.dev))?;
         map.serialize_entry("ino", &self.ino)?;
-        map.serialize_entry("count", &1)
+        map.serialize_entry("count", &self.count)
     }
 }
 
@@ -114,7 +115,7 @@ impl Fields for Setattr {
     fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         let Self { path, inode_mode: mode, result, dev, ino, .. } = self;
         let (mode, result, dev, ino) = (*mode, *result, *dev, *ino);
-        Common { path, flags: Vec::new(), mode, result, dev, ino }.put(map)?;
+        Common { path, flags: Vec::new(), mode, result, dev, ino, count: 1 }.put(map)?;
         map.serialize_entry("set", &Obj(&Set(self)))
     }
 }
@@ -137,9 +138,27 @@ impl Fields for Xattr {
     fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         let Self { path, result, dev, ino, .. } = self;
         let (result, dev, ino) = (*result, *dev, *ino);
-        Common { path, flags: Vec::new(), mode: 0, result, dev, ino }.put(map)?;
+        Common { path, flags: Vec::new(), mode: 0, result, dev, ino, count: 1 }.put(map)?;
         put_bytes(map, "name", "name_b64", &self.name)?;
         map.serialize_entry("value", &self.value.as_ref().map(|value| STANDARD.encode(value.as_slice())))
+    }
+}
+
+impl Fields for Reads {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        let Self { path, flags, mode, dev, ino, count, .. } = self;
+        let common = Common {
+            path,
+            flags: file_flags(FileOp::Open, *flags),
+            mode: *mode,
+            result: 0,
+            dev: *dev,
+            ino: *ino,
+            count: *count,
+        };
+        common.put(map)?;
+        map.serialize_entry("first_ns", &self.first.get())?;
+        map.serialize_entry("last_ns", &self.last.get())
     }
 }
 
@@ -157,7 +176,8 @@ impl Fields for Allocate {
     fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         let Self { path, result, flags, dev, ino, .. } = self;
         let (mut flags, result, dev, ino) = (*flags, *result, *dev, *ino);
-        Common { path, flags: named(&mut flags, FALLOC_FLAGS), mode: 0, result, dev, ino }.put(map)?;
+        let flags = named(&mut flags, FALLOC_FLAGS);
+        Common { path, flags, mode: 0, result, dev, ino, count: 1 }.put(map)?;
         map.serialize_entry("offset", &self.offset)?;
         map.serialize_entry("len", &self.len)
     }

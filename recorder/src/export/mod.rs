@@ -2,11 +2,14 @@
 
 mod bodies;
 mod company;
+mod config;
 mod content;
 mod files;
+mod guard;
 pub mod json;
 mod liveness;
 mod permissions;
+mod programs;
 mod redacted;
 mod safe;
 mod system;

@@ -7,12 +7,12 @@ use super::bodies::{Fields, Obj};
 use super::json::{put_bytes, put_opt};
 use crate::model::{ActedAs, BootNanos, Bytes, Capability, Passed, Permissions, TaskContext, TaskId};
 
-fn file<M: SerializeMap>(map: &mut M, dev: (u32, u32), ino: u64) -> Result<(), M::Error> {
+pub(super) fn file<M: SerializeMap>(map: &mut M, dev: (u32, u32), ino: u64) -> Result<(), M::Error> {
     map.serialize_entry("dev", &format!("{}:{}", dev.0, dev.1))?;
     map.serialize_entry("ino", &ino)
 }
 
-fn first<M: SerializeMap>(map: &mut M, by: TaskId, at: BootNanos) -> Result<(), M::Error> {
+pub(super) fn first<M: SerializeMap>(map: &mut M, by: TaskId, at: BootNanos) -> Result<(), M::Error> {
     map.serialize_entry("pid", &by.pid)?;
     map.serialize_entry("start_ns", &by.start.get())?;
     map.serialize_entry("first_ns", &at.get())

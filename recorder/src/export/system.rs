@@ -2,9 +2,9 @@
 
 use serde::ser::SerializeMap;
 
-use super::bodies::{Fields, Obj};
+use super::bodies::{Fields, Obj, device};
 use super::json::{put_bytes, put_opt};
-use crate::model::{Bytes, Call, Socket};
+use crate::model::{Bytes, Call, Sent, Setting, Socket};
 
 impl Fields for Call {
     fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
@@ -29,6 +29,26 @@ const KINDS: &[(u16, &str)] = &[(1, "stream"), (2, "dgram"), (3, "raw"), (4, "rd
 fn word(number: u16, names: &[(u16, &'static str)]) -> String {
     let known = names.iter().find(|(known, _)| *known == number);
     known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
+}
+
+impl Fields for Setting {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        put_bytes(map, "path", "path_b64", &self.path)?;
+        map.serialize_entry("dev", &device(self.dev))?;
+        map.serialize_entry("ino", &self.ino)?;
+        put_bytes(map, "value", "value_b64", &self.value)?;
+        map.serialize_entry("bytes", &self.bytes)
+    }
+}
+
+impl Fields for Sent {
+    fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        self.socket.fields(map)?;
+        map.serialize_entry("count", &self.count)?;
+        map.serialize_entry("bytes", &self.bytes)?;
+        map.serialize_entry("first_ns", &self.first.get())?;
+        map.serialize_entry("last_ns", &self.last.get())
+    }
 }
 
 impl Fields for Socket {

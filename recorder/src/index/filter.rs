@@ -75,6 +75,8 @@ fn has_path(entry: &Entry, wanted: &str) -> bool {
         Body::File(_, file) => {
             matches(file.path.as_slice()) || file.to.as_ref().is_some_and(|to| matches(to.as_slice()))
         }
+        Body::Reads(reads) => matches(reads.path.as_slice()),
+        Body::Setting(set) => matches(set.path.as_slice()),
         Body::Setattr(_, set) => matches(set.path.as_slice()),
         Body::Xattr(set) => matches(set.path.as_slice()),
         Body::Allocate(done) => matches(done.path.as_slice()),

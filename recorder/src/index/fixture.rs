@@ -43,7 +43,7 @@ pub(crate) fn exec(path: &str, argv: &[&str]) -> Body {
         cwd: "/root".into(),
         dev: (254, 0),
         ino: 1234,
-        cut: None,
+        ..Exec::default()
     })
 }
 

@@ -159,6 +159,7 @@ impl Sessions {
                 _ => {}
             },
             Body::Exec(_) => info.execs += 1,
+            Body::Reads(reads) => info.files = info.files.saturating_add(reads.count),
             Body::File(..) | Body::Setattr(..) | Body::Xattr(_) | Body::Allocate(_) => info.files += 1,
             Body::Tty(TtyOp::Output, tty) => {
                 info.tty_bytes = info.tty_bytes.saturating_add(tty.shown());

@@ -4,8 +4,8 @@ use super::bytes::{Cursor, narrow32, put16, put32, put64, wide32};
 use super::record::{RecordError, get_serde, put_serde};
 use super::rows::{StringTable, Strings};
 use crate::model::{
-    Body, BootNanos, Bytes, CallOp, Cut, CutField, Digest, Exec, Exit, File, FileOp, Fork, Kind, Relay,
-    SetattrOp, SocketOp, TaskId, Tty, TtyOp,
+    ArgvExtent, Body, BootNanos, Bytes, CallOp, Cut, CutField, Digest, Exec, Exit, File, FileOp, Fork, Kind,
+    Relay, SetattrOp, SocketOp, TaskId, Tty, TtyOp,
 };
 
 /// Length field of a record whose body is a row of its kind's table.
@@ -196,11 +196,14 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
             put_cut(tty.cut.as_ref(), out);
             out.extend_from_slice(tty.data.as_slice());
         }
+        Body::Reads(x) => put_serde(out, x),
         Body::Setattr(_, x) => put_serde(out, x),
         Body::Xattr(x) => put_serde(out, x),
         Body::Allocate(x) => put_serde(out, x),
         Body::Call(_, x) => put_serde(out, x),
         Body::Socket(_, x) => put_serde(out, x),
+        Body::Sent(x) => put_serde(out, x),
+        Body::Setting(x) => put_serde(out, x),
         Body::Fork(x) => put_serde(out, x),
         Body::Exit(x) => put_serde(out, x),
         Body::Cred(x) => put_serde(out, x),
@@ -222,7 +225,13 @@ pub(super) fn put(body: &Body, strings: &mut StringTable, out: &mut Vec<u8>) {
         Body::Changed(x) => put_serde(out, x),
         Body::Redacted(x) => put_serde(out, x),
         Body::RedactionKey(x) => put_serde(out, x),
+        Body::Config(x) => put_serde(out, x),
+        Body::Guard(x) => put_serde(out, x),
         Body::Enforcement(x) => put_serde(out, x),
+        Body::ExecFailed(x) => put_serde(out, x),
+        Body::Script(x) => put_serde(out, x),
+        Body::Arguments(x) => put_serde(out, x),
+        Body::Mapped(x) => put_serde(out, x),
         Body::Capability(x) => put_serde(out, x),
         Body::Context(x) => put_serde(out, &**x),
         Body::Permissions(x) => put_serde(out, x),
@@ -256,6 +265,8 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::SYMLINK => file(FileOp::Symlink)?,
         Kind::MKDIR => file(FileOp::Mkdir)?,
         Kind::MKNOD => file(FileOp::Mknod)?,
+        Kind::WRITE => file(FileOp::Write)?,
+        Kind::READS => Body::Reads(get_serde(raw)?),
         Kind::CHMOD => Body::Setattr(SetattrOp::Chmod, get_serde(raw)?),
         Kind::CHOWN => Body::Setattr(SetattrOp::Chown, get_serde(raw)?),
         Kind::TRUNCATE => Body::Setattr(SetattrOp::Truncate, get_serde(raw)?),
@@ -268,10 +279,13 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::BPF => Body::Call(CallOp::Bpf, get_serde(raw)?),
         Kind::NAMESPACE => Body::Call(CallOp::Namespace, get_serde(raw)?),
         Kind::KERNEL => Body::Call(CallOp::Kernel, get_serde(raw)?),
+        Kind::IO_URING => Body::Call(CallOp::IoUring, get_serde(raw)?),
         Kind::CONNECT => Body::Socket(SocketOp::Connect, get_serde(raw)?),
         Kind::BIND => Body::Socket(SocketOp::Bind, get_serde(raw)?),
         Kind::LISTEN => Body::Socket(SocketOp::Listen, get_serde(raw)?),
         Kind::ACCEPT => Body::Socket(SocketOp::Accept, get_serde(raw)?),
+        Kind::SETTING => Body::Setting(get_serde(raw)?),
+        Kind::SEND => Body::Sent(get_serde(raw)?),
         Kind::TTY_OUTPUT => Body::Tty(TtyOp::Output, get_tty(raw, strings)?),
         Kind::TTY_INPUT => Body::Tty(TtyOp::Input, get_tty(raw, strings)?),
         Kind::TTY_RESIZE => Body::Tty(TtyOp::Resize, get_tty(raw, strings)?),
@@ -294,8 +308,14 @@ pub(super) fn get(kind: Kind, raw: &[u8], strings: &Strings) -> Result<Body, Rec
         Kind::CHANGED => Body::Changed(get_serde(raw)?),
         Kind::REDACTED => Body::Redacted(get_serde(raw)?),
         Kind::REDACTION_KEY => Body::RedactionKey(get_serde(raw)?),
+        Kind::CONFIG => Body::Config(get_serde(raw)?),
+        Kind::GUARD => Body::Guard(get_serde(raw)?),
         Kind::OVERDUE => Body::Overdue(get_serde(raw)?),
         Kind::ENFORCEMENT => Body::Enforcement(get_serde(raw)?),
+        Kind::EXEC_FAILED => Body::ExecFailed(get_serde(raw)?),
+        Kind::SCRIPT => Body::Script(get_serde(raw)?),
+        Kind::ARGUMENTS => Body::Arguments(get_serde(raw)?),
+        Kind::MAPPED => Body::Mapped(get_serde(raw)?),
         Kind::CAPABILITY => Body::Capability(get_serde(raw)?),
         Kind::CONTEXT => Body::Context(std::sync::Arc::new(get_serde(raw)?)),
         Kind::PERMISSIONS => Body::Permissions(get_serde(raw)?),
@@ -333,7 +353,7 @@ fn get_exec(raw: &[u8], strings: &Strings) -> Result<Exec, RecordError> {
         }
         argv.push(Bytes::from(arg));
     }
-    Ok(Exec { path, argv, cwd, dev, ino, cut })
+    Ok(Exec { path, argv, cwd, dev, ino, cut, extent: ArgvExtent::default() })
 }
 
 fn get_tty(raw: &[u8], strings: &Strings) -> Result<Tty, RecordError> {
@@ -359,6 +379,9 @@ pub(super) fn interned_len(body: &Body) -> usize {
             x.name.len() + x.args.iter().map(|(name, value)| name.len() + value.len() + 16).sum::<usize>()
         }
         Body::Socket(_, x) => x.local.len() + x.remote.len(),
+        Body::Sent(x) => x.socket.local.len() + x.socket.remote.len(),
+        Body::Reads(x) => x.path.len(),
+        Body::Setting(x) => x.path.len() + x.value.len(),
         Body::Tty(_, x) => x.data.len() + x.name.len(),
         Body::Boot(x) => {
             let lists = [&x.hooks, &x.blind, &x.lsm];
@@ -385,10 +408,20 @@ pub(super) fn interned_len(body: &Body) -> usize {
         }
         Body::Redacted(x) => x.places.iter().map(|place| place.rule.len() + 71).sum(),
         Body::RedactionKey(x) => x.key.len(),
+        Body::Config(x) => {
+            let value = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+            let keys = x.keys.iter().map(|k| k.key.len() + value(&k.before) + value(&k.after) + 28);
+            keys.sum::<usize>() + x.text.len() + 80
+        }
+        Body::Guard(x) => x.path.len() + x.to.len(),
         Body::Loss(x) => x.class.len() + x.ring.len(),
         Body::Storage(x) => x.operation.len(),
         Body::Checkpoint(x) => x.note.len(),
         Body::Hook(x) => x.name.len(),
+        Body::ExecFailed(x) => x.path.len(),
+        Body::Arguments(x) => x.argv.iter().map(|arg| arg.len() + 8).sum(),
+        Body::Script(x) => x.path.len(),
+        Body::Mapped(x) => x.path.len(),
         Body::Capability(x) => x.program.len(),
         Body::Context(x) => x.path.len() + x.container.len(),
         Body::Permissions(x) => {

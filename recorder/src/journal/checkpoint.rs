@@ -72,11 +72,18 @@ pub struct Signer {
 }
 
 impl Signer {
+    /// The key's name in the log's directory.
+    pub const FILE: &str = keyfile::ADMISSION_FILE;
+
     /// Takes the admission key from `<journal>/<log>/admission.key`, which is root's. `None` if the file holds no key.
     pub fn open(journal: &Path, log: LogId) -> Result<Option<Self>, JournalError> {
-        let path = journal.join(log.to_string()).join(keyfile::ADMISSION_FILE);
+        Self::read(&journal.join(log.to_string()).join(Self::FILE), log)
+    }
+
+    /// The same from any file: whose key it is, is for the caller to compare.
+    pub fn read(path: &Path, log: LogId) -> Result<Option<Self>, JournalError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::open(&path, flags, Mode::empty())
+        let file = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|errno| JournalError::io("open the admission key", errno.into()))?;
         let secret = keyfile::first_key(&File::from(file))?;
         Ok(secret.map(|secret| Self { identity: Identity { log, admission: secret.public() }, secret }))

@@ -36,6 +36,8 @@ fn class_of(kind: Kind) -> &'static str {
         | Kind::SYMLINK
         | Kind::MKDIR
         | Kind::MKNOD
+        | Kind::WRITE
+        | Kind::READS
         | Kind::CHMOD
         | Kind::CHOWN
         | Kind::TRUNCATE
@@ -48,10 +50,13 @@ fn class_of(kind: Kind) -> &'static str {
         | Kind::BPF
         | Kind::NAMESPACE
         | Kind::KERNEL
+        | Kind::IO_URING
+        | Kind::SETTING
         | Kind::CONNECT
         | Kind::BIND
         | Kind::LISTEN
-        | Kind::ACCEPT => "system",
+        | Kind::ACCEPT
+        | Kind::SEND => "system",
         Kind::TTY_OUTPUT | Kind::TTY_INPUT | Kind::TTY_RESIZE => "tty",
         Kind::SESSION_START | Kind::SESSION_END | Kind::SESSION_OPENED => "session",
         other => other.name(),

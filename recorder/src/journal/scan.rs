@@ -81,7 +81,7 @@ impl<R: ReadAt> Scanner<R> {
         Ok(Self { source, len, pos, buffer: Vec::new(), filled: 0, start: pos, body: (0, 0) })
     }
 
-    /// The file's length when it was opened.
+    /// The file's length when it was opened, or read anew.
     pub const fn len(&self) -> u64 {
         self.len
     }
@@ -99,6 +99,16 @@ impl<R: ReadAt> Scanner<R> {
     /// Goes elsewhere.
     pub fn seek(&mut self, pos: u64) {
         self.pos = pos;
+    }
+
+    /// Forgets what was read ahead: who writes may have gone on.
+    ///
+    /// # Errors
+    /// The file's.
+    pub fn refresh(&mut self) -> io::Result<()> {
+        self.filled = 0;
+        self.len = self.source.size()?;
+        Ok(())
     }
 
     /// Body of the frame that was found last.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{
     Allocate, BootNanos, Bytes, Call, CallOp, Capability, Caps, Confidence, Delegation, EnforcementAct, Exec,
-    Exit, File, FileOp, Flags, Ids, Loss, Mark, Setattr, Socket, SocketOp, Task, TaskId, Trigger, TtyOp,
-    Xattr,
+    Exit, File, FileOp, Flags, Folded, Guard, Ids, Loss, Mark, Script, Sent, Setattr, Setting, Socket,
+    SocketOp, Task, TaskId, Trigger, TtyOp, Xattr,
 };
 
 /// One item from the kernel, in order.
@@ -108,6 +108,12 @@ pub enum Act {
     },
     /// A capability was used by a program for the first time, or refused to it.
     Capability(Box<Capability>),
+    /// The program that was just started is the interpreter of a script.
+    Script(Box<Script>),
+    /// Somebody tried something with the recorder itself: of nobody's session, whoever it was.
+    Guard(Box<Guard>),
+    /// Something that the kernel side counts happened for the first time.
+    Folded(Folded),
     /// A process was made.
     Fork(TaskId),
     /// A process ended.
@@ -125,12 +131,21 @@ pub enum Act {
     Setattr(Box<Setattr>),
     /// An extended attribute was changed.
     Xattr(Box<Xattr>),
+    /// One of the kernel's settings was written.
+    Setting(Box<Setting>),
     /// A file's space was changed.
     Allocate(Box<Allocate>),
     /// The system itself was changed.
     Call(CallOp, Box<Call>),
     /// Something was done with a socket.
     Socket(SocketOp, Box<Socket>),
+    /// Somebody was sent something without a connection.
+    Sent {
+        /// One datagram.
+        sent: Box<Sent>,
+        /// The kernel side counts what is sent to him, this one included.
+        counted: bool,
+    },
     /// A terminal showed, took or changed something.
     Tty(TtyOp, TtyAct),
     /// Bytes of a standard stream that were not taken along.

@@ -21,6 +21,10 @@ pub enum EnforcementAct {
     Relented,
     /// PAM or sudo asked before, and were told no; `text` is what was wanted.
     Denied,
+    /// The session filled the kernel's ring faster than the journal takes it: `count` processes were stopped for a moment.
+    Paused,
+    /// They go on; `text` says how often they were stopped and for how long.
+    Resumed,
     /// A newer recorder's word.
     Unknown(u16),
 }
@@ -36,6 +40,8 @@ impl EnforcementAct {
             Self::Told => 5,
             Self::Relented => 6,
             Self::Denied => 7,
+            Self::Paused => 8,
+            Self::Resumed => 9,
             Self::Unknown(n) => n,
         }
     }
@@ -50,13 +56,18 @@ impl EnforcementAct {
             5 => Self::Told,
             6 => Self::Relented,
             7 => Self::Denied,
+            8 => Self::Paused,
+            9 => Self::Resumed,
             n => Self::Unknown(n),
         }
     }
 
     /// True for what was done against somebody's will.
     pub const fn is_force(self) -> bool {
-        matches!(self, Self::Refused | Self::Stopped | Self::Killed | Self::HungUp | Self::Denied)
+        matches!(
+            self,
+            Self::Refused | Self::Stopped | Self::Killed | Self::HungUp | Self::Denied | Self::Paused
+        )
     }
 
     /// Name in JSON.
@@ -69,6 +80,8 @@ impl EnforcementAct {
             Self::Told => "told",
             Self::Relented => "relented",
             Self::Denied => "denied",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
             Self::Unknown(_) => "unknown",
         }
     }

@@ -161,6 +161,19 @@ pub struct Exec {
     pub ino: u64,
     /// What was cut.
     pub cut: Option<Cut>,
+    /// How much there was, of what was seen to run. No part of the record: [`Arguments`](super::Arguments) say it.
+    pub extent: ArgvExtent,
+}
+
+/// How many arguments there were, and how much of them is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArgvExtent {
+    /// Arguments as the kernel counted them.
+    pub argc: u32,
+    /// All bytes, with the zeros that end them.
+    pub bytes: u64,
+    /// So many of them are kept, before secrets were taken out.
+    pub kept: u64,
 }
 
 /// A process was made.
@@ -213,6 +226,8 @@ pub enum FileOp {
     Mkdir,
     /// A device, a pipe, a socket or a file was made other than by open.
     Mknod,
+    /// A file was written to that the session is not known to have opened for writing: told once.
+    Write,
 }
 
 /// An act on a file.

@@ -7,6 +7,7 @@ mod attribute;
 mod bytes;
 mod captured;
 mod checkpoint;
+mod config;
 mod content;
 mod context;
 mod control;
@@ -15,12 +16,15 @@ mod delegation;
 mod enforcement;
 mod event;
 mod grant;
+mod guard;
 mod id;
 mod lived;
 mod liveness;
 mod login;
 mod participant;
 mod permissions;
+mod programs;
+mod reads;
 mod record;
 mod redaction;
 mod retention;
@@ -35,6 +39,7 @@ pub use captured::{
     RequestWhat, Shared, Streamed, TtyAct,
 };
 pub use checkpoint::Cosigned;
+pub use config::{ConfigAct, ConfigChange, ConfigKey, Takes};
 pub use content::{Changed, Class, Diff, Digested, Found, Why, acts};
 pub use context::{Engine, Places, TaskContext};
 pub use control::{
@@ -44,14 +49,19 @@ pub use control::{
 pub use coverage::{Coverage, CoverageChange, Overdue, Uncovered};
 pub use delegation::{Confidence, Delegation, DelegationRole, Trigger};
 pub use enforcement::{Enforcement, EnforcementAct};
-pub use event::{Caps, Cred, Cut, CutField, Exec, Exit, File, FileOp, Fork, Ids, Relay, Task, Tty, TtyOp};
+pub use event::{
+    ArgvExtent, Caps, Cred, Cut, CutField, Exec, Exit, File, FileOp, Fork, Ids, Relay, Task, Tty, TtyOp,
+};
 pub use grant::{Grant, GrantAct};
+pub use guard::{Guard, GuardAct, GuardObject};
 pub use id::{BootId, BootNanos, Digest, LogId, Mark, RealNanos, SessionId, StreamNo, TaskId};
 pub use lived::{Came, Lived};
 pub use liveness::{ClockChange, ClockEvent, HookChange, HookState};
 pub use login::Login;
 pub use participant::Participant;
 pub use permissions::{ActedAs, Capability, Passed, Permissions};
+pub use programs::{Arguments, Attempt, ExecFailed, Folded, Mapped, Script};
+pub use reads::Reads;
 pub use record::{Body, Flags, Kind, Record};
 pub use redaction::{REDACTED, Redacted, RedactedField, Redaction, RedactionKey};
 pub use retention::Tombstone;
@@ -62,4 +72,4 @@ pub use token::{Token, TokenAct};
 mod session;
 mod system;
 pub use session::{Elevation, LoginWitness, SessionEnd, SessionStart, Via};
-pub use system::{Call, CallOp, Socket, SocketOp};
+pub use system::{Call, CallOp, Sent, Setting, Socket, SocketOp};

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Allocate, Boot, BootNanos, Call, CallOp, Capability, Changed, ClockChange, Cosigned, CoverageChange,
-    Cred, Delegation, Digested, Enforcement, Exec, Exit, File, FileOp, Fork, Grant, Heartbeat, HookChange,
-    Jump, Login, Loss, Overdue, Participant, Permissions, Redacted, RedactionKey, SessionClosed, SessionEnd,
-    SessionOpened, SessionStart, Setattr, SetattrOp, Socket, SocketOp, Stop, StorageFault, Task, TaskContext,
-    Token, Tombstone, Tty, TtyOp, Xattr,
+    Allocate, Arguments, Boot, BootNanos, Call, CallOp, Capability, Changed, ClockChange, ConfigChange,
+    Cosigned, CoverageChange, Cred, Delegation, Digested, Enforcement, Exec, ExecFailed, Exit, File, FileOp,
+    Fork, Grant, Guard, Heartbeat, HookChange, Jump, Login, Loss, Mapped, Overdue, Participant, Permissions,
+    Reads, Redacted, RedactionKey, Script, Sent, SessionClosed, SessionEnd, SessionOpened, SessionStart,
+    Setattr, SetattrOp, Setting, Socket, SocketOp, Stop, StorageFault, Task, TaskContext, Token, Tombstone,
+    Tty, TtyOp, Xattr,
 };
 
 macro_rules! kinds {
@@ -76,6 +77,18 @@ kinds! {
     XATTR = 28, "xattr";
     /// Space of a file was allocated, punched or moved.
     FALLOCATE = 29, "fallocate";
+    /// Programs could not be started: how often so far.
+    EXEC_FAILED = 30, "exec_failed";
+    /// A file was mapped to be executed: how often so far.
+    MAPPED = 31, "mapped";
+    /// A file was written to that the session is not known to have opened for writing.
+    WRITE = 38, "write";
+    /// A ring was made through which acts are asked for without system calls of their own.
+    IO_URING = 39, "io_uring";
+    /// A file was opened for reading again, so many times.
+    READS = 40, "reads";
+    /// One of the kernel's settings was written.
+    SETTING = 41, "setting";
     /// Something was mounted, moved, or made somebody's root.
     MOUNT = 64, "mount";
     /// A mount was taken away.
@@ -96,12 +109,18 @@ kinds! {
     LISTEN = 82, "listen";
     /// Somebody else's connection was taken.
     ACCEPT = 83, "accept";
+    /// Somebody was sent something without a connection.
+    SEND = 84, "send";
     /// The screen showed bytes.
     TTY_OUTPUT = 32, "tty_output";
     /// Bytes were typed.
     TTY_INPUT = 33, "tty_input";
     /// A terminal appeared or changed its size.
     TTY_RESIZE = 34, "tty_resize";
+    /// More arguments of an exec, or how much of them is missing.
+    ARGUMENTS = 35, "arguments";
+    /// What was executed is the interpreter of a script.
+    SCRIPT = 36, "script";
     /// A session began.
     SESSION_START = 48, "session_start";
     /// A session ended.
@@ -160,6 +179,10 @@ kinds! {
     TOMBSTONE = 268, "tombstone";
     /// The key of the hashes that redactions leave.
     REDACTION_KEY = 271, "redaction_key";
+    /// The configuration was read again.
+    CONFIG = 300, "config";
+    /// Somebody tried something with the recorder itself.
+    GUARD = 320, "guard";
 }
 
 impl Kind {
@@ -183,6 +206,8 @@ impl Kind {
         matches!(
             self,
             Self::EXEC
+                | Self::ARGUMENTS
+                | Self::SCRIPT
                 | Self::CRED
                 | Self::MOUNT
                 | Self::UMOUNT
@@ -190,6 +215,7 @@ impl Kind {
                 | Self::BPF
                 | Self::NAMESPACE
                 | Self::KERNEL
+                | Self::SETTING
                 | Self::SESSION_START
                 | Self::SESSION_END
                 | Self::COVERAGE
@@ -212,6 +238,8 @@ impl Kind {
                 | Self::CLOCK
                 | Self::TOMBSTONE
                 | Self::REDACTION_KEY
+                | Self::CONFIG
+                | Self::GUARD
         )
     }
 }
@@ -301,15 +329,22 @@ pub struct Record {
 #[expect(missing_docs, reason = "each variant holds the struct of the same name")]
 pub enum Body {
     Exec(Exec),
+    ExecFailed(Box<ExecFailed>),
+    Arguments(Box<Arguments>),
+    Script(Box<Script>),
+    Mapped(Box<Mapped>),
     Fork(Fork),
     Exit(Exit),
     Cred(Box<Cred>),
     File(FileOp, File),
+    Reads(Box<Reads>),
     Setattr(SetattrOp, Box<Setattr>),
     Xattr(Box<Xattr>),
     Allocate(Box<Allocate>),
     Call(CallOp, Box<Call>),
     Socket(SocketOp, Box<Socket>),
+    Sent(Box<Sent>),
+    Setting(Box<Setting>),
     Tty(TtyOp, Tty),
     SessionStart(Box<SessionStart>),
     SessionEnd(SessionEnd),
@@ -340,6 +375,8 @@ pub enum Body {
     Clock(ClockChange),
     Tombstone(Tombstone),
     RedactionKey(Box<RedactionKey>),
+    Config(Box<ConfigChange>),
+    Guard(Box<Guard>),
     /// A kind that this version doesn't know, as stored.
     Unknown {
         kind: Kind,
@@ -348,10 +385,23 @@ pub enum Body {
 }
 
 impl Body {
+    /// So many acts are lost with it: what is told by number stands for that many.
+    pub fn acts(&self) -> u64 {
+        match self {
+            Self::Reads(reads) => reads.count.max(1),
+            Self::Sent(sent) => sent.count.max(1),
+            _ => 1,
+        }
+    }
+
     /// The stored kind.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Exec(_) => Kind::EXEC,
+            Self::ExecFailed(_) => Kind::EXEC_FAILED,
+            Self::Script(_) => Kind::SCRIPT,
+            Self::Arguments(_) => Kind::ARGUMENTS,
+            Self::Mapped(_) => Kind::MAPPED,
             Self::Fork(_) => Kind::FORK,
             Self::Exit(_) => Kind::EXIT,
             Self::Cred(_) => Kind::CRED,
@@ -363,6 +413,8 @@ impl Body {
             Self::File(FileOp::Symlink, _) => Kind::SYMLINK,
             Self::File(FileOp::Mkdir, _) => Kind::MKDIR,
             Self::File(FileOp::Mknod, _) => Kind::MKNOD,
+            Self::File(FileOp::Write, _) => Kind::WRITE,
+            Self::Reads(_) => Kind::READS,
             Self::Setattr(SetattrOp::Chmod, _) => Kind::CHMOD,
             Self::Setattr(SetattrOp::Chown, _) => Kind::CHOWN,
             Self::Setattr(SetattrOp::Truncate, _) => Kind::TRUNCATE,
@@ -375,10 +427,13 @@ impl Body {
             Self::Call(CallOp::Bpf, _) => Kind::BPF,
             Self::Call(CallOp::Namespace, _) => Kind::NAMESPACE,
             Self::Call(CallOp::Kernel, _) => Kind::KERNEL,
+            Self::Call(CallOp::IoUring, _) => Kind::IO_URING,
             Self::Socket(SocketOp::Connect, _) => Kind::CONNECT,
             Self::Socket(SocketOp::Bind, _) => Kind::BIND,
             Self::Socket(SocketOp::Listen, _) => Kind::LISTEN,
             Self::Socket(SocketOp::Accept, _) => Kind::ACCEPT,
+            Self::Sent(_) => Kind::SEND,
+            Self::Setting(_) => Kind::SETTING,
             Self::Tty(TtyOp::Output, _) => Kind::TTY_OUTPUT,
             Self::Tty(TtyOp::Input, _) => Kind::TTY_INPUT,
             Self::Tty(TtyOp::Resize, _) => Kind::TTY_RESIZE,
@@ -411,6 +466,8 @@ impl Body {
             Self::Clock(_) => Kind::CLOCK,
             Self::Tombstone(_) => Kind::TOMBSTONE,
             Self::RedactionKey(_) => Kind::REDACTION_KEY,
+            Self::Config(_) => Kind::CONFIG,
+            Self::Guard(_) => Kind::GUARD,
             Self::Unknown { kind, .. } => *kind,
         }
     }

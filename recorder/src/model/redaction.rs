@@ -64,6 +64,8 @@ pub enum RedactedField {
     Diff,
     /// An argument of a call that changed the system.
     Args,
+    /// What one of the kernel's settings was set to.
+    Value,
     /// A newer recorder's field.
     Unknown(u16),
 }
@@ -79,6 +81,7 @@ impl RedactedField {
             Self::Text => 5,
             Self::Diff => 6,
             Self::Args => 7,
+            Self::Value => 8,
             Self::Unknown(n) => n,
         }
     }
@@ -93,6 +96,7 @@ impl RedactedField {
             5 => Self::Text,
             6 => Self::Diff,
             7 => Self::Args,
+            8 => Self::Value,
             n => Self::Unknown(n),
         }
     }
@@ -107,6 +111,7 @@ impl RedactedField {
             Self::Text => "text",
             Self::Diff => "diff",
             Self::Args => "args",
+            Self::Value => "value",
             Self::Unknown(_) => "unknown",
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Bytes;
+use super::{BootNanos, Bytes};
 
 /// Kinds of changes; the record's kind says which it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +19,8 @@ pub enum CallOp {
     Namespace,
     /// Clocks, names, swap, accounting, another kernel, a reboot.
     Kernel,
+    /// A ring through which acts are asked for without system calls of their own.
+    IoUring,
 }
 
 /// A system call that changes the system.
@@ -64,4 +66,34 @@ pub struct Socket {
     pub result: i32,
     /// Inode number of the socket; 0 if it is none.
     pub ino: u64,
+}
+
+/// What was sent from a socket without a connection, to whom each datagram names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// From where to where; `family` is that of the other end's address.
+    pub socket: Socket,
+    /// Datagrams beside those that other records stand for.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The first of all datagrams from here to there.
+    pub first: BootNanos,
+    /// The last so far.
+    pub last: BootNanos,
+}
+
+/// One of the kernel's settings (/proc/sys) was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Its path.
+    pub path: Bytes,
+    /// Device, major and minor.
+    pub dev: (u32, u32),
+    /// Inode number.
+    pub ino: u64,
+    /// The first bytes of what was written.
+    pub value: Bytes,
+    /// Bytes that were written.
+    pub bytes: u64,
 }

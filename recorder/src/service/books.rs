@@ -2,15 +2,24 @@
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{kept::Kept, outbox::Unkept, pump::Batch, standing::Standing, strain::Strain};
+use super::{
+    alarm,
+    kept::Kept,
+    metrics::{Meter, Tally},
+    outbox::Unkept,
+    pump::Batch,
+    standing::Standing,
+    strain::Strain,
+};
 use crate::{
     journal::{Committed, Disk, Entropy, JournalError, Pending, Recipient, Writer, checkpoint::Head},
     model::{
-        Body, BootNanos, Bytes, ClockPair, Flags, Kind, Loss, LossReason, Mark, Record, RedactionKey,
-        SessionId, Stop, StorageFault, StreamNo,
+        Body, BootNanos, Bytes, ClockPair, ConfigChange, Flags, Kind, Loss, LossReason, Mark, Record,
+        RedactionKey, SessionId, Stop, StorageFault, StreamNo, Task,
     },
     session::Tracked,
     sys::clock,
@@ -40,6 +49,53 @@ pub(super) struct Books<D: Disk, E: Entropy> {
     /// Bytes that wait, as last looked at, and records taken since.
     waiting: usize,
     taken: usize,
+    /// What is counted for whoever asks, and where it is put.
+    tally: Tally,
+    meter: Meter,
+    /// When the oldest record that waits came.
+    waits: Option<Instant>,
+}
+
+/// What everybody may see of a configuration that was read again: which keys differ, and not in what.
+fn bare(change: &ConfigChange) -> ConfigChange {
+    let mut bare = change.clone();
+    bare.text = Bytes::default();
+    for key in &mut bare.keys {
+        (key.before, key.after) = (None, None);
+    }
+    bare
+}
+
+/// A line for each edge of a session and for what allows it, with fields by which journald finds them. No content.
+fn announce(id: SessionId, body: &Body) {
+    match body {
+        Body::SessionStart(start) => tracing::info!(
+            target: "session",
+            SESSION = %id,
+            LOGINUID = start.login.auid,
+            "session {id} of {} began",
+            start.login.user.escaped()
+        ),
+        Body::SessionEnd(_) => tracing::info!(target: "session", SESSION = %id, "session {id} ended"),
+        Body::Coverage(change) => match (change.coverage.grant(), change.coverage.reason()) {
+            (Some(grant), _) => tracing::info!(
+                target: "session",
+                SESSION = %id,
+                GRANT = %grant,
+                "session {id} is allowed by grant {grant}"
+            ),
+            (None, Some(reason)) => tracing::info!(
+                target: "session",
+                MESSAGE_ID = alarm::UNCOVERED,
+                SESSION = %id,
+                REASON = reason.name(),
+                "session {id} is allowed by nothing: {}",
+                reason.name()
+            ),
+            (None, None) => {}
+        },
+        _ => {}
+    }
 }
 
 fn control(at: BootNanos, body: Body) -> Record {
@@ -52,7 +108,24 @@ impl<D: Disk, E: Entropy> Books<D, E> {
         if journal.is_in_reserve() {
             strain.succeeded(true, now);
         }
-        Self { journal, sessions: HashMap::new(), strain, kept, waiting: 0, taken: 0 }
+        let (tally, meter) = (Tally::default(), Meter::default());
+        Self {
+            journal,
+            sessions: HashMap::new(),
+            strain,
+            kept,
+            waiting: 0,
+            taken: 0,
+            tally,
+            meter,
+            waits: None,
+        }
+    }
+
+    /// Puts what it counts there from now on.
+    pub(super) fn metered(mut self, meter: Meter) -> Self {
+        self.meter = meter;
+        self
     }
 
     pub(super) fn pending(&self) -> Pending {
@@ -122,9 +195,11 @@ impl<D: Disk, E: Entropy> Books<D, E> {
             }
         }
         for (kind, count) in unkept.kinds {
+            self.tally.unkept(kind.name(), count);
             self.journal.lost(kind, count);
         }
         for (class, count) in unkept.losses {
+            self.tally.unkept(&class.escaped(), count);
             let (ring, reason) = (Bytes::default(), LossReason::Storage);
             self.journal.lost_more(&Loss { class, ring, cpu: u16::MAX, from: 0, to: 0, count, reason });
         }
@@ -145,19 +220,43 @@ impl<D: Disk, E: Entropy> Books<D, E> {
     pub(super) fn say(&mut self, record: Record, now: Instant) {
         let kind = record.body.kind();
         if self.keeps(kind, now) {
+            self.count(&record, now);
             self.write_down(record);
         } else if let Body::Loss(loss) = record.body {
             // What is declared as lost stays declared: its count goes into ours.
             self.journal.lost_more(&loss);
         } else if kind != Kind::HEARTBEAT {
+            self.tally.unkept(kind.name(), 1);
             self.journal.lost(kind, 1);
         }
+    }
+
+    fn count(&mut self, record: &Record, now: Instant) {
+        self.tally.record(record);
+        self.waits.get_or_insert(now);
     }
 
     /// A record of the log. What is content of it is for the recipients, its twin for everybody.
     fn write_down(&mut self, record: Record) {
         if let Body::RedactionKey(_) = record.body {
             return self.write_key(record);
+        }
+        if let Body::Config(change) = &record.body {
+            let twin =
+                Record { body: Body::Config(Box::new(bare(change))), flags: Flags::LEFT_OUT, ..record };
+            let record =
+                Record { body: Body::Config(change.clone()), flags: Flags::default(), ..twin.clone() };
+            let there = self.journal.append_sealed(&record);
+            return self.journal.append(StreamNo::LOG, if there { twin } else { record });
+        }
+        if let Body::Guard(tried) = &record.body {
+            let who =
+                record.task.as_deref().map(|task| Arc::new(Task { comm: Bytes::default(), ..task.clone() }));
+            let body = Body::Guard(Box::new(tried.bare()));
+            let twin =
+                Record { body, task: who, flags: record.flags.with(Flags::LEFT_OUT), ..record.clone() };
+            let there = self.journal.append_sealed(&record);
+            return self.journal.append(StreamNo::LOG, if there { twin } else { record });
         }
         let Some(kept) = self.kept.as_ref().filter(|_| Kept::concerns(record.body.kind())) else {
             return self.journal.append(StreamNo::LOG, record);
@@ -203,10 +302,14 @@ impl<D: Disk, E: Entropy> Books<D, E> {
         let keeps = self.keeps(kind, now);
         let Some(open) = self.sessions.get_mut(&mark) else { return };
         if !keeps {
-            open.lost = open.lost.saturating_add(1);
-            return self.journal.lost(kind, 1);
+            let acts = record.body.acts();
+            open.lost = open.lost.saturating_add(acts);
+            self.tally.unkept(kind.name(), acts);
+            return self.journal.lost(kind, acts);
         }
+        announce(open.id, &record.body);
         let stream = *open.stream.get_or_insert_with(|| self.journal.open_session(open.id, record.boot_ns));
+        self.count(&record, now);
         self.journal.append(stream, record);
     }
 
@@ -219,15 +322,23 @@ impl<D: Disk, E: Entropy> Books<D, E> {
             }
             Err(error) => {
                 if self.strain.is_sound() {
-                    tracing::error!(%error, "the journal could not be written");
+                    tracing::error!(MESSAGE_ID = alarm::JOURNAL_FAILS, %error, "the journal could not be written");
                 }
                 self.strain.failed(now);
+                self.tally.failed();
+                self.meter.publish(&self.tally, None);
                 Err(error)
             }
         }
     }
 
     fn succeeded(&mut self, done: &Committed, now: Instant) {
+        // The commit took as long as it took: `now` was before it.
+        let sealed = Instant::now();
+        let waited =
+            self.waits.take().map_or(Duration::ZERO, |since| sealed.saturating_duration_since(since));
+        self.tally.committed(waited, (u64::from(done.restarts), u64::from(done.rotations)));
+        self.meter.publish(&self.tally, Some(sealed));
         let was_sound = self.strain.is_sound();
         let in_reserve = self.journal.is_in_reserve();
         if done.restarts > 0 {
@@ -236,7 +347,10 @@ impl<D: Disk, E: Entropy> Books<D, E> {
         if self.strain.succeeded(in_reserve, now) {
             tracing::info!("the journal is written again");
         } else if was_sound && in_reserve {
-            tracing::error!("no room for the journal: only what is essential is recorded");
+            tracing::error!(
+                MESSAGE_ID = alarm::NO_ROOM,
+                "no room for the journal: only what is essential is recorded"
+            );
         }
     }
 

@@ -32,7 +32,9 @@ pub(super) fn record(
 ) -> Record {
     let support = capture::probe();
     let clock = clock::pair();
-    let list = |items: &[&str]| items.iter().map(|s| Bytes::from(*s)).collect();
+    let list = |items: &[&str]| items.iter().map(|s| Bytes::from(*s)).collect::<Vec<_>>();
+    let mut blind = list(&capture.blind());
+    blind.extend(super::guard::absence(config, capture).map(|text| Bytes::from(text.as_str())));
     Record {
         boot_ns: clock.boot,
         cpu: u16::MAX,
@@ -50,7 +52,7 @@ pub(super) fn record(
             version: Bytes::from(env!("CARGO_PKG_VERSION")),
             backend: Bytes::from(capture.backend().name()),
             hooks: list(capture.hooks()),
-            blind: list(&capture.blind()),
+            blind,
             lsm: support.lsm.iter().map(|s| Bytes::from(s.as_str())).collect(),
             lockdown: Bytes::from(support.lockdown.as_str()),
             previous_end,

@@ -2,6 +2,7 @@
 
 use recorder_common::Hook;
 
+use super::alarm;
 use crate::{
     capture::CanaryRound,
     model::{Body, BootNanos, Bytes, Flags, HookChange, HookState, Record},
@@ -117,7 +118,12 @@ impl Canaries {
                 if hook.misses >= DEAD && !hook.dead {
                     hook.dead = true;
                     self.vitals.live &= !bit;
-                    tracing::error!(hook = name, misses = hook.misses, "HOOK_DEAD: a hook does not see");
+                    tracing::error!(
+                        MESSAGE_ID = alarm::HOOK_DEAD,
+                        hook = name,
+                        misses = hook.misses,
+                        "HOOK_DEAD: a hook does not see"
+                    );
                     out.push(told(name, HookState::Dead, hook.misses, hook.alive));
                 }
             }
@@ -129,6 +135,7 @@ impl Canaries {
         let mut out = Vec::new();
         for name in gone {
             tracing::error!(
+                MESSAGE_ID = alarm::LINK_MISSING,
                 link = name,
                 "HOOK_DEAD: the kernel does not have a program where it was attached"
             );

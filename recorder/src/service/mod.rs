@@ -5,7 +5,9 @@
 //! when the disk is slow the channel fills, then the rings, and what no longer fits is counted by the kernel side. When it
 //! fails the writer takes everything, keeps what fits into memory and counts the rest. When it hangs the first does that.
 
+mod alarm;
 mod anchor;
+mod arguments;
 mod beat;
 mod board;
 mod books;
@@ -14,17 +16,23 @@ mod canaries;
 mod clocks;
 mod content;
 mod control;
+mod credentials;
 mod ending;
 mod grants;
+mod guard;
 mod handover;
+mod heirs;
 mod herald;
 mod host;
 mod kept;
 mod living;
+mod metrics;
 mod outbox;
+mod pause;
 mod pulse;
 mod pump;
 mod redaction;
+mod reload;
 mod retention;
 mod sealing;
 mod standing;
@@ -47,10 +55,15 @@ use self::{
     anchor::{Anchors, Hands},
     beat::{Beat, Listener},
     control::Control,
+    credentials::Credentials,
     ending::Ending,
     grants::{Desk, Enforcer},
+    heirs::Heirs,
     living::Living,
+    metrics::{Around, Meter, Offer, Ring, Sizes},
+    pause::Pause,
     redaction::Redactor,
+    reload::Reload,
     retention::Retention,
     standing::Gauge,
 };
@@ -59,7 +72,7 @@ use crate::{
     config::{BackendKey, Config, EnforcementKey, InputKey, ScopeKey},
     journal::{
         Encryption, JournalError, OsEntropy, RealDisk, Writer, WriterConfig,
-        checkpoint::{Head, Signer},
+        checkpoint::Head,
         recipients::{MAX_RECIPIENTS, RecipientError},
     },
     model::Bytes,
@@ -161,6 +174,11 @@ pub trait Observer {
 
 /// Runs until SIGTERM or SIGINT; then everything is drained, sealed and stopped.
 pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceError> {
+    pause::relent_all(config);
+    record(config, observer)
+}
+
+fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceError> {
     // Signals first: one that arrives during the start must still end in a STOP record.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -176,13 +194,7 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     // A key that is none is told before anything is written.
     let hands = Hands::new(config).map_err(|(url, source)| ServiceError::Witness { url, source })?;
     let boot = process::boot_id().map_err(host_error("cannot read the boot id"))?;
-    let mut capture = Capture::start(&capture_config(config))?;
-    if let Some(why) = capture.no_lsm() {
-        observer.say(&format!("what is refused is ended by a signal, not by an error: {why}"));
-    }
-    if let Some(why) = capture.refused() {
-        observer.say(&format!("backend {} ({why})", capture.backend().name()));
-    }
+    let (mut capture, is_kept) = capture(config, observer)?;
     // Before the journal is opened for writing: what it remembers is read as it lies there.
     let host = String::from_utf8_lossy(&boot::host_name()).into_owned();
     let marks = capture.marks().map_err(host_error("cannot read the marks of processes"))?;
@@ -191,26 +203,19 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     let marks = capture.marks().map_err(host_error("cannot read the kernel's marks"))?;
     let anchors = Anchors::default();
     let gauge = Gauge::new(std::time::Instant::now());
+    let offer = Offer::new(&config.metrics);
+    let (backend, hooks) = (capture.backend().name(), capture.hooks().len());
     let (control, pump_end) = Control::open(
         config,
         marks,
-        capture.backend(),
+        (capture.backend(), guard::is_there(config, &capture)),
         &host,
         desk.is_some(),
         (anchors.clone(), gauge.clone()),
     )?;
     let (mut journal, opened) =
         Writer::open(writer_config(config, encryption.clone()), RealDisk, OsEntropy, boot, clock::pair())?;
-    if opened.enrolled {
-        observer.enrolled(&opened.log.to_string(), &opened.origin);
-    }
-    if let Some((old, why)) = &opened.abandoned {
-        observer
-            .say(&format!("log {old} can't be continued ({why:?}); a new one begins: verify the old one"));
-    }
-    if !opened.secrets_locked {
-        tracing::warn!("seal secrets could not be locked into memory (RLIMIT_MEMLOCK)");
-    }
+    tell_opened(&opened, (config, &mut capture, is_kept), observer);
     let living = Living::beside(&config.socket).map_err(host_error("cannot read the boot's id"))?;
     let seeded = capture.seed(&living.of_before());
     let record = boot::record(config, &capture, opened.previous_end, boot);
@@ -225,22 +230,33 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     }
     let marks = capture.marks().map_err(host_error("cannot read the marks of processes"))?;
     let ending = Ending::new(config, marks);
+    let marks = capture.marks().map_err(host_error("cannot read the marks of processes"))?;
+    let pause = Pause::new(config, marks);
+    if pause.is_some() {
+        capture.watch_floods().map_err(host_error("cannot map the ring's positions"))?;
+    }
     let (to_writer, from_pump) = mpsc::sync_channel(QUEUE);
     let (to_bury, burials) = mpsc::sync_channel(1);
     control.retain(Retention::new(config, opened.log, to_bury));
     let (faults, writer_state) = mpsc::channel();
     let (rekey, recipients) = mpsc::channel();
+    let (tell, told) = mpsc::channel();
+    let mut reload = Reload::new(config, rekey, tell)?;
     let kept = encryption.is_on().then(|| kept::Kept::at(&config.grants.memory));
-    let books = books::Books::new(journal, kept, std::time::Instant::now());
+    let meter = Meter::default();
+    let around =
+        around(config, &meter, &control, (&gauge, &anchors), (backend, hooks, rings(config, &capture)));
+    let books = books::Books::new(journal, kept, std::time::Instant::now()).metered(meter);
     let (handed, turns) = (anchors.clone(), gauge.clone());
-    let inlets = writer::Inlets { batches: from_pump, recipients, burials, anchors: handed, gauge: turns };
+    let inlets =
+        writer::Inlets { batches: from_pump, recipients, told, burials, anchors: handed, gauge: turns };
     let writer =
         writer::start(books, inlets, stop.clone(), faults).map_err(host_error("cannot start the writer"))?;
     let pump_stop = stop.clone();
     let beat = Beat::default();
-    let mut listener = Listener::new(beat.clone(), std::time::Instant::now());
+    let mut listener = Listener::new(beat.clone(), gauge.clone(), std::time::Instant::now());
     let redactor = Redactor::new(config, encryption.is_on())?;
-    let settings = pump_settings(config, first.control, (ending, gauge, beat), (living, redactor));
+    let settings = pump_settings(config, first.control, (ending, pause, gauge, beat), (living, redactor));
     let pump = std::thread::Builder::new()
         .name("pump".into())
         .spawn(move || pump::run(capture, seeded, desk, &pump_end, to_writer, &pump_stop, settings))
@@ -248,11 +264,12 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
 
     observer.ready();
     notify::systemd("READY=1");
-    let mut reload = || sealing::reload(config, &rekey, observer);
+    let mut reload = || reload.go(observer);
     let signal = runtime.block_on(async {
         tokio::select! {
             signal = signals.wait(&writer_state, &mut listener, &mut reload) => signal,
             () = control.serve() => 0,
+            () = offer.serve(around) => 0,
         }
     });
     notify::systemd("STOPPING=1");
@@ -271,10 +288,84 @@ pub fn run(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceEr
     pumped.map_err(|_| ServiceError::Thread("pump"))
 }
 
+/// What the numbers of the metrics are about.
+fn around(
+    config: &Config,
+    meter: &Meter,
+    control: &Control,
+    (gauge, anchors): (&Gauge, &Anchors),
+    (backend, hooks, rings): (&'static str, usize, Vec<Ring>),
+) -> Around {
+    Around {
+        meter: meter.clone(),
+        board: control.board(),
+        gauge: gauge.clone(),
+        anchors: anchors.clone(),
+        journal_dir: config.journal_dir.clone(),
+        sizes: Sizes::default(),
+        rings,
+        backend,
+        hooks,
+        since: clock::pair().real,
+    }
+}
+
+/// How full the kernel's rings are, for whoever asks; nobody learns it where the kernel does not let us look.
+fn rings(config: &Config, capture: &Capture) -> Vec<Ring> {
+    let fills =
+        capture.fills().inspect_err(|error| tracing::warn!(%error, "the rings' positions can't be mapped"));
+    let named = [("critical", config.critical_ring), ("bulk", config.bulk_ring)];
+    let rings = fills.into_iter().flatten().zip(named);
+    rings.map(|(fill, (name, room))| Ring { name, room, waits: Box::new(move || fill.bytes()) }).collect()
+}
+
+/// True beside it if its guard is kept by systemd already.
+fn capture(config: &Config, observer: &mut dyn Observer) -> Result<(Capture, bool), ServiceError> {
+    let heirs = Heirs::take();
+    let mut capture = Capture::start(&capture_config(config))?;
+    tell_backend(&capture, observer);
+    let is_kept = heirs.succeed(config, &mut capture);
+    Ok((capture, is_kept))
+}
+
+fn tell_backend(capture: &Capture, observer: &mut dyn Observer) {
+    if let Some(why) = capture.no_lsm() {
+        observer.say(&format!("what is refused is ended by a signal, not by an error: {why}"));
+    }
+    if let Some(why) = capture.refused() {
+        observer.say(&format!("backend {} ({why})", capture.backend().name()));
+    }
+}
+
+/// The journal lies there: from here on it is guarded.
+fn tell_opened(
+    opened: &crate::journal::Opened,
+    (config, capture, is_kept): (&Config, &mut Capture, bool),
+    observer: &mut dyn Observer,
+) {
+    capture.guard(&guard::places(config));
+    if !is_kept {
+        heirs::leave(config, capture);
+    }
+    if let Some(why) = capture.no_guard() {
+        observer.say(&format!("there is no guard: {why}"));
+    }
+    if opened.enrolled {
+        observer.enrolled(&opened.log.to_string(), &opened.origin);
+    }
+    if let Some((old, why)) = &opened.abandoned {
+        observer
+            .say(&format!("log {old} can't be continued ({why:?}); a new one begins: verify the old one"));
+    }
+    if !opened.secrets_locked {
+        tracing::warn!("seal secrets could not be locked into memory (RLIMIT_MEMLOCK)");
+    }
+}
+
 fn pump_settings(
     config: &Config,
     first: Vec<crate::model::Record>,
-    (ending, gauge, beat): (Option<Ending>, Gauge, Beat),
+    (ending, pause, gauge, beat): (Option<Ending>, Option<Pause>, Gauge, Beat),
     (living, redactor): (Living, Redactor),
 ) -> pump::Settings {
     let first = redactor.told(clock::boot()).into_iter().chain(first).collect();
@@ -286,11 +377,13 @@ fn pump_settings(
         records_jobs: config.records_jobs,
         terminal,
         first,
+        pause,
         ending,
         gauge,
         beat,
         living,
         content: content::settings(config),
+        watch: guard::Watch::new(std::time::Instant::now()),
         redactor,
     }
 }
@@ -302,10 +395,7 @@ fn anchor_thread(
     anchors: &Anchors,
     (opened, head): (&crate::journal::Opened, Head),
 ) -> Result<std::thread::JoinHandle<()>, ServiceError> {
-    let signer = Signer::open(&config.journal_dir, opened.log).unwrap_or_else(|error| {
-        tracing::warn!(%error, "the admission key can't be read");
-        None
-    });
+    let signer = Credentials::given().signer(config, opened);
     if signer.is_none() {
         tracing::error!(
             "there is no admission key: no checkpoint is signed, and no cut of this log can be proven"
@@ -375,8 +465,10 @@ pub fn capture_config(config: &Config) -> CaptureConfig {
         all_logins: config.scope == ScopeKey::AllLogins,
         critical_ring: config.critical_ring,
         bulk_ring: config.bulk_ring,
+        arguments: config.arguments,
         kernel_log: config.kernel_log,
         enforce: config.grants.enforcement == EnforcementKey::Enforce,
+        guard: guard::mode(config),
     }
 }
 

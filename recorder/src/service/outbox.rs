@@ -230,8 +230,9 @@ impl Outbox {
                         }
                         kept.tracked.push(Tracked::Event { mark, record });
                     } else {
-                        kept.unkept.kind(kind);
-                        merge(&mut kept.unkept.sessions, [(mark, 1)]);
+                        let acts = record.body.acts();
+                        merge(&mut kept.unkept.kinds, [(kind, acts)]);
+                        merge(&mut kept.unkept.sessions, [(mark, acts)]);
                     }
                 }
                 // Nothing of it will ever be there but that it was.

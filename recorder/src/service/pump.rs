@@ -7,25 +7,27 @@ use std::{
 };
 
 use super::{
-    StopFlag,
+    StopFlag, alarm, arguments,
     beat::Beat,
     content::{self, Contents},
     control::{PumpEnd, Reply},
     ending::Ending,
     grants::Desk,
+    guard::Watch,
     handover::Handing,
     herald::Herald,
     host::RunningHost,
     living::Living,
     outbox::{Gone, Load, Outbox, Unkept},
+    pause::Pause,
     pulse::Pulse,
     redaction::Redactor,
     standing::{Gauge, State},
 };
 use crate::{
     capture::{Capture, Seeded},
-    model::{BootNanos, Mark, Record},
-    session::{Allowance, Flood, Relay, Tracked, Tracker},
+    model::{BootNanos, Captured, ClockPair, Mark, Record},
+    session::{Allowance, Flood, Reading, Relay, Tracked, Tracker},
     sys::{clock, process},
 };
 
@@ -41,6 +43,8 @@ pub(super) struct Settings {
     pub(super) terminal: Allowance,
     /// What was said about grants before the pump ran.
     pub(super) first: Vec<Record>,
+    /// Stops sessions that flood, if that is wanted.
+    pub(super) pause: Option<Pause>,
     /// Ends sessions when storage has failed for good, if that is to follow.
     pub(super) ending: Option<Ending>,
     pub(super) gauge: Gauge,
@@ -50,6 +54,8 @@ pub(super) struct Settings {
     pub(super) living: Living,
     /// What is looked at in programs and files; `None`: nothing.
     pub(super) content: Option<content::Settings>,
+    /// What is tried with the recorder itself.
+    pub(super) watch: Watch,
     /// Secrets do not leave the pump.
     pub(super) redactor: Redactor,
 }
@@ -64,6 +70,25 @@ pub(super) struct Batch {
     /// What found no place on the way.
     pub(super) unkept: Unkept,
     pub(super) load: Load,
+}
+
+/// What is told by numbers, or stands elsewhere.
+struct Folds {
+    reading: Reading,
+    relay: Relay,
+    flood: Flood,
+}
+
+impl Folds {
+    fn new(terminal: Allowance) -> Self {
+        Self { reading: Reading::default(), relay: Relay::default(), flood: Flood::new(terminal) }
+    }
+
+    fn pass(&mut self, now: BootNanos, horizon: BootNanos, tracked: &mut Vec<Tracked>) {
+        self.reading.pass(now, tracked);
+        self.relay.pass(horizon, tracked);
+        self.flood.pass(horizon, tracked);
+    }
 }
 
 /// A nap while events come: a reader that sleeps a little costs a fraction of one that polls.
@@ -90,7 +115,7 @@ pub(super) fn run(
     let mut hanging = false;
     let mut herald = settings.tell.then(Herald::default);
     let mut tracker = tracker_of(&seeded);
-    let (mut relay, mut flood) = (Relay::default(), Flood::new(settings.terminal));
+    let mut folds = Folds::new(settings.terminal);
     let mut contents = Contents::start(settings.content.take());
     let mut host = RunningHost { marks: capture.marks().ok() };
     let mut pulse = Pulse::new(clock::reading(), capture.hooks().len());
@@ -101,26 +126,30 @@ pub(super) fn run(
     }
     let mut reconciled = Instant::now();
     let mut counted = Instant::now();
-    let mut first = std::mem::take(&mut settings.first);
     loop {
         settings.beat.turn();
         let last = stop.is_raised();
-        let taken = capture.drain(&mut captured, last);
+        if last {
+            capture.let_it_end();
+        }
+        let taken = drain(&mut capture, &mut settings.watch, &mut captured, last);
         let now = clock::pair();
+        // Before anything is made of what came: meanwhile the ring fills.
+        let acts = pause(&mut settings.pause, &capture, &captured, (now, last));
         let asked = control.carry_out(now.boot, desk.as_mut());
-        let mut batch = Batch { control: std::mem::take(&mut first), ..Batch::default() };
+        let mut batch = Batch { control: std::mem::take(&mut settings.first), ..Batch::default() };
         for item in handing.pass(&mut captured, &capture) {
             tracker.step(now.boot, item, &mut host, &mut batch.tracked);
         }
-        for (mark, record) in asked.denials {
-            if tracker.is_open(mark) {
-                batch.tracked.push(Tracked::Event { mark, record });
-            }
-        }
+        let open = |item: &Tracked| matches!(item, Tracked::Event { mark, .. } if tracker.is_open(*mark));
+        let denied = asked.denials.into_iter().map(|(mark, record)| Tracked::Event { mark, record });
+        batch.tracked.extend(acts.into_iter().chain(denied).filter(open));
         if reconciled.elapsed() >= RECONCILE && tracker.open_sessions() > 0 {
             reconciled = Instant::now();
             reconcile(&mut tracker, now.boot);
         }
+        batch.control.extend(watched(&mut settings.watch, &mut capture, &tracker, now.boot, last));
+        capture.incomplete().for_each(|mark| tracker.awaits(mark, now.boot));
         let ending = if last { tracker.open() } else { tracker.over(now.boot) };
         let due = counted.elapsed() >= COUNT;
         let asked_of = if due { tracker.open() } else { ending.clone() };
@@ -155,6 +184,7 @@ pub(super) fn run(
         batch.control.extend(signs);
         control.silent(pulse.silent());
         let here = Instant::now();
+        settings.pause.iter_mut().for_each(|pause| pause.see(&mut batch.tracked, (now, here)));
         let storage = settings.gauge.watch(here);
         hanging = hangs(hanging, storage.state);
         if let Some(ending) = &mut settings.ending {
@@ -162,11 +192,10 @@ pub(super) fn run(
             batch.tracked.extend(acts);
         }
         // Last, since what a relay may copy waits here: grants, notices and the control socket do not wait with it.
-        relay.pass(capture.horizon(), &mut batch.tracked);
-        flood.pass(capture.horizon(), &mut batch.tracked);
+        folds.pass(now.boot, capture.horizon(), &mut batch.tracked);
         // Behind what waits for terminals: it keeps the ends of sessions back until what they left is read.
         contents.pass(now, &mut batch.tracked, last);
-        settings.redactor.pass(&mut batch.tracked);
+        for_the_writer(&settings.redactor, &mut batch.tracked);
         // The writer is gone only after a fault, which ends the service.
         if outbox.send(batch, here) == Err(Gone) {
             return;
@@ -175,12 +204,8 @@ pub(super) fn run(
             let _ = outbox.finish();
             return;
         }
-        while outbox.is_crowded(Instant::now()) {
-            settings.beat.turn();
-            std::thread::sleep(NAP);
-            if outbox.flush(Instant::now()) == Err(Gone) {
-                return;
-            }
+        if wait_for_room(&mut outbox, &mut settings, &capture) == Err(Gone) {
+            return;
         }
         asked.replies.into_iter().for_each(Reply::tell);
         if taken > 0 || capture.holds_back() {
@@ -191,11 +216,73 @@ pub(super) fn run(
     }
 }
 
+/// While the writer is behind nothing is taken from the rings.
+fn wait_for_room(outbox: &mut Outbox, settings: &mut Settings, capture: &Capture) -> Result<(), Gone> {
+    while outbox.is_crowded(Instant::now()) {
+        settings.beat.turn();
+        if let Some(pause) = &mut settings.pause {
+            pause.press(capture.waiting(), (clock::pair(), Instant::now()));
+        }
+        std::thread::sleep(NAP);
+        outbox.flush(Instant::now())?;
+    }
+    Ok(())
+}
+
+/// Stops who floods, and lets go on.
+fn pause(
+    pause: &mut Option<Pause>,
+    capture: &Capture,
+    came: &[Captured],
+    (now, last): (ClockPair, bool),
+) -> Vec<Tracked> {
+    let Some(pause) = pause else { return Vec::new() };
+    let here = Instant::now();
+    if last {
+        return pause.end(now, here);
+    }
+    pause.step(capture.waiting(), came, (now, here))
+}
+
+/// Takes what came; what was tried with the recorder itself is no session's act.
+fn drain(capture: &mut Capture, watch: &mut Watch, captured: &mut Vec<Captured>, last: bool) -> usize {
+    let taken = capture.drain(captured, last);
+    watch.pick(captured);
+    taken
+}
+
+/// What was tried with the recorder itself.
+fn watched(
+    watch: &mut Watch,
+    capture: &mut Capture,
+    tracker: &Tracker,
+    at: BootNanos,
+    last: bool,
+) -> Vec<Record> {
+    let mut out = watch.first(|mark| tracker.id_of(mark));
+    let now = Instant::now();
+    if watch.is_due(now, last) {
+        let (told, gone) = watch.repeated(at, now, capture.attempts(), process::is_alive);
+        out.extend(told);
+        capture.forget_attempts(|by| gone.contains(&by));
+    }
+    out
+}
+
+/// Takes secrets out first: an option may stand in one record and what it names in the next.
+fn for_the_writer(redactor: &Redactor, tracked: &mut Vec<Tracked>) {
+    redactor.pass(tracked);
+    arguments::split(tracked);
+}
+
 /// Whether the storage hangs, which is logged once.
 fn hangs(already: bool, state: State) -> bool {
     let now = state == State::Hanging;
     if now && !already {
-        tracing::error!("the journal hangs: a write does not come back; records wait in memory");
+        tracing::error!(
+            MESSAGE_ID = alarm::JOURNAL_HANGS,
+            "the journal hangs: a write does not come back; records wait in memory"
+        );
     }
     now
 }
@@ -219,6 +306,12 @@ fn count(
 ) {
     for (mark, used) in capture.capabilities(asked_of) {
         tracker.counted(mark, used, ending.contains(&mark), now, out);
+    }
+    for (mark, folded) in capture.folded(asked_of) {
+        tracker.folded(mark, folded, ending.contains(&mark), now, out);
+    }
+    for (mark, sent) in capture.sent(asked_of) {
+        tracker.sent(mark, sent, now, out);
     }
     for (mark, streamed) in capture.streamed(asked_of) {
         tracker.streamed(mark, streamed, now, out);

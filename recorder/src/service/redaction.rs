@@ -46,27 +46,25 @@ impl Redactor {
     /// Takes secrets out of what is about to be written.
     pub(super) fn pass(&self, tracked: &mut Vec<Tracked>) {
         let Some(rules) = &self.rules else { return };
-        for item in std::mem::take(tracked) {
-            let Tracked::Event { mark, mut record } = item else {
-                tracked.push(item);
-                continue;
-            };
+        let mut told = Vec::new();
+        for (at, item) in tracked.iter_mut().enumerate() {
+            let Tracked::Event { mark, record } = item else { continue };
             let places = self.places(rules, &mut record.body);
             if places.is_empty() {
-                tracked.push(Tracked::Event { mark, record });
                 continue;
             }
             record.flags = record.flags.with(Flags::REDACTED);
             let of = record.body.kind();
-            let told = Record {
-                body: Body::Redacted(Box::new(Redacted { of, places })),
+            let record = Record {
+                boot_ns: record.boot_ns,
+                cpu: record.cpu,
                 flags: Flags::default(),
                 task: record.task.clone(),
-                ..record
+                body: Body::Redacted(Box::new(Redacted { of, places })),
             };
-            tracked.push(Tracked::Event { mark, record });
-            tracked.push(Tracked::Event { mark, record: told });
+            told.push((at, Tracked::Event { mark: *mark, record }));
         }
+        behind(tracked, told);
     }
 
     /// The same for what the next start has to know: nothing is told of it, because it is in no journal.
@@ -109,6 +107,7 @@ impl Redactor {
                     self.add(RedactedField::Diff, taken, &mut places);
                 }
             }
+            Body::Setting(set) => self.line(rules, RedactedField::Value, &mut set.value, &mut places),
             Body::Call(_, call) => self.call(rules, call, &mut places),
             // Paths, names, counts and what terminals show: no arguments.
             _ => {}
@@ -194,6 +193,19 @@ fn new_key() -> std::io::Result<Secret> {
     let mut key = Secret::new()?;
     getrandom::fill(key.expose_mut()).map_err(|_| std::io::Error::other("the kernel gives no randomness"))?;
     Ok(key)
+}
+
+/// Puts each one behind the item at its place; `added` is in order.
+fn behind(tracked: &mut Vec<Tracked>, added: Vec<(usize, Tracked)>) {
+    let Some((first, _)) = added.first() else { return };
+    let rest = tracked.split_off(*first);
+    let mut added = added.into_iter().peekable();
+    for (at, item) in (tracked.len()..).zip(rest) {
+        tracked.push(item);
+        while let Some((_, one)) = added.next_if(|(behind, _)| *behind == at) {
+            tracked.push(one);
+        }
+    }
 }
 
 #[cfg(test)]

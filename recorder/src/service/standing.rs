@@ -68,6 +68,8 @@ struct Inner {
     turned: Instant,
     /// When the pump last looked.
     watched: Instant,
+    /// The writer's thread.
+    writer: Option<u32>,
 }
 
 impl Inner {
@@ -82,11 +84,23 @@ impl Gauge {
     /// The journal is open.
     pub(super) fn new(now: Instant) -> Self {
         let said = Standing { state: State::Sound, since: now };
-        Self(Arc::new(Mutex::new(Inner { said, turned: now, watched: now })))
+        Self(Arc::new(Mutex::new(Inner { said, turned: now, watched: now, writer: None })))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This thread is the writer.
+    pub(super) fn is_written_here(&self) {
+        self.inner().writer = Some(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs());
+    }
+
+    /// The writer's thread and how long it has not come round, not counting what the whole process did not run.
+    pub(super) fn away(&self, now: Instant) -> (Option<u32>, Duration) {
+        let inner = self.inner();
+        let away = now.saturating_duration_since(inner.turned).saturating_sub(inner.absent(now));
+        (inner.writer, away)
     }
 
     /// The writer comes round; how long it hung, if it did.

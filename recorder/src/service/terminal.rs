@@ -7,7 +7,7 @@ use std::{io, os::fd::OwnedFd};
 
 use rustix::{
     fs::{FileType, Mode, OFlags, fstat, open},
-    io::write,
+    io::{Errno, write},
     termios::{LocalModes, tcgetattr, tcgetwinsize},
 };
 
@@ -69,7 +69,13 @@ fn open_terminal(name: &str) -> io::Result<OwnedFd> {
         return Err(io::ErrorKind::NotFound.into());
     }
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = open(format!("/dev/{name}"), flags, Mode::empty())?;
+    let fd = match open(format!("/dev/{name}"), flags, Mode::empty()) {
+        // The unit gives us a /dev of our own with the host's ptys, and without consoles.
+        Err(Errno::NOENT) if name.starts_with("tty") => {
+            open(format!("/proc/1/root/dev/{name}"), flags, Mode::empty())?
+        }
+        opened => opened?,
+    };
     if FileType::from_raw_mode(fstat(&fd)?.st_mode) != FileType::CharacterDevice {
         return Err(io::ErrorKind::NotFound.into());
     }

@@ -16,7 +16,7 @@ use crate::{
         checkpoint::Head,
         pace::{ENOUGH, Pace},
     },
-    model::Stop,
+    model::{Record, Stop},
     sys::clock,
 };
 
@@ -30,6 +30,8 @@ pub(super) struct Inlets {
     pub(super) batches: Receiver<Batch>,
     /// Whom segments are sealed to from now on.
     pub(super) recipients: Receiver<Vec<Recipient>>,
+    /// Records of the log that neither the pump nor an anchor makes.
+    pub(super) told: Receiver<Record>,
     /// Tombstones, to be durable before anything is deleted.
     pub(super) burials: Receiver<Burial>,
     pub(super) anchors: Anchors,
@@ -45,6 +47,7 @@ pub(super) fn start(
     faults: Sender<()>,
 ) -> std::io::Result<JoinHandle<Result<Head, ServiceError>>> {
     std::thread::Builder::new().name("writer".into()).spawn(move || {
+        inlets.gauge.is_written_here();
         let done = run(books, &inlets, &stop);
         let _ = faults.send(());
         done
@@ -57,7 +60,7 @@ pub(super) fn run<D: Disk, E: Entropy>(
     inlets: &Inlets,
     stop: &StopFlag,
 ) -> Result<Head, ServiceError> {
-    let Inlets { batches, recipients, burials, anchors, gauge } = inlets;
+    let Inlets { batches, recipients, told, burials, anchors, gauge } = inlets;
     let mut pace = Pace::new(Instant::now());
     let mut cared = Instant::now();
     let mut tries = 0;
@@ -100,7 +103,7 @@ pub(super) fn run<D: Disk, E: Entropy>(
             }
         }
         let now = Instant::now();
-        for record in anchors.returned() {
+        for record in anchors.returned().into_iter().chain(told.try_iter()) {
             books.say(record, now);
             pace.came(now);
         }

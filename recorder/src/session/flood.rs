@@ -70,7 +70,9 @@ impl Flood {
 
     /// Takes what the tracker gave out and leaves what is to be written.
     pub fn pass(&mut self, now: BootNanos, tracked: &mut Vec<Tracked>) {
-        for item in std::mem::take(tracked) {
+        // What is before the first one that matters here stays where it is.
+        let from = tracked.iter().position(concerns).unwrap_or(tracked.len());
+        for item in tracked.split_off(from) {
             match item {
                 Tracked::Event { mark, record } => match &record.body {
                     Body::Tty(TtyOp::Output, tty) if tty.cut.is_some() => {
@@ -119,6 +121,11 @@ impl Flood {
             session.folds.insert(no, Fold::of(record, keep));
         }
     }
+}
+
+fn concerns(item: &Tracked) -> bool {
+    let Tracked::Event { record, .. } = item else { return false };
+    matches!(record.body, Body::Tty(TtyOp::Output, _) | Body::SessionEnd(_))
 }
 
 impl Session {

@@ -134,6 +134,29 @@ fn at(at: u64, pid: u32, place: Place, act: Act) -> Captured {
 }
 
 #[test]
+fn who_writes_to_a_terminal_of_the_session_does_not_move_it_to_where_he_lives() {
+    let elsewhere = Place { mnt_ns: 31, cgroup: 6, ..HOME };
+    let words = TtyAct {
+        key: 1,
+        name: Bytes::from("pts/1"),
+        data: Bytes::from("recorded"),
+        hidden: 0,
+        cols: 80,
+        rows: 24,
+    };
+    let out = run(
+        vec![
+            at(1, 10, HOME, elevated()),
+            at(2, 10, HOME, exec("/usr/bin/sudo")),
+            at(3, 999, elsewhere, Act::Tty(TtyOp::Output, words)),
+        ],
+        LATER,
+    );
+    assert!(bodies(&out).iter().any(|body| matches!(body, Body::Tty(..))), "{out:?}");
+    assert!(!bodies(&out).iter().any(|body| matches!(body, Body::Context(_))), "{out:?}");
+}
+
+#[test]
 fn what_leaves_the_hosts_namespaces_says_so_before_its_next_act() {
     let inside = Place { mnt_ns: 21, pid_ns: 22, cgroup: 5, ..HOME };
     let id = "ab".repeat(32);

@@ -8,18 +8,22 @@ mod container;
 mod delegation;
 mod edges;
 mod flood;
+mod folds;
 mod lineage;
 mod permissions;
 mod places;
 mod reached;
+mod reads;
 pub mod redact;
 mod relay;
+mod sends;
 mod terminals;
 mod tracker;
 
 pub use delegation::{Container, Files, Handover};
 pub use edges::{Host, Tracked};
 pub use flood::{Allowance, Flood};
+pub use reads::Reading;
 pub use relay::Relay;
 pub use tracker::Tracker;
 

@@ -1,8 +1,10 @@
 //! Processes that a session took hold of and that are not its own.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use crate::model::{Bytes, Confidence, Delegation, DelegationRole, Reached, SessionId, TaskId, Trigger};
+use crate::model::{
+    BootNanos, Bytes, Confidence, Delegation, DelegationRole, Reached, SessionId, TaskId, Trigger,
+};
 
 /// So many are remembered; then some may be told again.
 const MOST: usize = 4096;
@@ -12,8 +14,16 @@ const MOST: usize = 4096;
 pub(super) struct Told(HashSet<(TaskId, u32)>);
 
 impl Told {
+    /// By what a session took hold of a process of somebody else's, once for each.
+    pub(super) fn by(&mut self, own: &HashMap<u32, BootNanos>, reached: &Reached) -> Option<String> {
+        let TaskId { pid, start } = reached.target;
+        let is_own = own.get(&pid).is_some_and(|own| start.get() == 0 || *own == start);
+        let means = means(reached.call).filter(|_| !is_own)?;
+        self.is_news(reached).then_some(means)
+    }
+
     /// True the first time.
-    pub(super) fn is_news(&mut self, reached: &Reached) -> bool {
+    fn is_news(&mut self, reached: &Reached) -> bool {
         if self.0.len() >= MOST {
             self.0.clear();
         }
@@ -22,7 +32,7 @@ impl Told {
 }
 
 /// By what it was done, or `None` if the call only looks (/proc/PID/stack and the like ask for the same right).
-pub(super) fn means(call: u32) -> Option<String> {
+fn means(call: u32) -> Option<String> {
     // arch/x86/entry/syscalls/syscall_64.tbl
     Some(match call {
         101 => "ptrace".to_owned(),

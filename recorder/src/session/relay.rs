@@ -92,7 +92,9 @@ struct Screen {
 impl Relay {
     /// Takes what is to be written of sessions and leaves what may be written now.
     pub fn pass(&mut self, now: BootNanos, tracked: &mut Vec<Tracked>) {
-        for item in std::mem::take(tracked) {
+        // What is before the first one that matters here stays where it is.
+        let from = tracked.iter().position(|item| self.concerns(item)).unwrap_or(tracked.len());
+        for item in tracked.split_off(from) {
             match item {
                 Tracked::Event { mark, record } => self.event(mark, record, tracked),
                 Tracked::Closed { mark, .. } => {
@@ -106,6 +108,19 @@ impl Relay {
             session.overdue(now);
             session.tell_long(now, &mut |record| tracked.push(Tracked::Event { mark: *mark, record }));
             session.drain(&mut |record| tracked.push(Tracked::Event { mark: *mark, record }));
+        }
+    }
+
+    fn concerns(&self, item: &Tracked) -> bool {
+        match item {
+            Tracked::Event { record, .. } if matches!(record.body, Body::Tty(..) | Body::SessionEnd(_)) => {
+                true
+            }
+            Tracked::Event { mark, .. } => {
+                self.sessions.get(mark).is_some_and(|session| !session.queue.is_empty())
+            }
+            Tracked::Closed { .. } => true,
+            _ => false,
         }
     }
 

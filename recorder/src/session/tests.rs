@@ -182,6 +182,19 @@ fn the_last_output_still_finds_its_session() {
 }
 
 #[test]
+fn an_exec_that_is_still_put_together_finds_its_session() {
+    let mut tracker = Tracker::default();
+    let (mut host, mut out) = (Fixed(0), Vec::new());
+    for e in [event(1, 7, 10, elevated()), event(3, 7, 10, exit(0))] {
+        tracker.step(BootNanos::new(4), e, &mut host, &mut out);
+    }
+    tracker.awaits(Mark::new(7), BootNanos::new(LATER));
+    tracker.tick(BootNanos::new(LATER + 1), &mut out);
+    tracker.step(BootNanos::new(LATER + 2), event(2, 7, 10, exec("/s")), &mut host, &mut out);
+    assert_eq!(kinds(&out), ["opened", "session_start", "exit", "exec"], "one session");
+}
+
+#[test]
 fn a_lost_exit_is_reconciled_and_said() {
     let (mut tracker, mut host, mut out) = (Tracker::default(), Fixed(0), Vec::new());
     for e in [event(1, 7, 10, elevated()), event(2, 7, 10, exec("/s"))] {

@@ -1,17 +1,21 @@
 //! Which session an event belongs to, when a session begins and when it is over.
 
+mod counts;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
 use super::lineage::{self, Coming, Lineage, Origin};
-use super::{Host, Tracked};
-use super::{company::Company, permissions::Rights, places::Atlas, reached, terminals::Terminals};
+use super::{
+    Host, Tracked, company::Company, folds::Folds, permissions::Rights, places::Atlas, reached, sends::Sends,
+    terminals::Terminals,
+};
 use crate::model::{
-    Act, Body, BootNanos, Capability, Captured, Coverage, Cred, Elevated, EndReason, Enforcement, Exit,
-    FileOp, Flags, Fork, KernelEvent, Lived, LoginWitness, Mark, Passed, Places, Reached, Record, SessionEnd,
-    SessionId, Shared, Streamed, Task, TaskId, Uncovered,
+    Act, Body, BootNanos, Captured, Coverage, Cred, Elevated, EndReason, Enforcement, Exit, FileOp, Flags,
+    Fork, KernelEvent, Lived, LoginWitness, Mark, Passed, Places, Record, SessionEnd, SessionId, Shared,
+    Task, TaskId, Uncovered,
 };
 
 /// After the last task is gone, its last output may still be on the way through the terminal's reader.
@@ -37,6 +41,8 @@ struct Session {
     /// Who logged in, once that is known.
     login: Option<LoginWitness>,
     rights: Rights,
+    folds: Folds,
+    sends: Sends,
     /// As the records say so far.
     places: Places,
     reached: reached::Told,
@@ -60,6 +66,11 @@ impl Tracker {
     /// True if the session is open.
     pub fn is_open(&self, mark: Mark) -> bool {
         self.sessions.contains_key(&mark)
+    }
+
+    /// Our id of an open session.
+    pub fn id_of(&self, mark: Mark) -> Option<SessionId> {
+        self.sessions.get(&mark).map(|session| session.id)
     }
 
     /// What is left of a session of an earlier run has that mark.
@@ -99,6 +110,10 @@ impl Tracker {
             return self.atlas.learn(id, path);
         }
         let mark = event.mark;
+        // Of nobody's session: the service tells it in the log.
+        if let Act::Guard(_) = &event.act {
+            return;
+        }
         if let Act::Shared(shared) = &event.act {
             return self.shares(&event, shared, host, out);
         }
@@ -151,7 +166,9 @@ impl Tracker {
                 out.push(Tracked::Event { mark, record: guest.record(boot_ns, cpu) });
             }
         }
-        if let Some(context) = self.atlas.of(&task, place, host)
+        // What a terminal shows may be written by somebody else, who lives elsewhere: a relay, or the recorder itself.
+        if !matches!(act, Act::Tty(..))
+            && let Some(context) = self.atlas.of(&task, place, host)
             && !session.places.is_told(task.id.pid, &context)
         {
             let (task, body) = (Some(Arc::clone(&task)), Body::Context(context));
@@ -160,7 +177,7 @@ impl Tracker {
             out.push(Tracked::Event { mark, record });
         }
         if let Act::Reached(reached) = &act {
-            let Some(means) = session.reaches(reached) else { return };
+            let Some(means) = session.reached.by(&session.alive, reached) else { return };
             let by = session.id;
             let other = reached.of.and_then(|of| Some((of, self.sessions.get(&of)?.id)));
             let (asked, held) =
@@ -259,6 +276,13 @@ impl Tracker {
         }
     }
 
+    /// Something of that session is still to come: it does not close yet, or what comes would find it gone and begin another.
+    pub fn awaits(&mut self, mark: Mark, now: BootNanos) {
+        if let Some(since) = self.sessions.get_mut(&mark).and_then(|session| session.empty_since.as_mut()) {
+            *since = (*since).max(now);
+        }
+    }
+
     /// Sessions that the next tick closes.
     pub fn over(&self, now: BootNanos) -> Vec<Mark> {
         let over = |s: &Session| s.empty_since.is_some_and(|t| now.since(t) >= LINGER_NS);
@@ -268,30 +292,6 @@ impl Tracker {
     /// All open sessions.
     pub fn open(&self) -> Vec<Mark> {
         self.sessions.keys().copied().collect()
-    }
-
-    /// Takes the kernel's count of a capability; with `all` it is written also if it was before.
-    pub fn counted(
-        &mut self,
-        mark: Mark,
-        used: Capability,
-        all: bool,
-        now: BootNanos,
-        out: &mut Vec<Tracked>,
-    ) {
-        let Some(session) = self.sessions.get_mut(&mark) else { return };
-        let used = session.rights.used(used);
-        if session.rights.is_news(&used, all) {
-            out.push(Tracked::Event { mark, record: of_session(now, Body::Capability(Box::new(used))) });
-        }
-    }
-
-    /// Takes the kernel's count of what went through a standard stream and was not taken along.
-    pub fn streamed(&mut self, mark: Mark, streamed: Streamed, now: BootNanos, out: &mut Vec<Tracked>) {
-        let missing = self.sessions.get_mut(&mark).and_then(|session| session.terminals.missing(streamed));
-        out.extend(
-            missing.map(|(op, tty)| Tracked::Event { mark, record: of_session(now, Body::Tty(op, tty)) }),
-        );
     }
 
     /// Closes everything: the recorder stops.
@@ -378,6 +378,8 @@ impl Session {
             reconciled: false,
             login: None,
             rights: Rights::default(),
+            folds: Folds::default(),
+            sends: Sends::default(),
             places: Places::default(),
             reached: reached::Told::default(),
         }
@@ -403,6 +405,7 @@ impl Session {
             | Act::Branch(_)
             | Act::Request(_)
             | Act::Shared(_)
+            | Act::Guard(_)
             | Act::Stdin { .. }
             | Act::Reached(_)
             | Act::Handed(_) => None,
@@ -429,6 +432,8 @@ impl Session {
                 let used = self.rights.used(*used);
                 self.rights.is_news(&used, true).then(|| Body::Capability(Box::new(used)))
             }
+            Act::Script(script) => Some(Body::Script(script)),
+            Act::Folded(folded) => self.folds.take(folded, false).map(|(_, body)| body),
             Act::Exec(exec) => {
                 self.rights.started(task, &exec);
                 self.execs += 1;
@@ -464,6 +469,11 @@ impl Session {
             Act::Allocate(done) => Some(self.changed(Body::Allocate(done))),
             Act::Call(op, call) => Some(Body::Call(op, call)),
             Act::Socket(op, socket) => Some(Body::Socket(op, socket)),
+            Act::Setting(set) => Some(Body::Setting(set)),
+            Act::Sent { sent, counted } => {
+                let news = !counted || self.sends.first(&sent);
+                news.then_some(Body::Sent(sent))
+            }
             Act::Tty(op, act) => Some(Body::Tty(op, self.terminals.take(op, act))),
             Act::Streamed(streamed) => self.terminals.missing(streamed).map(|(op, tty)| Body::Tty(op, tty)),
         }
@@ -472,14 +482,6 @@ impl Session {
     fn changed(&mut self, body: Body) -> Body {
         self.files += 1;
         body
-    }
-
-    /// By what it took hold of a process of somebody else's, once for each.
-    fn reaches(&mut self, reached: &Reached) -> Option<String> {
-        let TaskId { pid, start } = reached.target;
-        let is_own = self.alive.get(&pid).is_some_and(|own| start.get() == 0 || *own == start);
-        let means = reached::means(reached.call).filter(|_| !is_own)?;
-        self.reached.is_news(reached).then_some(means)
     }
 
     fn note_empty(&mut self, at: BootNanos) {

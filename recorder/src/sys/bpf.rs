@@ -1,9 +1,9 @@
-//! Task storage from user space: aya has no type for it. The key is a pidfd.
+//! Task storage and links from user space: aya has no type for the one and no way to the other. The key of a task is a pidfd.
 #![expect(unsafe_code, reason = "bpf(2) has no safe wrapper")]
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -11,6 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
+const BPF_LINK_GET_FD_BY_ID: libc::c_int = 30;
 
 #[repr(C)]
 struct ElementAttr {
@@ -44,6 +45,23 @@ fn element(
     // SAFETY: `attr` names a key of 4 and a value of 64 bytes, the sizes of the TASKS map; both outlive the call.
     let r = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const attr, size_of::<ElementAttr>()) };
     if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A descriptor of a link; `NotFound` if there is none of that number any more.
+pub fn open_link(id: u32) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct IdAttr {
+        id: u32,
+        next: u32,
+        flags: u32,
+    }
+    let attr = IdAttr { id, next: 0, flags: 0 };
+    // SAFETY: `attr` is what this command reads, and outlives the call.
+    let r =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_GET_FD_BY_ID, &raw const attr, size_of::<IdAttr>()) };
+    let fd = RawFd::try_from(r).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: the kernel made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Writes the mark of a process's main thread.

@@ -56,3 +56,13 @@ pub fn reading() -> Reading {
     }
     best.1
 }
+
+/// Whether the kernel believes that somebody keeps its wall clock right; `None` if it does not say.
+#[cfg(feature = "service")]
+#[expect(unsafe_code, reason = "adjtimex has no safe form")]
+pub fn is_synchronised() -> Option<bool> {
+    let mut timex = std::mem::MaybeUninit::<libc::timex>::zeroed();
+    // SAFETY: `timex` is as large as the kernel takes it to be, and all zeros is a valid one that asks for nothing to be changed.
+    let state = unsafe { libc::adjtimex(timex.as_mut_ptr()) };
+    (state >= 0).then_some(state != libc::TIME_ERROR)
+}

@@ -37,7 +37,9 @@ pub fn root(path: &str) -> io::Result<OwnedFd> {
 /// What lies at a path below that root, links within it resolved there, the last one not followed. Nothing is read or waited for.
 pub fn at(root: impl AsFd, path: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)?)
+    // The kernel's own links (/proc/self/fd/3, /proc/self/root) would lead to what is this process's.
+    let ways = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), ways)?)
 }
 
 /// What a process executes, whatever its name is by now.
@@ -66,6 +68,11 @@ pub fn time(seconds: i64, nanos: u64) -> RealNanos {
 pub fn is_stored(file: impl AsFd, stat: &Stat) -> bool {
     let kind = FileType::from_raw_mode(stat.st_mode);
     kind == FileType::RegularFile && rustix::fs::fstatfs(file).is_ok_and(|of| !MADE_UP.contains(&of.f_type))
+}
+
+/// True if it is a link of a file system that makes its links up: where they lead depends on who asks, and that is this process.
+pub fn is_made_up(link: impl AsFd) -> bool {
+    rustix::fs::fstatfs(link).map_or(true, |of| MADE_UP.contains(&of.f_type))
 }
 
 /// A link's target.
@@ -121,6 +128,14 @@ mod tests {
         assert!(is_stored(&file, &stat));
         let mut into = [0; 4];
         assert_eq!(read_at(reopened(&file).unwrap(), 0, &mut into).unwrap(), 1);
+        std::os::unix::fs::symlink("/proc/self/fd", dir.path().join("own")).unwrap();
+        let own = format!("{}/own/{}", dir.path().display(), std::os::fd::AsRawFd::as_raw_fd(&file));
+        assert!(
+            is_made_up(at(super::root("/").unwrap(), own.as_bytes()).unwrap()),
+            "descriptors of this process"
+        );
+        assert!(at(super::root("/").unwrap(), b"/proc/self/root/etc").is_err(), "nor through its links");
+        assert!(!is_made_up(&link));
         let proc = at(super::root("/").unwrap(), b"/proc/self/status").unwrap();
         assert!(!is_stored(&proc, &super::stat(&proc).unwrap()), "procfs makes its content up");
     }

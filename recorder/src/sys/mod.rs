@@ -12,6 +12,8 @@ pub mod notify;
 pub mod perf;
 #[cfg(feature = "service")]
 pub mod process;
+#[cfg(feature = "service")]
+pub mod ring;
 pub mod secret;
 pub mod socket;
 #[cfg(feature = "service")]

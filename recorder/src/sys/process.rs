@@ -158,16 +158,76 @@ pub fn above(task: TaskId) -> Vec<TaskId> {
     above
 }
 
+/// Where a process stands in job control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Itself, with its start rounded down to a tick.
+    pub id: TaskId,
+    /// Who waits for it.
+    pub parent: u32,
+    /// Its session of job control (setsid(2)).
+    pub sid: u32,
+    /// Audit login uid.
+    pub loginuid: u32,
+    /// Stopped by a signal.
+    pub is_stopped: bool,
+}
+
+impl Job {
+    /// Whose job control it is under.
+    pub const fn owner(&self) -> (u32, u32) {
+        (self.sid, self.loginuid)
+    }
+
+    /// Somebody logged in stands behind it.
+    pub const fn is_of_a_person(&self) -> bool {
+        self.loginuid != u32::MAX
+    }
+}
+
+/// Of a process that runs.
+pub fn job(pid: u32) -> Option<Job> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // A kernel without audit knows nobody's; so does one where the file was never set.
+    let loginuid = fs::read_to_string(format!("/proc/{pid}/loginuid"));
+    let loginuid = loginuid.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(u32::MAX);
+    let Stat { ppid: parent, start, sid, .. } = parse_stat(&stat).filter(|_| !is_zombie(&stat))?;
+    let id = TaskId { pid, start: BootNanos::new(start.saturating_mul(NANOS_PER_TICK)) };
+    Some(Job { id, parent, sid, loginuid, is_stopped: state_of(&stat) == Some(b'T') })
+}
+
+/// Somebody traces it: a debugger is told of each of its signals.
+pub fn is_traced(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    tracer.is_some_and(|tracer| tracer.trim() != "0")
+}
+
 /// True if a process of that number exists and is no zombie.
 pub fn runs(pid: u32) -> bool {
     fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| !is_zombie(&stat))
 }
 
+fn state_of(stat: &[u8]) -> Option<u8> {
+    let close = stat.iter().rposition(|b| *b == b')')?;
+    stat.get(close + 2).copied()
+}
+
 fn is_zombie(stat: &[u8]) -> bool {
-    stat.iter()
-        .rposition(|b| *b == b')')
-        .and_then(|close| stat.get(close + 2))
-        .is_some_and(|state| matches!(state, b'Z' | b'X'))
+    state_of(stat).is_some_and(|state| matches!(state, b'Z' | b'X'))
+}
+
+/// Whether this thread of ours waits in the kernel for something that is not ours: a device, a file system, whoever reads a socket. Not
+/// so a lock, a channel, a nap, its own work; `None` where the kernel does not tell.
+pub fn waits_elsewhere(thread: u32) -> Option<bool> {
+    let told = fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).ok()?;
+    // `running`; -1: in a page fault, which waits for a device; else the number of the call that it is in.
+    let call: i64 = match told.split_whitespace().next()? {
+        "running" => return Some(false),
+        number => number.parse().ok()?,
+    };
+    let own = [libc::SYS_futex, libc::SYS_nanosleep, libc::SYS_clock_nanosleep, libc::SYS_restart_syscall];
+    Some(!own.contains(&call))
 }
 
 /// The value of a variable in a process's initial environment, at most 256 bytes of it.
@@ -220,6 +280,64 @@ pub fn boot_id() -> io::Result<BootId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_waits_for_others_is_told_from_one_that_waits_for_itself() {
+        use std::{
+            io::Read as _,
+            sync::{
+                atomic::{AtomicBool, Ordering},
+                mpsc,
+            },
+            thread,
+            time::{Duration, Instant},
+        };
+        static ENDS: AtomicBool = AtomicBool::new(false);
+        // Each tells its number, then does the same for ever, until what it was given goes.
+        let of = |work: Box<dyn FnOnce() + Send>| {
+            let (tell, told) = mpsc::channel();
+            let thread = thread::spawn(move || {
+                tell.send(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()).unwrap();
+                work();
+            });
+            (thread, told.recv().unwrap())
+        };
+        let becomes = |thread: u32, wanted: bool| {
+            let end = Instant::now() + Duration::from_secs(20);
+            while waits_elsewhere(thread) != Some(wanted) {
+                assert!(Instant::now() < end, "{:?}", waits_elsewhere(thread));
+                thread::yield_now();
+            }
+        };
+        let (reader, writer) = io::pipe().unwrap();
+        let (kept, channel) = mpsc::channel::<()>();
+        let threads = [
+            (of(Box::new(move || drop({ reader }.read(&mut [0])))), true),
+            (
+                of(Box::new(move || {
+                    let _ = channel.recv();
+                })),
+                false,
+            ),
+            (
+                of(Box::new(|| {
+                    while !ENDS.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                })),
+                false,
+            ),
+        ];
+        for ((_, thread), wanted) in &threads {
+            becomes(*thread, *wanted);
+        }
+        drop((writer, kept));
+        ENDS.store(true, Ordering::Relaxed);
+        for ((thread, _), _) in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(waits_elsewhere(0), None);
+    }
 
     #[test]
     fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {

@@ -106,6 +106,7 @@ pub(super) fn walked(stub: Stub, wanted: &[u64]) -> Walked {
         last_clock: seal.seal.clock,
         first_clock: stub.header.clock,
         ready: None,
+        program: None,
         tail,
         access: Access::Clear,
         marks,

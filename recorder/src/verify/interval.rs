@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::finding::{self as f, Findings};
+use super::notes::Program;
 use super::segment::Walked;
 use crate::model::{
     BootId, BootNanos, Bytes, ClockChange, ClockEvent, ClockPair, HookChange, HookState, LogId, RealNanos,
@@ -104,6 +105,17 @@ pub(super) fn between(log: LogId, before: Edge, next: Edge) -> Interval {
     Interval { kind, log, from, to, seconds: nanos / 1_000_000_000, text }
 }
 
+/// An upgrade, or another program in its place.
+fn follows(old: &Program, new: &Program) -> String {
+    if old.version != new.version {
+        format!("; version {} follows {}", new.version, old.version)
+    } else if old.sha256 != new.sha256 {
+        format!("; another program of version {} follows", new.version)
+    } else {
+        String::new()
+    }
+}
+
 /// A hook that does not see.
 #[derive(Debug)]
 struct Deaf {
@@ -130,6 +142,8 @@ pub(super) struct Intervals {
     pub(super) began: Option<Edge>,
     /// The newest seal.
     pub(super) ended: Option<Edge>,
+    /// What recorded last, as far as it is known.
+    program: Option<Program>,
     deaf: BTreeMap<Vec<u8>, Deaf>,
     silent: Vec<Silent>,
     /// Times asleep, of this run.
@@ -143,6 +157,7 @@ impl Intervals {
             list: Vec::new(),
             began: None,
             ended: None,
+            program: None,
             deaf: BTreeMap::new(),
             silent: Vec::new(),
             slept: Vec::new(),
@@ -157,14 +172,22 @@ impl Intervals {
                 self.quiet(before.clock, w.first_clock, segment, w.first.header.leaf);
             }
             self.began.get_or_insert(Edge { clock: header, boot, stopped: false });
+            if w.program.is_some() {
+                self.program.clone_from(&w.program);
+            }
             return;
         }
         // The boot record says when the hooks answered.
         let next = Edge { clock: w.ready.unwrap_or(header), boot, stopped: false };
         if let Some(before) = self.ended {
             self.run_ends(before.clock, out);
-            self.list.push(between(self.log, before, next));
+            let mut interval = between(self.log, before, next);
+            if let (Some(old), Some(new)) = (&self.program, &w.program) {
+                interval.text.push_str(&follows(old, new));
+            }
+            self.list.push(interval);
         }
+        self.program = w.program.clone().or(self.program.take());
         self.ended = None;
     }
 
@@ -270,4 +293,20 @@ fn before(clock: ClockPair, at: BootNanos) -> RealNanos {
 
 fn span(text: &str, from: RealNanos, to: RealNanos) -> String {
     format!("{text} ({} to {})", from.rfc3339(), to.rfc3339())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Digest;
+
+    #[test]
+    fn an_upgrade_and_another_program_of_the_same_version_are_told_apart() {
+        let program =
+            |version: &str, n| Program { version: version.to_owned(), sha256: Digest::new([n; 32]) };
+        let old = program("0.1.0", 1);
+        assert_eq!(follows(&old, &program("0.2.0", 2)), "; version 0.2.0 follows 0.1.0");
+        assert_eq!(follows(&old, &program("0.1.0", 2)), "; another program of version 0.1.0 follows");
+        assert_eq!(follows(&old, &old), "");
+    }
 }

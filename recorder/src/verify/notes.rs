@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use crate::journal::frame::{FrameType, Header};
 use crate::journal::record::{CODEC, decode};
 use crate::model::{
-    Body, ClockChange, ClockPair, Cosigned, HookChange, Jump, Loss, SessionClosed, SessionOpened, Tombstone,
+    Body, ClockChange, ClockPair, Cosigned, Digest, HookChange, Jump, Loss, SessionClosed, SessionOpened,
+    Tombstone,
 };
 
 /// Most notes of a segment that are kept. A segment with more is walked a second time, when its turn in the log comes.
@@ -30,7 +31,7 @@ pub(super) enum Note {
     Cosigned(Box<Cosigned>),
     Hook(Box<HookChange>),
     Clock(ClockChange),
-    Boot(ClockPair),
+    Boot(ClockPair, Program),
     Silence {
         from: ClockPair,
         to: ClockPair,
@@ -77,6 +78,13 @@ impl Folded {
 }
 
 /// Collects the notes of a segment.
+/// What recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Program {
+    pub(super) version: String,
+    pub(super) sha256: Digest,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     sealed: Folded,
@@ -88,7 +96,7 @@ pub(super) struct Notes {
 impl Notes {
     /// A note of a leaf that is not yet sealed. Checkpoints that came back, and boots, are looked at elsewhere.
     pub(super) fn push(&mut self, leaf: u64, note: Note) {
-        if !self.too_many && !matches!(note, Note::Cosigned(_) | Note::Boot(_)) {
+        if !self.too_many && !matches!(note, Note::Cosigned(_) | Note::Boot(..)) {
             self.open.push(leaf, note);
             self.bound();
         }
@@ -151,7 +159,11 @@ fn of_body(body: Body) -> Option<Note> {
         Body::Checkpoint(c) => Note::Cosigned(c),
         Body::Hook(h) => Note::Hook(h),
         Body::Clock(c) => Note::Clock(c),
-        Body::Boot(b) => Note::Boot(b.clock),
+        Body::Boot(b) => {
+            // Somebody else may have written it: no longer than a version is.
+            let version = b.version.escaped().chars().take(40).collect();
+            Note::Boot(b.clock, Program { version, sha256: b.recorder_sha256 })
+        }
         _ => return None,
     })
 }

@@ -1,6 +1,7 @@
 //! Walks one segment and keeps what the log's fold needs: no look at other segments, so segments can be walked in parallel.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,10 +10,11 @@ use super::anchor::{Mark, Recorded};
 use super::expired;
 use super::files::{self, io_error};
 use super::interval::SILENCE;
-use super::notes::{Note, Notes, of_leaf};
+use super::notes::{Note, Notes, Program, of_leaf};
 use super::opener::{Access, Content, Opener};
 use super::roots::Roots;
 use crate::journal::Identities;
+use crate::journal::disk::ReadAt;
 use crate::journal::retain::{Stub, StubFault};
 use crate::journal::scan::Found;
 use crate::journal::segment::{NONE, SegmentHeader};
@@ -61,6 +63,8 @@ pub(super) struct Walked {
     pub(super) first_clock: ClockPair,
     /// When the boot record of a run that begins here was written: its hooks had answered.
     pub(super) ready: Option<ClockPair>,
+    /// What began to record then.
+    pub(super) program: Option<Program>,
     pub(super) tail: Tail,
     /// What the identities make of it.
     pub(super) access: Access,
@@ -114,39 +118,62 @@ pub(super) fn peek(path: &Path) -> Result<Option<(SegmentHeader, u64)>, VerifyEr
     Ok(open(path)?.ok().map(|w| (w.header, w.first.header.stream_seq)))
 }
 
+/// Where the bytes behind the end end, and whether one of them is a seal that no crash leaves there.
+fn behind<R: ReadAt>(walk: &mut Walk<R>, end: Option<&State>) -> io::Result<(u64, bool)> {
+    let end = end.unwrap_or(&walk.committed);
+    // Behind the seal number n that was reached, n+1 may be the remains of the one commit that a crash can tear.
+    let (from, next) = (end.seal.map_or(end.end, |s| s.end), end.next_seal.saturating_add(1));
+    let used = walk.scanner().used_end(from)?;
+    let later_seal = used > from && walk.seal_behind(from, next)?;
+    Ok((used, later_seal))
+}
+
 /// Walks a segment to its end; `tell` gets the bytes as they are done, in all the file's length.
 pub(super) fn walk(task: &Task, identities: &Identities, tell: &dyn Fn(u64)) -> Result<Outcome, VerifyError> {
     if task.stub {
         let stub = expired::read(&task.path)?;
         return Ok(stub.map(|stub| expired::walked(stub, &task.wanted)).map_err(Unwalked::Stub));
     }
-    let io = io_error(&task.path);
-    let mut walk = match open(&task.path)? {
-        Ok(walk) => walk,
-        Err(unreadable) => return Ok(Err(Unwalked::Segment(unreadable))),
-    };
+    match open(&task.path)? {
+        Ok(walk) => Ok(Ok(to_the_end(walk, task, identities, tell).map_err(io_error(&task.path))?)),
+        Err(unreadable) => Ok(Err(Unwalked::Segment(unreadable))),
+    }
+}
+
+fn to_the_end<R: ReadAt>(
+    mut walk: Walk<R>,
+    task: &Task,
+    identities: &Identities,
+    tell: &dyn Fn(u64),
+) -> io::Result<Walked> {
     let mut opener = Opener::new(identities, &walk.header, walk.first.header.leaf);
     let mut notes = Notes::default();
     let mut roots = Roots::new(&task.wanted);
     roots.leaf(&walk.state);
-    let mut ready = None;
+    let (mut ready, mut program) = (None, None);
     let (mut told, mut seals_behind) = (0u64, 0u64);
     let mut end: Option<State> = None;
     let (mut first_clock, mut last_clock) = (None::<ClockPair>, ClockPair::default());
-    let fault = loop {
-        match walk.step().map_err(&io)? {
+    let mut stood = None;
+    let (fault, used, later_seal) = loop {
+        let fault = match walk.step()? {
             Event::Leaf(found) if end.is_none() => {
                 of_sealed(&found, walk.body(), &mut opener, &mut |leaf, note| {
                     roots.note(leaf, &note);
-                    if let Note::Boot(clock) = note {
-                        ready.get_or_insert(clock);
+                    if let Note::Boot(clock, by) = &note {
+                        ready.get_or_insert(*clock);
+                        program.get_or_insert_with(|| by.clone());
                     }
                     notes.push(leaf, note);
                 });
                 roots.leaf(&walk.state);
+                None
             }
-            Event::Leaf(_) => {}
-            Event::Sealed(_) if end.is_some() => seals_behind = seals_behind.saturating_add(1),
+            Event::Leaf(_) => None,
+            Event::Sealed(_) if end.is_some() => {
+                seals_behind = seals_behind.saturating_add(1);
+                None
+            }
             Event::Sealed(point) => {
                 let now = point.seal.clock;
                 notes.seal();
@@ -160,30 +187,38 @@ pub(super) fn walk(task: &Task, identities: &Identities, tell: &dyn Fn(u64)) -> 
                 if task.limit == Some(point.seal.no) {
                     end = Some(walk.committed.clone());
                 }
+                None
             }
-            Event::End => break None,
-            Event::Fault(fault) => break Some(fault),
-        }
+            Event::End => Some(None),
+            Event::Fault(fault) => Some(Some(fault)),
+        };
         let done = walk.state.end.saturating_sub(told);
         if done >= TELL {
             tell(done);
             told = walk.state.end;
         }
+        let Some(fault) = fault else { continue };
+        let (used, later_seal) = behind(&mut walk, end.as_ref())?;
+        // A log that is written while it is read has gone on by now: then there is more to walk, from here.
+        // A later seal is believed only if the step failed once more after it was seen.
+        let here = (walk.state.end, later_seal);
+        if used > walk.state.end && stood != Some(here) {
+            stood = Some(here);
+            walk.scanner().refresh()?;
+            continue;
+        }
+        break (fault, used, later_seal);
     };
     let reached = end.is_some();
     let readable = (walk.state.end, walk.state.record, walk.state.next_stream);
     let end = end.unwrap_or_else(|| walk.committed.clone());
     let marks = roots.marks.into_iter().filter(|m| m.size <= end.leaf).collect();
     let from = end.seal.map_or(end.end, |s| s.end);
-    let used = walk.scanner().used_end(from).map_err(&io)?;
     // No recorder leaves more behind than a segment holds; a sparse file could have anybody hash for hours.
     let rest = used.saturating_sub(from);
-    let sha256 =
-        if rest > LONGEST { Digest::default() } else { walk.scanner().digest(from, rest).map_err(&io)? };
+    let sha256 = if rest > LONGEST { Digest::default() } else { walk.scanner().digest(from, rest)? };
     let len = walk.scanner().len();
     tell(len.saturating_sub(told));
-    // Behind the seal number n that was reached, n+1 may be the remains of the one commit that a crash can tear.
-    let later_seal = used > from && walk.seal_behind(from, end.next_seal.saturating_add(1)).map_err(&io)?;
     let tail = Tail {
         len,
         used,
@@ -194,7 +229,7 @@ pub(super) fn walk(task: &Task, identities: &Identities, tell: &dyn Fn(u64)) -> 
         record: readable.1,
         next_stream: readable.2,
     };
-    Ok(Ok(Walked {
+    Ok(Walked {
         header: walk.header,
         signed: walk.signed,
         signature: walk.signature,
@@ -207,12 +242,13 @@ pub(super) fn walk(task: &Task, identities: &Identities, tell: &dyn Fn(u64)) -> 
         last_clock,
         first_clock: first_clock.unwrap_or_default(),
         ready,
+        program,
         tail,
         access: opener.access,
         marks,
         recorded: roots.recorded,
         stub: None,
-    }))
+    })
 }
 
 /// Notes of a leaf, and whether its body opens for who can open the segment.
@@ -283,5 +319,70 @@ impl Walked {
         let rest = self.tail.used.saturating_sub(from);
         let measured = rest <= LONGEST && said.bytes == rest && said.sha256 == self.tail.sha256;
         said.offset == from && (said.bytes == NONE || measured)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// A file of which more is there once its end was looked at.
+    struct Growing {
+        all: Vec<u8>,
+        first: u64,
+        seen: Cell<bool>,
+    }
+
+    impl ReadAt for Growing {
+        fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+            let at = usize::try_from(offset).unwrap();
+            let rest = self.all.get(at..).unwrap_or_default();
+            let len = rest.len().min(out.len());
+            out[..len].copy_from_slice(&rest[..len]);
+            let hidden = usize::try_from(self.first.saturating_sub(offset)).unwrap().min(len);
+            if !self.seen.get() && hidden < len {
+                out[hidden..len].fill(0);
+                self.seen.set(true);
+            }
+            Ok(len)
+        }
+
+        fn size(&self) -> io::Result<u64> {
+            Ok(u64::try_from(self.all.len()).unwrap())
+        }
+    }
+
+    #[test]
+    fn what_is_written_meanwhile_is_walked_as_well() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/v1/checkpoint/journal/6cd78104b5f1462bee2daf70dae71d4c/seg-0000000000000000.rj"
+        );
+        let file = std::fs::read(path).unwrap();
+        let task = Task {
+            path: PathBuf::new(),
+            limit: None,
+            repeated: false,
+            stub: false,
+            wanted: Vec::new().into(),
+        };
+        let walked = |first: u64| {
+            let source = Growing { all: file.clone(), first, seen: Cell::new(false) };
+            let walk = Walk::open(source).unwrap().unwrap();
+            to_the_end(walk, &task, &Identities::default(), &|_| ()).unwrap()
+        };
+        let whole = walked(u64::MAX);
+        assert!(whole.end.seals > 3 && !whole.tail.later_seal);
+        // Wherever the file ended when it was looked at first.
+        for first in (whole.first.end..whole.end.end).step_by(8) {
+            let walked = walked(first);
+            assert_eq!(
+                (walked.end.seals, walked.tail.later_seal),
+                (whole.end.seals, false),
+                "from byte {first}"
+            );
+        }
     }
 }

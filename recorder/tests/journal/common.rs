@@ -73,7 +73,7 @@ pub(crate) fn exec(seconds: u64, n: u32) -> Record {
         cwd: Bytes::from("/root"),
         dev: (254, 0),
         ino: 77,
-        cut: None,
+        ..Exec::default()
     });
     Record { boot_ns: at(seconds).boot, cpu: 1, flags: Flags::default(), task: Some(task(n % 3)), body }
 }

@@ -35,6 +35,7 @@ fn body() -> impl Strategy<Value = Body> {
         FileOp::Symlink,
         FileOp::Mkdir,
         FileOp::Mknod,
+        FileOp::Write,
     ]);
     let file =
         (op, bytes(), proptest::option::of(bytes()), any::<[u32; 5]>(), any::<i32>(), any::<u64>(), cut());
@@ -48,7 +49,15 @@ fn body() -> impl Strategy<Value = Body> {
         cut(),
     );
     prop_oneof![
-        exec.prop_map(|(path, argv, cwd, dev, ino, cut)| Body::Exec(Exec { path, argv, cwd, dev, ino, cut })),
+        exec.prop_map(|(path, argv, cwd, dev, ino, cut)| Body::Exec(Exec {
+            path,
+            argv,
+            cwd,
+            dev,
+            ino,
+            cut,
+            ..Exec::default()
+        })),
         file.prop_map(|(op, path, to, [flags, mode, major, minor, count], result, ino, cut)| {
             Body::File(op, File { path, to, flags, mode, result, dev: (major, minor), ino, count, cut })
         }),
@@ -178,6 +187,34 @@ fn permissions() -> impl Strategy<Value = Body> {
                 let (by, dev) = (by(pid), (major, minor));
                 let used = Capability { program, dev, ino, by, number, granted, inner, count, first, last };
                 Body::Capability(Box::new(used))
+            }
+        ),
+        (bytes(), any::<[u32; 4]>(), any::<[u64; 4]>(), any::<u16>()).prop_map(
+            move |(path, [major, minor, pid, errno], [ino, count, a, b], how)| {
+                let (first, last) = (BootNanos::new(a), BootNanos::new(b));
+                let (by, dev) = (by(pid), (major, minor));
+                if how % 3 == 0 {
+                    let argv = vec![path.clone(), Bytes::default(), path];
+                    let (argc, kept_argc, from) = (major, minor, pid);
+                    let (bytes, kept) = (count, a);
+                    Body::Arguments(Box::new(Arguments { argc, bytes, kept_argc, kept, from, argv }))
+                } else if how % 5 == 1 {
+                    Body::Script(Box::new(Script { path, dev, ino }))
+                } else if how % 3 == 1 {
+                    Body::ExecFailed(Box::new(ExecFailed { path, errno, by, count, first, last }))
+                } else {
+                    Body::Mapped(Box::new(Mapped {
+                        path,
+                        dev,
+                        ino,
+                        generation: 0,
+                        how,
+                        by,
+                        count,
+                        first,
+                        last,
+                    }))
+                }
             }
         ),
         proptest::collection::vec((bytes(), any::<[u32; 2]>(), any::<[u64; 3]>(), any::<u16>()), 0..5)

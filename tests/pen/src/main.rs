@@ -71,7 +71,7 @@ fn exec(by: &str, argument: Bytes) -> Record {
         cwd: Bytes::from("/"),
         dev: (254, 0),
         ino: 1,
-        cut: None,
+        ..Exec::default()
     });
     let task = Arc::new(Task { comm: Bytes::from("load"), auid: 1001, ..Task::default() });
     Record { boot_ns: clock::boot(), cpu: 0, flags: Flags::default(), task: Some(task), body }

@@ -209,6 +209,25 @@ impl Machine {
         copied(command.arg("-r").arg(format!("root@127.0.0.1:{from}")).arg(to))
     }
 
+    /// The machine boots again; how long that took until root was in.
+    pub fn reboot(&self) -> Result<Duration> {
+        let began = Instant::now();
+        // The connection ends with the machine: what it says of that is nothing.
+        let _ = self.run("root", "touch /.again && systemctl reboot");
+        // The old one does not answer any more before there is a new one.
+        proc::until("the machine has gone down", self.limit(60), || {
+            (!self.run("root", "true").ok()?.status.success()).then_some(())
+        })?;
+        let _ = self
+            .client("ssh", "root")
+            .args(["-O", "exit", "-S"])
+            .arg(self.socket())
+            .arg("127.0.0.1")
+            .output();
+        proc::until("the machine is up again", self.limit(60), || self.connect_root().ok())?;
+        Ok(began.elapsed())
+    }
+
     /// One connection for all that root does: a login a step would take seconds each.
     fn connect_root(&self) -> Result<()> {
         let mut command = self.client("ssh", "root");

@@ -47,10 +47,11 @@ impl<'m> Service<'m> {
                  policy = \"/etc/recorder/policy.toml\"\nallowed_signers = \"/etc/recorder/allowed_signers\"\n{grants}"
             ),
         )?;
+        // A guard that refuses holds until systemd has closed what it kept of it.
         machine.ok(
             "root",
             &format!(
-                "systemctl stop recorder; rm -rf {JOURNAL} {GRANTS}; mkdir -p -m 755 /etc/recorder {GRANTS}"
+                "systemctl stop recorder; for n in $(seq 30); do rm -rf {JOURNAL} {GRANTS} && break; sleep 1; done; mkdir -p -m 755 /etc/recorder {GRANTS}"
             ),
         )?;
         machine.put(&[&config, &office.policy(), &office.signers()], "/etc/recorder/")?;

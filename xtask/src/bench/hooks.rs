@@ -27,9 +27,39 @@ pub(super) const TITLE: &str = "## Cost of each hook family";
 const NAME: usize = 15;
 /// Families and their programs, of either backend. What an event says of its context (namespaces, control group) is read where
 /// the event is made, and has no program of its own.
-const FAMILIES: [(&str, &[&str]); 9] = [
-    ("exec", &["on_exec", "bprm_check", "gate_exec"]),
+const FAMILIES: [(&str, &[&str]); 11] = [
+    ("exec", &["on_exec", "bprm_check", "gate_exec", "sys_exit_exec"]),
     ("fork, exit", &["on_fork", "on_exit"]),
+    (
+        "guard",
+        &[
+            "guard_file",
+            "guard_kill",
+            "guard_trace",
+            "guard_limit",
+            "guard_nice",
+            "guard_scheduler",
+            "guard_ioprio",
+            "guard_unlink",
+            "guard_rmdir",
+            "guard_rename",
+            "guard_link",
+            "guard_create",
+            "guard_mkdir",
+            "guard_symlink",
+            "guard_setattr",
+            "guard_setxattr",
+            "guard_removexattr",
+            "guard_control",
+            "guard_map",
+            "guard_mount",
+            "guard_truncate",
+            "guard_move_mount",
+            "guard_umount",
+            "guard_ftruncate",
+            "guard_acl",
+        ],
+    ),
     (
         "file",
         &[
@@ -37,6 +67,7 @@ const FAMILIES: [(&str, &[&str]); 9] = [
             "sys_exit_unlink",
             "sys_exit_rename",
             "do_filp_open",
+            "file_open_root",
             "want_write",
             "want_write_file",
             "drop_write",
@@ -47,7 +78,19 @@ const FAMILIES: [(&str, &[&str]); 9] = [
             "vfs_rename",
         ],
     ),
-    ("system, sockets", &["sys_exit_system", "sys_exit_socket"]),
+    ("executable mappings", &["sys_exit_mmap", "vm_mmap", "file_mprotect"]),
+    (
+        "system, sockets",
+        &[
+            "sys_exit_system",
+            "sys_exit_socket",
+            "sys_exit_send",
+            "udp_sendmsg",
+            "udpv6_sendmsg",
+            "raw_sendmsg",
+            "rawv6_sendmsg",
+        ],
+    ),
     (
         "links, attributes",
         &[

@@ -68,6 +68,13 @@ pub(super) fn replace(report: &Path, title: &str, section: &str) -> Result<()> {
     Ok(())
 }
 
+/// The section of this title, with it.
+pub(super) fn section(report: &str, title: &str) -> Option<String> {
+    let (_, rest) = report.split_once(title)?;
+    let end = rest.find("\n## ").unwrap_or(rest.len());
+    Some(format!("{title}{}\n", rest.get(..end)?.trim_end()))
+}
+
 fn spliced(old: &str, title: &str, section: &str) -> String {
     let Some((before, rest)) = old.split_once(title) else {
         return format!("{}\n\n{section}", old.trim_end());
@@ -82,6 +89,10 @@ mod tests {
 
     #[test]
     fn a_section_is_replaced_and_nothing_else() {
+        assert_eq!(section("# A\n", TITLE), None);
+        let kept = format!("{TITLE}\n\nold\n");
+        assert_eq!(section(&format!("# A\n\n{kept}\n## C\n"), TITLE).as_ref(), Some(&kept));
+        assert_eq!(section(&format!("# A\n\n{kept}"), TITLE), Some(kept));
         let section = format!("{TITLE}\n\nnew\n");
         let report = spliced("# A\n\nb\n", TITLE, &section);
         assert_eq!(report, format!("# A\n\nb\n\n{TITLE}\n\nnew\n"));

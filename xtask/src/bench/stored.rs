@@ -23,8 +23,10 @@ const DRAIN_LIMIT: Duration = Duration::from_mins(2);
 pub(super) struct Stored {
     pub(super) records: u64,
     pub(super) kinds: BTreeMap<String, u64>,
-    /// The sum of all declared losses.
+    /// The sum of all declared losses of events.
     pub(super) lost: u64,
+    /// Files that sessions wrote and that are no longer known as theirs: of the class `plant`, declared too, and no events.
+    pub(super) forgotten: u64,
     /// Bytes of journal in use; segments are preallocated, so file sizes would not tell.
     pub(super) bytes: u64,
     pub(super) backend: String,
@@ -63,7 +65,12 @@ impl Stored {
         if matches!(kind, "loss" | "boot") {
             let event: Value = serde_json::from_str(line).context("a record is no JSON")?;
             if kind == "loss" {
-                self.lost += journal::number(&event, &["loss", "count"]).unwrap_or(1);
+                let of = if journal::text(&event, &["loss", "class"]) == "plant" {
+                    &mut self.forgotten
+                } else {
+                    &mut self.lost
+                };
+                *of += journal::number(&event, &["loss", "count"]).unwrap_or(1);
             } else {
                 journal::text(&event, &["boot", "backend"]).clone_into(&mut self.backend);
             }

@@ -11,8 +11,14 @@ use anyhow::{Context, Result};
 use super::{PATIENCE, follow, kernels, script};
 use crate::{
     build::{self, Binaries},
+    package::{self, Built},
     sh,
 };
+
+/// An emulated machine that boots beside others takes minutes for what takes a second elsewhere.
+const SLOW: &str = "usr/lib/systemd/system/recorder.service.d/emulated.conf";
+/// The walk that installs packages.
+const INSTALLS: &str = "package-life";
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -61,6 +67,9 @@ pub(super) fn walk(
     only: &[String],
 ) -> Command {
     let mut command = sh::clean(&binaries.walk);
+    // Packages are large, and all that is laid over has to be unpacked at an emulated speed.
+    let installs = only.is_empty() || only.iter().any(|walk| walk == INSTALLS);
+    let files = if installs { with_packages(files) } else { files.to_owned() };
     command.arg("--recorder").arg(&binaries.recorder).arg("--files").arg(files);
     command.args(["--kernel", kernel, "--backend", backend, "--patience", PATIENCE]);
     if !only.is_empty() {
@@ -88,13 +97,38 @@ pub(super) fn files(binaries: &Binaries) -> Result<PathBuf> {
         let _ = sh::succeeds(Command::new("strip").arg(put(from, to)?));
     }
     // Who wants them asked installs them there.
-    for library in build::login(build::Finish::Suite)? {
+    let libraries = build::login(build::Finish::Suite)?;
+    for library in &libraries {
         let name = library.file_name().context("a library without a name")?;
-        put(&library, &format!("usr/lib/recorder/{}", name.display()))?;
+        put(library, &format!("usr/lib/recorder/{}", name.display()))?;
     }
     put(&dist.join("recorder.service"), "etc/systemd/system/recorder.service")?;
     put(&dist.join("recorder.toml"), "etc/recorder/recorder.toml")?;
+    let patience = root.join(SLOW);
+    fs::create_dir_all(patience.parent().unwrap_or(&root))?;
+    fs::write(&patience, "[Service]\nTimeoutStartSec=300\nTimeoutStopSec=120\n")?;
+    let more = with_packages(&root);
+    let _ = fs::remove_dir_all(&more);
+    sh::run(Command::new("cp").arg("-a").args([&root, &more]))?;
+    packages(binaries, libraries, &more)?;
     Ok(root)
+}
+
+/// The same files and the packages beside them.
+fn with_packages(files: &Path) -> PathBuf {
+    files.with_file_name("host-and-packages")
+}
+
+/// The package of these programs, and the same as a later version, for the walk that installs them.
+fn packages(binaries: &Binaries, libraries: Vec<PathBuf>, root: &Path) -> Result<()> {
+    let to = root.join("usr/lib/recorder");
+    let built = Built { recorder: binaries.recorder.clone(), verify: binaries.verify.clone(), libraries };
+    for (version, name) in [("0.1.0-1", "first.deb"), ("0.1.0-2", "second.deb")] {
+        // Not packed: it is unpacked at an emulated speed.
+        let package = package::archive(&built, version, &to, "none")?;
+        fs::rename(&package, to.join(name))?;
+    }
+    Ok(())
 }
 
 fn for_a_person(kernel: &str, files: &Path, port: u16) -> Result<ExitCode> {

@@ -1,6 +1,6 @@
 //! From entries to the story.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::rights::Uses;
 use super::screens::{Moment, Screens};
@@ -11,6 +11,8 @@ use crate::model::{
     TaskId, Tty, TtyOp,
 };
 use crate::verify::{Entry, Verified};
+
+const ENOENT: u32 = 2;
 
 /// Tells the story of one session from entries in journal order, of whatever session.
 pub struct Builder {
@@ -25,6 +27,7 @@ pub struct Builder {
     hidden: Hidden,
     uses: Uses,
     places: Places,
+    under: HashMap<usize, usize>,
     /// Terminals of which it was said that a relay copies them.
     relayed: BTreeSet<u32>,
 }
@@ -44,6 +47,7 @@ impl Builder {
             hidden: Hidden::default(),
             uses: Uses::default(),
             places: Places::default(),
+            under: HashMap::new(),
             relayed: BTreeSet::new(),
         }
     }
@@ -72,7 +76,7 @@ impl Builder {
                 what,
             }));
         }
-        Story { items: self.items, hidden: self.hidden }
+        Story { items: self.items, hidden: self.hidden, under: self.under }
     }
 
     fn own(&mut self, entry: &Entry) {
@@ -100,13 +104,32 @@ impl Builder {
                 self.push(entry, 0, What::End(end.clone()));
             }
             Body::File(op, file) => self.file(entry, *op, file),
+            Body::Reads(reads) if !self.all => {
+                self.hidden.reads = self.hidden.reads.saturating_add(reads.count);
+            }
             Body::Socket(_, socket) if !self.all && choice::is_local(socket) => {
                 self.hidden.sockets = self.hidden.sockets.saturating_add(1);
             }
-            body @ (Body::Setattr(..)
+            // Counts follow without a task.
+            Body::ExecFailed(_) if !self.all && task.is_none() => {}
+            // Who walks a PATH fails on the way; what was refused is a line.
+            Body::ExecFailed(failed) if !self.all && failed.errno == ENOENT => {
+                self.hidden.lookups = self.hidden.lookups.saturating_add(1);
+            }
+            // Its interpreter's arguments say it.
+            Body::Script(_) if !self.all => {}
+            Body::Mapped(_) if !self.all => self.hidden.mapped = self.hidden.mapped.saturating_add(1),
+            body @ (Body::ExecFailed(_)
+            | Body::Script(_)
+            | Body::Arguments(_)
+            | Body::Mapped(_)
+            | Body::Reads(_)
+            | Body::Setattr(..)
             | Body::Xattr(_)
             | Body::Allocate(_)
             | Body::Call(..)
+            | Body::Sent(_)
+            | Body::Setting(_)
             | Body::Socket(..)) => {
                 let depth = task.map_or(0, |task| self.tree.depth(task));
                 self.push(entry, depth, What::Act(Box::new(body.clone())));
@@ -121,7 +144,13 @@ impl Builder {
                 let item = self.items.len();
                 let depth = task.map_or(0, |task| self.tree.exec(task, item, now.boot));
                 let what = What::Exec { exec: exec.clone(), euid: task.map_or(0, |t| t.euid), ended: None };
+                let parent = task.and_then(|task| self.tree.parent(task));
                 self.push(entry, depth, what);
+                // Not below itself.
+                match parent {
+                    Some(parent) => self.under.insert(item, parent),
+                    None => self.under.remove(&item),
+                };
             }
             Body::Fork(fork) => self.fork(entry, task, fork.child),
             Body::Exit(exit) => self.exit(entry, task, *exit, now),
@@ -148,6 +177,9 @@ impl Builder {
             Body::Stop(_) => self.push(entry, 0, What::Gap("the recorder stopped")),
             Body::Boot(_) => self.push(entry, 0, What::Gap("the recorder started again")),
             Body::Storage(_) => self.push(entry, 0, What::Gap("storage failed")),
+            Body::Guard(guard) if guard.session == self.session => {
+                self.push(entry, 0, What::Act(Box::new(entry.record.body.clone())));
+            }
             Body::Hook(hook) => self.push(
                 entry,
                 0,
@@ -173,6 +205,9 @@ impl Builder {
         let Record { task, .. } = &entry.record;
         let pid = task.as_ref().map(|task| task.id.pid);
         let place = self.places.of(&entry.record).cloned();
+        if let Some(program) = task.as_deref().and_then(|task| self.tree.program(task)) {
+            self.under.insert(self.items.len(), program);
+        }
         self.items.push(Item { time: entry.time, pid, depth, place, what });
     }
 
@@ -246,6 +281,9 @@ impl Builder {
                 }
             }
             _ if tty.relay().is_some() => {
+                if op == TtyOp::Output {
+                    self.screens.relayed(tty.no);
+                }
                 // Once for a terminal: what it showed is told where it stands.
                 if self.relayed.insert(tty.no) || self.all {
                     self.screens.settle(&mut self.hidden, &mut self.items);

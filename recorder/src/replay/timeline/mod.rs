@@ -3,14 +3,18 @@
 //! [`Builder`] takes entries in journal order and keeps what a person wants to read; what it left out, it counted. With
 //! `all` it leaves nothing out. Texts are safe characters or [`Bytes`], which whoever prints them escapes.
 
+mod alone;
 mod builder;
 mod choice;
+mod fold;
 mod rights;
 mod screens;
 mod tree;
 
 pub use builder::Builder;
+pub use fold::{Acts, Fold, Line, Told, fold};
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::model::{
@@ -183,6 +187,8 @@ pub struct Hidden {
     pub sockets: u64,
     /// Digests of programs.
     pub digests: u64,
+    /// Files mapped to be executed.
+    pub mapped: u64,
 }
 
 /// The whole story.
@@ -192,6 +198,8 @@ pub struct Story {
     pub items: Vec<Item>,
     /// What is not in it.
     pub hidden: Hidden,
+    /// Of items by their number: the number of the program that they belong to.
+    pub under: HashMap<usize, usize>,
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ struct Terminal {
     burst: u64,
     tail: VecDeque<Item>,
     folded: u64,
+    /// What it showed last stands on another terminal: the line that is not finished here is not there either.
+    relayed: bool,
 }
 
 /// All terminals of a session.
@@ -48,7 +50,9 @@ impl Screens {
     /// Output; its lines go to `items` at once or, in a flood, when it is over.
     pub(super) fn feed(&mut self, tty: u32, data: &[u8], now: Moment, items: &mut Vec<Item>) {
         let all = self.all;
-        let Terminal { transcript, full_since, burst, tail, folded } = self.terminals.entry(tty).or_default();
+        let Terminal { transcript, full_since, burst, tail, folded, relayed } =
+            self.terminals.entry(tty).or_default();
+        *relayed = false;
         transcript.feed(data, &mut |shown| {
             let item = item(tty, shown, now, full_since);
             let Some(item) = item.filter(|item| all || !is_blank(item)) else { return };
@@ -63,6 +67,11 @@ impl Screens {
                 *folded += 1;
             }
         });
+    }
+
+    /// A relay copies it.
+    pub(super) fn relayed(&mut self, tty: u32) {
+        self.terminals.entry(tty).or_default().relayed = true;
     }
 
     /// Something else happened: bursts are over.
@@ -88,7 +97,10 @@ impl Screens {
     /// The end of the session.
     pub(super) fn finish(&mut self, now: Moment, items: &mut Vec<Item>) {
         for (tty, terminal) in &mut self.terminals {
-            let Terminal { transcript, full_since, .. } = terminal;
+            let Terminal { transcript, full_since, relayed, .. } = terminal;
+            if *relayed && !self.all {
+                continue;
+            }
             transcript.finish(&mut |shown| items.extend(item(*tty, shown, now, full_since)));
         }
     }

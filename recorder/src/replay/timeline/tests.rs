@@ -127,6 +127,8 @@ fn what_a_relay_copied_is_shown_where_it_stands_and_told_once() {
     let cut = Cut { field: CutField::Tty, bytes: 7, sha256: Some(Digest::new([7; 32])), relay };
     let tty = Tty { no: 2, cut: Some(cut), ..Tty::default() };
     f.show("shown\r\n");
+    // It was not yet known that it is copied.
+    f.of(1, None, fx::tty(TtyOp::Output, 2, b"sho", (80, 24)));
     for op in [TtyOp::Output, TtyOp::Input, TtyOp::Output] {
         f.of(1, None, Body::Tty(op, tty.clone()));
     }
@@ -196,5 +198,152 @@ fn full_screen_programs_take_one_line() {
     assert!(
         told.items.iter().any(|i| matches!(i.what, What::FullScreen { nanos: 501_000_000, .. })),
         "{told:?}"
+    );
+}
+
+/// A shell that a person types into runs apt, which runs dpkg; items as they are folded.
+fn installed() -> Fixture {
+    let mut f = Fixture::with_session();
+    let (bash, apt, dpkg) =
+        (fx::task(101, 100, "bash"), fx::task(102, 101, "apt-get"), fx::task(103, 102, "dpkg"));
+    f.of(1, Some(bash.clone()), fx::exec("/bin/bash", &["bash"]));
+    f.of(1, Some(bash.clone()), Body::Fork(Fork { child: apt.id }));
+    f.of(1, Some(apt.clone()), fx::exec("/usr/bin/apt-get", &["apt-get", "install", "make"]));
+    for n in 0..9 {
+        let ask = fx::task(200 + n, 102, "dpkg");
+        f.of(1, Some(apt.clone()), Body::Fork(Fork { child: ask.id }));
+        f.of(1, Some(ask.clone()), fx::exec("/usr/bin/dpkg", &["dpkg", "--print-foreign-architectures"]));
+        f.of(1, Some(ask), Body::Exit(Exit::default()));
+    }
+    f.of(1, Some(apt), Body::Fork(Fork { child: dpkg.id }));
+    f.of(1, Some(dpkg.clone()), fx::exec("/usr/bin/dpkg", &["dpkg", "--unpack"]));
+    for n in 0..20 {
+        let (new, path) = (format!("/usr/bin/{n}.dpkg-new"), format!("/usr/bin/{n}"));
+        f.of(1, Some(dpkg.clone()), fx::file(FileOp::Create, &new, 1, 0));
+        let Body::File(op, file) = fx::file(FileOp::Rename, &new, 0, 0) else { panic!() };
+        let to = Some(crate::model::Bytes::from(path.as_str()));
+        f.of(1, Some(dpkg.clone()), Body::File(op, crate::model::File { to, ..file }));
+    }
+    f
+}
+
+fn told<'a>(fold: &'a Fold<'_>) -> Vec<(u16, &'a Told<'a>)> {
+    fold.lines.iter().map(|line| (line.depth, &line.told)).collect()
+}
+
+#[test]
+fn what_a_program_does_to_many_files_is_one_line_below_it() {
+    let story = story(&installed(), false);
+    let fold = fold(&story);
+    let told = told(&fold);
+    assert_eq!(told.len(), 6, "{told:#?}");
+    assert!(matches!(told[4], (2, Told::Item { item: Item { what: What::Exec { .. }, .. }, times: 1, .. })));
+    assert!(matches!(told[3], (2, Told::Item { times: 9, .. })));
+    let (3, Told::Acts(acts)) = told[5] else { panic!("{told:#?}") };
+    assert_eq!(acts.kinds, [("create", 20), ("rename", 20)]);
+    assert_eq!(acts.places, [("/usr/bin".into(), 40)]);
+    assert_eq!(fold.folded, 8 + 39);
+    assert_eq!(story.items.len(), 6 + 8 + 39, "the items stay");
+}
+
+#[test]
+fn g3_what_stands_out_among_many_acts_has_its_own_line() {
+    let mut f = installed();
+    let dpkg = || Some(fx::task(103, 102, "dpkg"));
+    let odd = [
+        fx::file(FileOp::Open, "/etc/sudoers", 1, 0),
+        fx::file(FileOp::Create, "/root/.ssh/authorized_keys", 1, 0),
+        fx::file(FileOp::Open, "/usr/bin/x", 1, -13),
+        fx::file(FileOp::Create, "/dev/shm/x", 1, 0),
+        fx::file(FileOp::Write, "/srv/handed", 1, 0),
+        Body::Setattr(
+            crate::model::SetattrOp::Chmod,
+            Box::new(crate::model::Setattr {
+                path: "/usr/bin/y".into(),
+                mode: Some(0o4755),
+                ..crate::model::Setattr::default()
+            }),
+        ),
+    ];
+    // Something of its own, made and put over a file that matters.
+    f.of(1, dpkg(), fx::file(FileOp::Create, "/tmp/new", 1, 0));
+    let Body::File(op, file) = fx::file(FileOp::Rename, "/tmp/new", 0, 0) else { panic!() };
+    let over = crate::model::File { to: Some("/etc/passwd".into()), ..file };
+    let count = odd.len() + 1;
+    for body in odd.into_iter().chain([Body::File(op, over)]) {
+        f.of(1, dpkg(), body);
+    }
+    // What it made there and took away again does not.
+    f.of(1, dpkg(), fx::file(FileOp::Create, "/etc/x.swp", 1, 0));
+    f.of(1, dpkg(), fx::file(FileOp::Unlink, "/etc/x.swp", 0, 0));
+    let story = story(&f, false);
+    let fold = fold(&story);
+    assert_eq!(told(&fold).len(), 6 + count, "{:#?}", told(&fold));
+}
+
+#[test]
+fn what_a_person_types_is_never_folded_and_what_fails_is_not() {
+    let mut f = Fixture::with_session();
+    let (bash, make) = (fx::task(101, 100, "bash"), fx::task(102, 101, "make"));
+    f.of(1, Some(bash.clone()), fx::exec("/bin/bash", &["-bash"]));
+    let runs = |f: &mut Fixture, by: &std::sync::Arc<crate::model::Task>, n: u32, argv: &[&str], code| {
+        let task = fx::task(n, by.id.pid, "x");
+        f.of(1, Some(by.clone()), Body::Fork(Fork { child: task.id }));
+        f.of(1, Some(task.clone()), fx::exec("/usr/bin/cc", argv));
+        f.of(1, Some(task), Body::Exit(Exit { code, ..Exit::default() }));
+    };
+    for n in 0..10 {
+        runs(&mut f, &bash, 200 + n, &["cc"], 0);
+    }
+    f.of(1, Some(bash), Body::Fork(Fork { child: make.id }));
+    f.of(1, Some(make.clone()), fx::exec("/usr/bin/make", &["make"]));
+    for n in 0..20 {
+        runs(&mut f, &make, 300 + n, &["cc", &n.to_string()], u8::from(n == 15));
+    }
+    let story = story(&f, false);
+    let fold = fold(&story);
+    let told = told(&fold);
+    // The start, the shell, ten typed lines, make, three of its programs, the others as one line, and the one that failed.
+    assert_eq!(told.len(), 2 + 10 + 1 + 3 + 1 + 1, "{told:#?}");
+    assert!(told.iter().any(|(_, told)| matches!(told, Told::Runs { count: 16, below: 0, .. })), "{told:#?}");
+}
+
+#[test]
+fn steps_of_credentials_are_one_line_and_what_leads_nowhere_is_none() {
+    let ids = |euid| crate::model::Ids { euid, ..crate::model::Ids::default() };
+    let step = |old, new| Body::Cred(Box::new(Cred { old: ids(old), new: ids(new), ..Cred::default() }));
+    let lines = |steps: &[(u32, u32)]| {
+        let mut f = Fixture::with_session();
+        for (old, new) in steps {
+            f.of(1, Some(fx::task(101, 100, "sudo")), step(*old, *new));
+        }
+        let story = story(&f, false);
+        fold(&story).lines.len() - 1
+    };
+    assert_eq!(lines(&[(0, 1), (1, 0)]), 0);
+    assert_eq!(lines(&[(0, 1), (1, 0), (0, 5)]), 1);
+    assert_eq!(lines(&[(1000, 0), (0, 1000)]), 1, "he was root on the way");
+}
+
+#[test]
+fn files_that_mean_nothing_by_themselves_are_told_together() {
+    use crate::model::{Changed, Class};
+    let mut f = Fixture::with_session();
+    let mut left = |path: &str, class| {
+        let changed = Changed { path: path.into(), class, count: 1, ..Changed::default() };
+        f.of(1, Some(fx::task(101, 100, "x")), Body::Changed(Box::new(changed)));
+    };
+    for path in ["/usr/bin/a", "/usr/bin/b", "/srv/c"] {
+        left(path, Class::None);
+    }
+    left("/usr/bin/d", Class::Setuid);
+    left("/etc/e", Class::None);
+    let story = story(&f, false);
+    let fold = fold(&story);
+    assert_eq!(fold.lines.len(), 1 + 1 + 2);
+    let Told::Files(places) = &fold.lines[1].told else { panic!("{fold:#?}") };
+    assert_eq!(
+        *places,
+        [("/usr/bin".into(), vec!["a".into(), "b".into()]), ("/srv".into(), vec!["c".into()])]
     );
 }

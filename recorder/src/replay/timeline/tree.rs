@@ -9,6 +9,8 @@ struct Node {
     depth: u16,
     /// Its program's item and start, once it has started one.
     exec: Option<(usize, u64)>,
+    /// The item of the program that it came of.
+    under: Option<usize>,
 }
 
 /// The living processes of a session.
@@ -24,7 +26,7 @@ impl Tree {
             return *node;
         }
         let parent = self.by_pid.get(&task.ppid).and_then(|id| self.nodes.get(id));
-        let node = Node { depth: parent.map_or(0, below), exec: None };
+        let node = Node { depth: parent.map_or(0, below), exec: None, under: parent.and_then(program) };
         self.insert(task.id, node);
         node
     }
@@ -41,17 +43,27 @@ impl Tree {
 
     /// A child was made.
     pub(super) fn fork(&mut self, task: &Task, child: TaskId) {
-        let depth = below(&self.node(task));
+        let parent = self.node(task);
         if !self.nodes.contains_key(&child) {
-            self.insert(child, Node { depth, exec: None });
+            self.insert(child, Node { depth: below(&parent), exec: None, under: program(&parent) });
         }
     }
 
     /// A program was started; it will be item number `item`. Gives its depth.
     pub(super) fn exec(&mut self, task: &Task, item: usize, now: u64) -> u16 {
-        let depth = self.node(task).depth;
-        self.insert(task.id, Node { depth, exec: Some((item, now)) });
+        let Node { depth, under, .. } = self.node(task);
+        self.insert(task.id, Node { depth, exec: Some((item, now)), under });
         depth
+    }
+
+    /// The item of the program that a task's acts belong to.
+    pub(super) fn program(&mut self, task: &Task) -> Option<usize> {
+        program(&self.node(task))
+    }
+
+    /// The item of the program that a task's own program came of.
+    pub(super) fn parent(&mut self, task: &Task) -> Option<usize> {
+        self.node(task).under
     }
 
     /// A process ended. Gives its program's item and start.
@@ -62,6 +74,10 @@ impl Tree {
         }
         node.and_then(|node| node.exec)
     }
+}
+
+fn program(node: &Node) -> Option<usize> {
+    node.exec.map(|(item, _)| item).or(node.under)
 }
 
 /// A process that started no program is a stretch of its parent's.

@@ -5,7 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Anchors, PATIENCE, sinks, witness::Client};
+use super::{
+    super::credentials::Credentials,
+    Anchors, PATIENCE,
+    sinks::{self, SinkError},
+    witness::Client,
+};
 use crate::{
     config,
     journal::{
@@ -23,6 +28,8 @@ pub(in crate::service) struct Hands {
     witnesses: Vec<Client>,
     /// Where logs lie, the spare directory last.
     dirs: Vec<PathBuf>,
+    /// What the command's words may name.
+    credentials: Credentials,
 }
 
 impl Hands {
@@ -38,6 +45,7 @@ impl Hands {
             witnesses: witnesses.collect::<Result<_, _>>()?,
             dirs: dirs.cloned().collect(),
             config: config.anchor.clone(),
+            credentials: Credentials::given(),
         })
     }
 
@@ -94,7 +102,10 @@ impl Hands {
             Some(outcome) => to.went("syslog", outcome.map_err(|e| e.to_string())),
         }
         if let Some((program, arguments)) = self.config.command.split_first() {
-            let outcome = sinks::command(program, arguments, &note, patience());
+            let filled =
+                arguments.iter().map(|word| self.credentials.filled_in(word)).collect::<Option<Vec<_>>>();
+            let outcome = filled.ok_or(SinkError::NoCredentials);
+            let outcome = outcome.and_then(|words| sinks::command(program, &words, &note, patience()));
             to.went(&format!("command {program}"), outcome.map_err(|e| e.to_string()));
         }
         to.handed(head, cosigned);

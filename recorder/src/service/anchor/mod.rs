@@ -14,6 +14,7 @@ use std::{
 };
 
 pub(super) use self::hand::Hands;
+use super::alarm;
 use crate::{
     journal::checkpoint::{Head, Signer, verifier},
     model::{Body, Cosigned, Flags, RealNanos, Record},
@@ -160,7 +161,12 @@ impl Anchors {
             Err(why) => {
                 state.told.failed = state.told.failed.saturating_add(1);
                 if state.told.faults.insert(whom.to_owned(), why.clone()).as_ref() != Some(&why) {
-                    tracing::warn!(whom, why, "a checkpoint could not be handed out");
+                    tracing::warn!(
+                        MESSAGE_ID = alarm::CHECKPOINT_FAILS,
+                        whom,
+                        why,
+                        "a checkpoint could not be handed out"
+                    );
                 }
             }
         }

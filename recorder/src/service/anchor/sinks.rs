@@ -29,6 +29,9 @@ pub(super) enum SinkError {
     /// The system's word.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The command's words name what nobody handed over.
+    #[error("its words name $CREDENTIALS_DIRECTORY, and systemd gave none")]
+    NoCredentials,
     /// The command ended otherwise than with 0.
     #[error("it ended with {0}")]
     Ended(ExitStatus),

@@ -266,7 +266,8 @@ fn what_a_retention_rests_on_is_handed_out_at_once() {
     let record = Record { boot_ns: at(1).boot, cpu: u16::MAX, flags: Flags::default(), task: None, body };
     to_bury.send(Burial { tombstones: vec![record], done }).unwrap();
     let gauge = Gauge::new(Instant::now());
-    let inlets = writer::Inlets { batches, recipients, burials, anchors: anchors.clone(), gauge };
+    let (_tell, told) = mpsc::channel();
+    let inlets = writer::Inlets { batches, recipients, told, burials, anchors: anchors.clone(), gauge };
     let end = writer::run(books, &inlets, &crate::service::StopFlag::default()).unwrap();
     assert_eq!(answer.recv(), Ok(true));
     // Not with the cadence, and not only behind the end.

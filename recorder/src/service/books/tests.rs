@@ -190,7 +190,8 @@ fn f3_nobody_waits_for_storage_that_fails_and_all_that_it_cost_is_declared() {
         let (_, recipients) = mpsc::channel();
         let (_, burials) = mpsc::sync_channel(1);
         let (anchors, gauge) = (Anchors::default(), Gauge::new(Instant::now()));
-        let inlets = writer::Inlets { batches: from_pump, recipients, burials, anchors, gauge };
+        let (_tell, told) = mpsc::channel();
+        let inlets = writer::Inlets { batches: from_pump, recipients, told, burials, anchors, gauge };
         writer::run(books, &inlets, &StopFlag::default())
     });
     to_writer.send(batch(began(1, "oncall1"))).unwrap();
@@ -225,7 +226,8 @@ fn writer_on(dir: &Path, disk: &Moody, gauge: &Gauge) -> (Outbox, Thread) {
         let (_, recipients) = mpsc::channel();
         let (_, burials) = mpsc::sync_channel(1);
         let anchors = Anchors::default();
-        let inlets = writer::Inlets { batches: from_pump, recipients, burials, anchors, gauge };
+        let (_tell, told) = mpsc::channel();
+        let inlets = writer::Inlets { batches: from_pump, recipients, told, burials, anchors, gauge };
         writer::run(books, &inlets, &StopFlag::default())
     });
     (Outbox::new(to_writer), thread)

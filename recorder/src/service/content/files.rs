@@ -101,6 +101,7 @@ impl Files for HostFiles {
     fn stat(&mut self, open: &Open) -> Result<Stat, Why> {
         let stat = files::stat(&open.file).map_err(|error| why(&error))?;
         let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink if files::is_made_up(&open.file) => Kind::Other,
             FileType::Symlink => {
                 Kind::Link(Bytes::from(files::target(&open.file).map_err(|error| why(&error))?))
             }
@@ -154,5 +155,32 @@ impl Files for HostFiles {
 
     fn now(&mut self) -> RealNanos {
         clock::pair().real
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_link_leads_to_the_descriptors_of_this_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = std::fs::File::create(dir.path().join("kept")).unwrap();
+        std::os::unix::fs::symlink("/proc/self/fd", dir.path().join("own")).unwrap();
+        std::os::unix::fs::symlink("own", dir.path().join("again")).unwrap();
+        let mut files = HostFiles::new(1 << 20, Arc::default());
+        let mut kind = |path: &str| {
+            let path = Bytes::from(format!("{}/{path}", dir.path().display()).as_str());
+            let open = files.open(&path, TaskId::default(), Way::Host).ok()?;
+            Some(files.stat(&open).unwrap().kind)
+        };
+        let no = kept.as_raw_fd();
+        for path in
+            [format!("own/{no}"), format!("again/{no}"), format!("own/../{no}"), "own/../exe".to_owned()]
+        {
+            assert!(matches!(kind(&path), None | Some(Kind::Other)), "{path}: {:?}", kind(&path));
+        }
+        assert_eq!(kind("kept"), Some(Kind::Regular));
+        assert_eq!(kind("again"), Some(Kind::Link(Bytes::from("own"))));
     }
 }

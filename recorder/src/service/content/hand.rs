@@ -83,7 +83,7 @@ impl Hand {
         desk.hurry = hurry;
         let some = !looks.is_empty();
         for look in looks {
-            if look.aim == Aim::Program {
+            if matches!(look.aim, Aim::Program | Aim::Script) {
                 desk.programs.push_back(look);
             } else {
                 desk.files.push_back(look);
@@ -121,7 +121,7 @@ impl Drop for Hand {
 fn unreadable(look: &Look) -> Seen {
     let (path, why) = (look.path.clone(), Why::Unreadable);
     match look.aim {
-        Aim::Program => Seen::Program(Box::new(Digested {
+        Aim::Program | Aim::Script => Seen::Program(Box::new(Digested {
             path,
             dev: look.dev,
             ino: look.ino,

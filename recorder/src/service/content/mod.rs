@@ -85,13 +85,30 @@ impl Pass {
     }
 
     fn pass(&mut self, now: ClockPair, tracked: &mut Vec<Tracked>, last: bool) {
-        for item in std::mem::take(tracked) {
+        // Most records pass: they are looked at where they lie, up to the first one that may have to wait.
+        let from = tracked.iter().position(|item| !self.passes(item, now)).unwrap_or(tracked.len());
+        for item in tracked.split_off(from) {
             self.take(item, now, tracked);
         }
         self.turn(now, tracked);
         while last && !self.ends.is_empty() {
             std::thread::sleep(NAP);
             self.turn(clock::pair(), tracked);
+        }
+    }
+
+    /// Looks at what goes on at once; false: it was not looked at, and [`Self::take`] has to.
+    fn passes(&mut self, item: &Tracked, now: ClockPair) -> bool {
+        match item {
+            Tracked::Event { mark, record } => {
+                if !self.ends.is_empty() || matches!(record.body, Body::SessionEnd(_)) {
+                    return false;
+                }
+                self.looks.extend(self.ledger.see(*mark, record, now));
+                true
+            }
+            Tracked::Lost { .. } => true,
+            Tracked::Opened { .. } | Tracked::Closed { .. } => false,
         }
     }
 

@@ -37,6 +37,8 @@ struct Facts {
     since: crate::model::RealNanos,
     backend: &'static str,
     blind: &'static [&'static str],
+    /// What is tried with the recorder itself is seen.
+    guarded: bool,
     tty_input: InputKey,
     scope: ScopeKey,
     /// Grants are watched: the board will have a ledger.
@@ -54,7 +56,7 @@ impl Control {
     pub(super) fn open(
         config: &Config,
         marks: Marks,
-        backend: crate::capture::Backend,
+        (backend, guarded): (crate::capture::Backend, bool),
         host: &str,
         watched: bool,
         (anchors, gauge): (Anchors, Gauge),
@@ -68,6 +70,7 @@ impl Control {
                 since: clock::pair().real,
                 backend: backend.name(),
                 blind: backend.blind(),
+                guarded,
                 tty_input: config.tty_input,
                 scope: config.scope,
                 watched,
@@ -86,6 +89,11 @@ impl Control {
             retention: OnceLock::new(),
         };
         Ok((Self { socket, clerk: Arc::new(clerk) }, PumpEnd::new(from_control, publisher)))
+    }
+
+    /// What is up there, for others who only want to know.
+    pub(super) fn board(&self) -> board::Board {
+        self.clerk.board.clone()
     }
 
     /// From here on permits can be applied.

@@ -150,6 +150,9 @@ fn words(facts: &Facts) -> (Vec<&'static str>, Vec<&'static str>) {
         }
         InputKey::Full => records.push("everything that is typed, passwords too"),
     }
+    if !facts.guarded {
+        records_not.push("what is tried with the recorder itself (there is no guard)");
+    }
     records_not.extend(facts.blind);
     (records, records_not)
 }

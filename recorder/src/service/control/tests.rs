@@ -47,6 +47,7 @@ fn desk() -> Desk {
             since: RealNanos::new(1_795_228_260_000_000_000),
             backend: "trampoline",
             blind: &["serial terminals"],
+            guarded: true,
             tty_input: InputKey::Redacted,
             scope: ScopeKey::Elevated,
             watched: true,

@@ -1,7 +1,7 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::*;
-use crate::model::{EndReason, File, FileOp, Flags, Heartbeat, LossReason, SessionEnd};
+use crate::model::{EndReason, File, FileOp, Flags, Heartbeat, LossReason, Reads, SessionEnd};
 
 const PAGE: usize = 64 << 10;
 
@@ -165,4 +165,18 @@ fn f3_what_is_on_its_way_is_bounded_by_bytes_too() {
     drop(got);
     outbox.flush(now).unwrap();
     assert_eq!(from_pump.try_iter().count(), 4);
+}
+
+#[test]
+fn what_stands_for_many_acts_is_lost_as_many() {
+    let (mut outbox, writer, now) = hanging();
+    let reads = |count| {
+        let body = Body::Reads(Box::new(Reads { count, ..Reads::default() }));
+        Tracked::Event { mark: Mark::new(1), record: of(body) }
+    };
+    for _ in 0..1000 {
+        outbox.send(batch([open(1, PAGE)]), now).unwrap();
+    }
+    outbox.send(batch([reads(1000), reads(0)]), now).unwrap();
+    assert_eq!(sum(&taken(&mut outbox, &writer, now), Kind::READS), (0, 1001));
 }

@@ -3,7 +3,7 @@ use crate::{
     index::fixture as fx,
     model::{
         CallOp, Changed, Confidence, Coverage, Cut, Delegation, DelegationRole, Diff, Enforcement,
-        EnforcementAct, Exec, Kind, Mark, SessionId, TaskId, Trigger, Uncovered,
+        EnforcementAct, Exec, Kind, Mark, SessionId, Setting, TaskId, Trigger, Uncovered,
     },
 };
 
@@ -59,6 +59,20 @@ fn g7_what_is_gone_is_told_right_behind_it() {
         hash: None,
     };
     assert_eq!(places(&out[1]), [place]);
+}
+
+#[test]
+fn g7_what_a_setting_was_set_to_has_no_secret() {
+    let set = |value: &str| {
+        let path = Bytes::from("/proc/sys/kernel/core_pattern");
+        Body::Setting(Box::new(Setting { path, value: Bytes::from(value), bytes: 99, ..Setting::default() }))
+    };
+    let out = passed(&redactor(false), vec![set("|/usr/bin/x --token hunter2 %p\n"), set("core\n")]);
+    let kinds: Vec<Kind> = out.iter().map(|record| record.body.kind()).collect();
+    assert_eq!(kinds, [Kind::SETTING, Kind::REDACTED, Kind::SETTING]);
+    let Body::Setting(told) = &out[0].body else { panic!() };
+    assert_eq!(told.value, Bytes::from("|/usr/bin/x --token [redacted] %p\n"));
+    assert_eq!((places(&out[1])[0].field, places(&out[1])[0].offset), (RedactedField::Value, 20));
 }
 
 #[test]

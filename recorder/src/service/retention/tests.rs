@@ -34,7 +34,7 @@ fn exec(seconds: u64, n: u32) -> Record {
         cwd: Bytes::from("/"),
         dev: (1, 1),
         ino: 1,
-        cut: None,
+        ..Exec::default()
     });
     Record { boot_ns: at(seconds).boot, cpu: 0, flags: Flags::default(), task: None, body }
 }

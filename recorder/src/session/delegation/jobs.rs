@@ -87,7 +87,9 @@ impl Jobs {
         let path = match (op, &file.to) {
             (FileOp::Rename | FileOp::Link, Some(to)) => to.as_slice(),
             (FileOp::Symlink, _) => file.path.as_slice(),
-            (FileOp::Open | FileOp::Create, None) if file.flags & WRITES != 0 => file.path.as_slice(),
+            (FileOp::Open | FileOp::Create | FileOp::Write, None) if file.flags & WRITES != 0 => {
+                file.path.as_slice()
+            }
             _ => return,
         };
         if file.result < 0 {

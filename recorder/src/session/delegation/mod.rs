@@ -403,6 +403,9 @@ impl Handover {
         let is_plant = matches!(cause, BranchCause::Plant | BranchCause::Script) && object != 0;
         let plant = is_plant.then_some((object, dev, generation));
         let script = (cause == BranchCause::Script).then_some(path);
+        if let Some(path) = &script {
+            self.plants.let_go(path);
+        }
         let mut tasks = waiting.tasks;
         tasks.sort_unstable();
         tasks.dedup();

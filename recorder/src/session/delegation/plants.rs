@@ -46,12 +46,20 @@ struct Plant {
     runs: u32,
 }
 
+/// What a session wrote at a path.
+#[derive(Debug)]
+struct Script {
+    by: Mark,
+    /// Since it was last written.
+    runs: u32,
+}
+
 /// What is known.
 #[derive(Debug, Default)]
 pub(super) struct Plants {
     files: HashMap<((u32, u32), u64), Plant>,
-    /// How often what lies at a path was run: scripts may be known by it alone.
-    paths: HashMap<Bytes, u32>,
+    /// What lies at a path: scripts may be known by it alone.
+    paths: HashMap<Bytes, Script>,
     /// Paths at which sessions wrote since the last look, and who did so last.
     fresh: HashMap<Bytes, Mark>,
     /// Units by name.
@@ -98,7 +106,7 @@ impl Plants {
             return;
         }
         let by_packager = self.packagers.get(&task.pid) == Some(&task);
-        let writes = file.flags & WRITES != 0 && matches!(op, FileOp::Open | FileOp::Create);
+        let writes = file.flags & WRITES != 0 && matches!(op, FileOp::Open | FileOp::Create | FileOp::Write);
         if writes && file.ino != 0 {
             if self.files.len() >= MOST {
                 self.files.clear();
@@ -135,10 +143,15 @@ impl Plants {
         if path.as_slice().first() != Some(&b'/') || path.len() >= LONGEST_PATH {
             return;
         }
+        // The kernel side knows already: it is told of each once, however often it is written.
+        if let Some(known) = self.paths.get_mut(path).filter(|known| known.by == by) {
+            known.runs = 0;
+            return;
+        }
         if self.paths.len() >= MOST_PATHS {
             self.paths.clear();
         }
-        self.paths.insert(path.clone(), 0);
+        self.paths.insert(path.clone(), Script { by, runs: 0 });
         self.fresh.insert(path.clone(), by);
     }
 
@@ -154,9 +167,14 @@ impl Plants {
 
     /// Somebody who is nobody's runs a script by a path at which a session wrote.
     pub(super) fn runs_path(&mut self, path: &Bytes) -> Run {
-        let Some(runs) = self.paths.get_mut(path) else { return Run::Told };
-        *runs = runs.saturating_add(1);
-        if *runs > MOST_RUNS { Run::Told } else { Run::Followed }
+        let Some(script) = self.paths.get_mut(path) else { return Run::Told };
+        script.runs = script.runs.saturating_add(1);
+        if script.runs > MOST_RUNS { Run::Told } else { Run::Followed }
+    }
+
+    /// The kernel side forgets that path: it has to be told of it again when a session writes there.
+    pub(super) fn let_go(&mut self, path: &Bytes) {
+        self.paths.remove(path);
     }
 
     /// Somebody who is nobody's runs a planted program.
@@ -190,6 +208,10 @@ impl Plants {
 
 /// The unit that a file makes or changes: `…/systemd/system/a.service`, `…/a.service.d/x.conf`.
 fn unit_of(path: &str) -> Option<&str> {
+    // One search for what is nearly never there, where three would be made.
+    if !path.contains("/systemd/") {
+        return None;
+    }
     let (_, below) = ["/systemd/system/", "/systemd/user/", "/systemd/transient/"]
         .iter()
         .find_map(|dir| path.split_once(dir))?;

@@ -47,8 +47,16 @@ pub(crate) const FIXTURES: &[Fixture] = &[
     fixture("declared", "LOSS, JUMP, GAP, a record too large, an unknown kind", |d| declared(&j(d))),
     fixture("kinds", "every form of body, compressed", |d| kinds(&j(d))),
     fixture("changes", "what is done to files, the system and sockets", |d| changes(&j(d))),
+    fixture("by-number", "opens that are told by number, writes to descriptors from elsewhere, rings", |d| {
+        by_number(&j(d));
+    }),
+    fixture("sent", "datagrams by number", |d| sent(&j(d))),
+    fixture("settings", "what the kernel's settings were set to", |d| settings(&j(d))),
     fixture("contents", "what lay in programs and files, with all that is optional there and not", |d| {
         contents(&j(d));
+    }),
+    fixture("programs", "what could not be started, what was mapped to be executed, long arguments", |d| {
+        programs(&j(d));
     }),
     fixture("relayed", "a terminal whose bytes stand on another one", |d| relayed(&j(d))),
     fixture("gap-at-a-rotation", "a silence in which a segment ended", |d| {

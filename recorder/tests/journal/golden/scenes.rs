@@ -188,7 +188,7 @@ pub(crate) fn kinds(dir: &Path) {
             cwd: Bytes::from("/root"),
             dev: (8, 1),
             ino: 9,
-            cut: None,
+            ..Exec::default()
         };
         if n % 9 == 0 {
             exec_body.cut = cut(CutField::Argv, n % 2 == 0);

@@ -161,7 +161,94 @@ fn redacted(d: &Path) {
     reader_of(d);
 }
 
+/// A configuration that was read again: the whole for the recipients, which keys differ for everybody; and one that was refused.
+fn config_read(d: &Path) {
+    let mut w = sealed(d, Aead::ChaCha20Poly1305, 16384).open(0);
+    let key = |key: &str, before: Option<&str>, after: Option<&[u8]>, takes| ConfigKey {
+        key: Bytes::from(key),
+        before: before.map(Bytes::from),
+        after: after.map(Bytes::from),
+        takes,
+    };
+    let taken = |bare: bool| ConfigChange {
+        act: ConfigAct::Taken,
+        before: Digest::new([1; 32]),
+        after: Digest::new([2; 32]),
+        keys: vec![
+            key(
+                "encryption.recipients",
+                Some("a").filter(|_| !bare),
+                Some(&b"a, b"[..]).filter(|_| !bare),
+                Takes::NextSegment,
+            ),
+            key("journal.segment", None, Some(&b"\"1MiB\"\xff"[..]).filter(|_| !bare), Takes::Restart),
+            key("new.key", None, None, Takes::Unknown(900)),
+        ],
+        text: Bytes::default(),
+    };
+    let refused = |text: &str| ConfigChange {
+        act: ConfigAct::Refused,
+        before: Digest::new([2; 32]),
+        after: Digest::default(),
+        keys: Vec::new(),
+        text: Bytes::from(text),
+    };
+    for (seconds, whole, twin) in [(1, taken(false), taken(true)), (2, refused("no such file"), refused(""))]
+    {
+        let record = |change| control(seconds, Body::Config(Box::new(change)));
+        assert!(w.append_sealed(&record(whole)));
+        w.append(StreamNo::LOG, Record { flags: Flags::LEFT_OUT, ..record(twin) });
+    }
+    w.commit(at(3)).unwrap();
+    w.stop(stop(4)).unwrap();
+    reader_of(d);
+}
+
+/// Attempts on the recorder itself, by a session and by nobody's; the whole for the recipients, no names for everybody.
+fn guarded(d: &Path) {
+    let mut w = sealed(d, Aead::ChaCha20Poly1305, 16384).open(0);
+    let of = |act, object, detail, path: &str, to: &str| Guard {
+        act,
+        object,
+        denied: 1,
+        detail,
+        path: Bytes::from(path),
+        to: Bytes::from(to),
+        session: SessionId::new([5; 16]),
+        by: TaskId { pid: 1003, start: BootNanos::new(7) },
+        count: 1,
+        first: at(1).boot,
+        last: at(1).boot,
+    };
+    let nobody = Guard {
+        session: SessionId::NOBODY,
+        denied: 0,
+        ..of(GuardAct::Limit, GuardObject::Process, 7, "", "")
+    };
+    let tried = [
+        of(GuardAct::Signal, GuardObject::Process, 9, "", ""),
+        of(GuardAct::Rename, GuardObject::Journal, 0, "/var/lib/recorder/journal/1.seg", "/root/\u{202e}x"),
+        of(GuardAct::Map, GuardObject::Map, 12, "TASKS", ""),
+        Guard { count: 1 << 40, by: TaskId { pid: 0, start: BootNanos::new(0) }, ..nobody.clone() },
+        nobody,
+        of(GuardAct::Unknown(900), GuardObject::Unknown(901), 3, "/x", ""),
+    ];
+    for (n, guard) in (1..).zip(tried) {
+        let who = (guard.by.pid != 0).then(|| task(3));
+        let record = |task, guard| Record { task, ..control(n, Body::Guard(Box::new(guard))) };
+        let bare =
+            who.as_deref().map(|task| std::sync::Arc::new(Task { comm: Bytes::default(), ..task.clone() }));
+        let twin = guard.bare();
+        assert!(w.append_sealed(&record(who, guard)));
+        w.append(StreamNo::LOG, Record { flags: Flags::LEFT_OUT, ..record(bare, twin) });
+    }
+    w.commit(at(8)).unwrap();
+    w.stop(stop(9)).unwrap();
+    reader_of(d);
+}
+
 pub(crate) const FIXTURES: &[Fixture] = &[
+    fixture("guard-attempts", "attempts on the recorder itself, and their twins without names", guarded),
     fixture("sealed-aes", "AES-256-GCM; grants, logins and tokens in the log's own stream", |d| {
         sealed_life(d, Aead::Aes256Gcm);
         reader_of(d);
@@ -196,6 +283,11 @@ pub(crate) const FIXTURES: &[Fixture] = &[
         live(&mut f, 0);
         reader_of(d);
     }),
+    fixture(
+        "config-read-again",
+        "a configuration that was read while the recorder ran, and one that was refused",
+        config_read,
+    ),
     fixture("redacted", "secrets that were taken out, and the key of their hashes", redacted),
     fixture("twin-missing", "a sealed record without its twin", |d| twins(d, (true, false))),
     fixture(

@@ -22,10 +22,19 @@ fn company<'a>(events: &'a Events, session: &'a str) -> Vec<&'a Value> {
     events.of_kind("participant").filter(|e| text(e, &["session"]) == session).collect()
 }
 
+/// Leaves a tmux. On a busy machine its keys can come before it has made the terminal raw: then they are pressed again.
 fn detach(stage: &Stage, terminal: &mut Terminal) -> Result<()> {
     let mark = terminal.mark();
-    terminal.type_bytes(b"\x02d")?;
-    terminal.wait_for("detached", mark, stage.limit(20)).map(drop)
+    let mut tries = 0;
+    loop {
+        terminal.type_bytes(b"\x02d")?;
+        tries += 1;
+        match terminal.wait_for("detached", mark, stage.limit(7)) {
+            Ok(_) => return Ok(()),
+            Err(error) if tries == 3 => return Err(error),
+            Err(_) => {}
+        }
+    }
 }
 
 /// One is root in a tmux of his, another one who is root too sits down at it. And a tmux of an ordinary login, at which a second login of

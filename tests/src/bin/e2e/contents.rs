@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
 
@@ -73,7 +74,23 @@ pub(crate) fn digests_of_programs(stage: &mut Stage) -> Result<()> {
     let mut bytes = fs::read(stage.workload())?;
     bytes.extend_from_slice(b"nameless");
     run(&format!("{} memfd --gate {gate} --tail nameless & true", stage.workload()))?;
-    digest(stage, &sha256(&bytes))?;
+    let event = digest(stage, &sha256(&bytes))?;
+    ensure!(text(&event, &["digest", "path"]) == "memfd:nameless", "{event}");
+
+    // A script has one besides its interpreter's, also through a link.
+    let script = format!("#!/bin/sh\n: {}\n", stage.tag("script"));
+    fs::write(at("script"), &script)?;
+    fs::set_permissions(at("script"), fs::Permissions::from_mode(0o755))?;
+    symlink("script", at("to-script"))?;
+    for name in ["script", "to-script"] {
+        run(&stage.path(name))?;
+        let of = |event: &&Value| text(event, &["digest", "path"]) == stage.path(name);
+        let event = proc::until("the digest of a script", stage.limit(30), || {
+            Events::load(&stage.site).ok()?.of_kind("digest").find(of).cloned()
+        })?;
+        ensure!(text(&event, &["digest", "sha256"]) == sha256(script.as_bytes()), "{event}");
+        ensure!(number(&event, &["digest", "ino"]) == Some(fs::metadata(at("script"))?.ino()), "{event}");
+    }
 
     // Two of one name.
     for place in ["one", "two"] {
@@ -113,6 +130,13 @@ pub(crate) fn digests_of_programs(stage: &mut Stage) -> Result<()> {
             *seen.entry((key("path"), key("sha256"))).or_default() += 1;
         }
     }
+    let nameless = events.of_kind("exec").find(|event| text(event, &["exec", "path"]) == "memfd:nameless");
+    let flags =
+        nameless.and_then(|event| field(event, &["flags"])).map(ToString::to_string).unwrap_or_default();
+    ensure!(flags.contains("deleted"), "a program without a name: {nameless:?}");
+    let scripts =
+        events.of_kind("script").filter(|event| text(event, &["script", "path"]).ends_with("script"));
+    ensure!(scripts.count() == 2, "scripts are not told beside their interpreters");
     let twice = seen.iter().filter(|(_, count)| **count > 1).collect::<Vec<_>>();
     ensure!(twice.is_empty(), "told more than once: {twice:?}");
     // Each exec of what still lies where it was has its digest, and it is the right one.

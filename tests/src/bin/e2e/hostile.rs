@@ -81,7 +81,7 @@ fn cut(event: &Value) -> bool {
 /// Ten crashes on one journal, each in the middle of work.
 pub(crate) fn kill_9_under_load(stage: &mut Stage) -> Result<()> {
     // Where all is emulated a start takes seconds; the law is the same for fewer.
-    let rounds = stage.crashes().unwrap_or(if stage.is_emulated() { 4 } else { 10 });
+    let rounds = stage.crashes().unwrap_or(if stage.is_emulated() { 4 } else { 6 });
     let oncall = stage.account("oncall", Sudo::Free)?;
     stage.site.small_segments()?;
     let (gate, touched) = (stage.path("stop"), stage.dir.join("touched"));

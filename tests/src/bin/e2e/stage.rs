@@ -35,6 +35,7 @@ pub(crate) struct World {
     patience: u32,
     share: u32,
     crashes: Option<u32>,
+    whole: bool,
     root: bool,
     accounts: bool,
     sshd: Option<PathBuf>,
@@ -55,21 +56,30 @@ impl World {
             patience: 1,
             share: 1,
             crashes: None,
+            whole: false,
             root: rustix::process::geteuid().is_root(),
             accounts: has(&["/usr/bin/sudo", "/usr/sbin/useradd", "/etc/sudoers.d"]) && has(&["/usr/bin/su"]),
             sshd: Some(PathBuf::from("/usr/sbin/sshd")).filter(|path| path.exists()),
         })
     }
 
-    /// With this factor on every deadline, and this divisor of the counted loads.
-    pub(crate) fn with(mut self, patience: u32, share: u32, crashes: Option<u32>) -> Self {
-        (self.patience, self.share, self.crashes) = (patience, share, crashes);
+    /// With this factor on every deadline, and this divisor of the counted loads; `whole`: with what is the same on every kernel.
+    pub(crate) fn with(mut self, patience: u32, share: u32, crashes: Option<u32>, whole: bool) -> Self {
+        (self.patience, self.share, self.crashes, self.whole) = (patience, share, crashes, whole);
         self
+    }
+
+    /// Everything is many times slower here than on a machine of its own.
+    fn is_emulated(&self) -> bool {
+        self.patience >= 10
     }
 
     /// Why a scenario has its place on another machine.
     pub(crate) fn misplaced(&self, place: Place) -> Option<&'static str> {
         match place {
+            Place::Once if self.is_emulated() && !self.whole => {
+                Some("the same on every kernel; runs natively and on one machine")
+            }
             Place::Accounts | Place::Sshd if !self.accounts => {
                 Some("no sudo and useradd here; runs natively")
             }
@@ -155,7 +165,7 @@ impl<'w> Stage<'w> {
 
     /// Everything is many times slower here than on a machine of its own.
     pub(crate) fn is_emulated(&self) -> bool {
-        self.world.patience >= 10
+        self.world.is_emulated()
     }
 
     pub(crate) fn workload(&self) -> String {

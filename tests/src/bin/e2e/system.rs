@@ -1,7 +1,10 @@
 //! What is done to the system itself and with sockets (docs/attacks.md, D6, D7).
 
 use anyhow::{Context, Result, ensure};
-use recorder_tests::{account::Sudo, journal::text};
+use recorder_tests::{
+    account::Sudo,
+    journal::{number, text},
+};
 use serde_json::Value;
 
 use crate::{changes::holds, stage::Stage};
@@ -22,6 +25,7 @@ pub(crate) fn system_and_sockets(stage: &mut Stage) -> Result<()> {
     for (kinds, object) in [
         (&["mount", "umount", "module", "bpf", "namespace", "kernel"][..], "call"),
         (&["connect", "bind", "listen", "accept"], "socket"),
+        (&["setting"], "setting"),
     ] {
         let of_kind = |event: &&Value| kinds.contains(&text(event, &["kind"]));
         let mut recorded = events.0.iter().filter(of_kind);
@@ -37,6 +41,16 @@ pub(crate) fn system_and_sockets(stage: &mut Stage) -> Result<()> {
                 "{found} does not name {target:?}"
             );
         }
+    }
+    for sent in truth.get("sends").and_then(Value::as_array).context("nothing was sent")? {
+        let (local, remote) = (text(sent, &["local"]), text(sent, &["remote"]));
+        let told = || events.of_kind("send").filter(move |e| text(e, &["socket", "remote"]) == remote);
+        let sum = |name: &str| told().filter_map(|e| number(e, &["socket", name])).sum::<u64>();
+        let is_whole = ["count", "bytes"].iter().all(|name| Some(sum(name)) == number(sent, &[name]));
+        ensure!(is_whole, "of {sent} are told {} in {} bytes", sum("count"), sum("bytes"));
+        let first = told().next().context("none")?;
+        ensure!(number(first, &["socket", "count"]) == Some(1), "the first is not told by itself: {first}");
+        ensure!(told().count() <= 4 && told().all(|e| text(e, &["socket", "local"]) == local), "{first}");
     }
     // What only looks changes nothing.
     ensure!(events.of_kind("bpf").count() == 0, "nobody loaded a program");

@@ -5,22 +5,35 @@ use recorder_tests::journal::{Events, number, text};
 
 use crate::Walk;
 
-/// Start, a restart, a crash that systemd mends, a stop: each has its record.
+const DROPIN: &str = "/run/systemd/system/recorder.service.d";
+
+/// Start, a restart, a writer that stands still by no fault of its disk and is ended by the watchdog, a stop: each has its record.
 pub(crate) fn service_lifecycle(walk: &Walk) -> Result<()> {
+    let machine = walk.machine;
+    // The unit says half a minute, which would only be waited for here; a stop is not told of either, and takes some seconds.
+    machine.ok("root", &format!("mkdir -p {DROPIN} && printf '[Service]\\nWatchdogSec=15\\n' >{DROPIN}/patience.conf && systemctl daemon-reload"))?;
     let service = walk.service("")?;
     walk.step("the service is active");
     service.systemctl("restart")?;
     walk.step("restarted");
-    let pid = walk.machine.ok("root", "systemctl show recorder -P MainPID")?;
-    walk.machine.ok("root", &format!("kill -KILL {pid}"))?;
+    let pid = machine.ok("root", "systemctl show recorder -P MainPID")?.trim().to_owned();
+    machine.ok(
+        "root",
+        &format!("systemd-run --quiet --collect /usr/lib/recorder/recorder-workload halt {pid} writer"),
+    )?;
     // In this order: a new process first, and then active can't be what the old one was.
     let line = "systemctl show recorder -P MainPID; systemctl show recorder -P ActiveState";
-    walk.machine.until("systemd started it again", line, |out| {
+    machine.until("systemd started it again", line, |out| {
         let told = String::from_utf8_lossy(&out.stdout);
         let (new, state) = told.trim().split_once('\n')?;
-        (new != "0" && new != pid.trim() && state == "active").then_some(())
+        (new != "0" && new != pid && state == "active").then_some(())
     })?;
-    walk.step("killed, and started again by systemd");
+    let why = machine.ok(
+        "root",
+        &format!("journalctl -u recorder -n 50 --no-pager -o cat; rm -r {DROPIN}; systemctl daemon-reload"),
+    )?;
+    ensure!(why.contains("Watchdog timeout") && why.contains("a thread of the recorder is stuck"), "{why}");
+    walk.step("its writer was held, the watchdog ended it, and systemd started it again");
     service.systemctl("stop")?;
     let site = walk.take_journal()?;
     walk.step("stopped, and its journal is here");

@@ -6,6 +6,7 @@
 
 mod asked;
 mod beside;
+mod besieged;
 mod company;
 mod containers;
 mod elevations;
@@ -14,6 +15,8 @@ mod handed;
 mod inquest;
 mod lifecycle;
 mod observed;
+mod package;
+mod reboot;
 mod relayed;
 mod terminals;
 mod ways;
@@ -84,6 +87,9 @@ const WALKS: &[(&str, Run)] = &[
     ("terminals", terminals::terminals),
     ("idle-beside-work", beside::idle_beside_work),
     ("b3-containers", containers::b3_containers),
+    ("package-life", package::package_life),
+    ("reboot", reboot::reboot),
+    ("besieged", besieged::besieged),
     ("relays-folded", relayed::relays_folded),
     // The last: where it fails it may leave PAM and sudo changed.
     ("logins-asked", asked::logins_asked),

@@ -61,7 +61,7 @@ pub(crate) fn wait(args: &Hold) -> Result<()> {
     hold(&args.gate)
 }
 
-fn hold(gate: &Path) -> Result<()> {
+pub(crate) fn hold(gate: &Path) -> Result<()> {
     let end = Instant::now() + LONGEST;
     while !gate.exists() {
         ensure!(Instant::now() < end, "nobody opened {}", gate.display());

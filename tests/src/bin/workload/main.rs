@@ -2,19 +2,26 @@
 #![deny(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command line program talks on standard output")]
 
+mod assault;
 mod changes;
 mod contents;
+mod crowd;
 mod daemon;
 mod execs;
 mod files;
+mod masses;
 mod odd;
+mod races;
 mod reach;
 mod relay;
 mod rights;
 mod say;
 mod show;
+mod starts;
 mod storm;
 mod system;
+mod uring;
+mod ways;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -71,18 +78,40 @@ enum Command {
     Memfd(contents::Memfd),
     /// Change files in every way
     Edits(contents::Edits),
+    /// Sessions in masses, and all that there may be too much of
+    Crowd(crowd::Args),
+    /// One of them
+    Inside(crowd::Inside),
+    /// One level of many
+    Deeper(crowd::Below),
     /// Many execs with unique arguments
     Execs(execs::Args),
     /// Creates, renames, unlinks and failing opens with unique names
     Files(files::Args),
     /// Links, directories, nodes, modes, owners, times, attributes, space
     Changes(changes::Args),
+    /// Files reached, written and copied in other ways than by their names
+    Ways(ways::Args),
+    /// Writes to descriptors that others opened
+    Older(ways::Older),
+    /// Names of every form, and acts in masses
+    Masses(masses::Args),
     /// Mounts, namespaces, names, sockets
     System(system::Args),
+    /// Programs that can't be started, mapped files, a 32-bit program, long arguments
+    Starts(starts::Args),
+    /// Programs whose arguments and paths are changed while they are started
+    Races(races::Args),
+    /// Write down what this program was given
+    Told(races::Told),
     /// Terminal output with a known hash
     Show(show::Args),
     /// Take hold of another process: ptrace, its memory, its descriptors
     Reach(reach::Args),
+    /// Stop one thread of another process
+    Halt(reach::Halt),
+    /// Try to blind or end a recorder
+    Assault(assault::Args),
     /// A program on a terminal inside this one, as sudo and script do it
     Relay(relay::Args),
     /// Rights used and refused, users changed to, a set-user-id program passed through
@@ -119,13 +148,24 @@ fn run(command: Command) -> Result<()> {
         Command::Hold(args) => contents::wait(&args),
         Command::Memfd(args) => contents::memfd(&args),
         Command::Edits(args) => contents::edits(&args),
+        Command::Crowd(args) => crowd::run(&args),
+        Command::Inside(args) => crowd::inside(&args),
+        Command::Deeper(args) => crowd::deeper(&args),
         Command::Execs(args) => execs::run(&args),
         Command::Files(args) => files::run(&args),
         Command::Changes(args) => changes::run(&args),
+        Command::Ways(args) => ways::run(&args),
+        Command::Older(args) => ways::older(&args),
+        Command::Masses(args) => masses::run(&args),
         Command::System(args) => system::run(&args),
+        Command::Starts(args) => starts::run(&args),
+        Command::Races(args) => races::run(&args),
+        Command::Told(args) => races::tell(&args),
         Command::Show(args) => show::run(&args),
         Command::Odd(args) => odd::run(&args),
         Command::Reach(args) => reach::run(&args),
+        Command::Halt(args) => reach::halt(&args),
+        Command::Assault(args) => assault::run(&args),
         Command::Relay(args) => relay::run(&args),
         Command::Rights(args) => rights::run(&args),
         Command::Storm(args) => storm::run(&args),

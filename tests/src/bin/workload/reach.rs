@@ -47,11 +47,63 @@ fn reach(pid: u32) -> Result<()> {
     File::open(format!("/proc/{pid}/mem")).context("its memory")?;
     let handle = pidfd_open(Pid::from_raw(raw).context("no pid")?, PidfdFlags::empty())?;
     pidfd_getfd(&handle, 0, PidfdGetfdFlags::empty()).context("pidfd_getfd")?;
+    seize(raw)
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Halt {
+    /// The process
+    pid: u32,
+    /// The thread's name
+    name: String,
+}
+
+/// Stops one thread of a process where it waits for another of the same process, and no other thread, until it is dead.
+pub(crate) fn halt(args: &Halt) -> Result<()> {
+    let threads = fs::read_dir(format!("/proc/{}/task", args.pid))?.flatten().map(|entry| entry.path());
+    let named = |path: &std::path::PathBuf| {
+        fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == args.name)
+    };
+    let path = threads.into_iter().find(named).with_context(|| format!("no thread {}", args.name))?;
+    let thread = path.file_name().and_then(|name| name.to_str()?.parse().ok()).context("no number")?;
+    seize(thread)?;
+    proc::until("a wait of its own", Duration::from_mins(1), || {
+        request(libc::PTRACE_INTERRUPT, thread).and_then(|()| wait(thread)).ok()?;
+        let call = fs::read_to_string(path.join("syscall")).ok()?;
+        let futex = format!("{} ", libc::SYS_futex);
+        call.starts_with(&futex).then_some(()).or_else(|| {
+            let _ = request(libc::PTRACE_CONT, thread);
+            None
+        })
+    })?;
+    loop {
+        let status = wait(thread)?;
+        // Its parent can't be told of its end before we were.
+        if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
+            return Ok(());
+        }
+    }
+}
+
+fn wait(thread: libc::pid_t) -> Result<libc::c_int> {
+    let mut status = 0;
+    #[expect(unsafe_code, reason = "no safe interface for a thread that is no child")]
+    // SAFETY: the status is a local number.
+    let waited = unsafe { libc::waitpid(thread, &raw mut status, libc::__WALL) };
+    ensure!(waited == thread, "waitpid: {}", std::io::Error::last_os_error());
+    Ok(status)
+}
+
+fn seize(thread: libc::pid_t) -> Result<()> {
     // The end of this process gives it back.
+    request(libc::PTRACE_SEIZE, thread)
+}
+
+fn request(what: libc::c_uint, thread: libc::pid_t) -> Result<()> {
     let nothing = std::ptr::null_mut::<libc::c_void>();
     #[expect(unsafe_code, reason = "no safe interface")]
     // SAFETY: no memory of this process is involved.
-    let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, raw, nothing, nothing) };
-    ensure!(seized == 0, "ptrace: {}", std::io::Error::last_os_error());
+    let done = unsafe { libc::ptrace(what, thread, nothing, nothing) };
+    ensure!(done == 0, "ptrace {what}: {}", std::io::Error::last_os_error());
     Ok(())
 }

@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    io::{IoSlice, Write as _},
+    net::{TcpListener, TcpStream, UdpSocket},
     os::{
         fd::AsFd,
         linux::net::SocketAddrExt,
@@ -11,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::{
     fs::CWD,
     mount::{
@@ -19,6 +20,7 @@ use rustix::{
         UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount, mount_change, move_mount,
         unmount,
     },
+    net::{SendAncillaryBuffer, SendFlags, sendmsg_addr},
     process::chroot,
     system::sethostname,
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
@@ -40,8 +42,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let dir = fs::canonicalize(&args.dir)?;
     let mut acts = Vec::new();
     sockets(&dir, &mut acts)?;
+    let sends = datagrams()?;
     system(&dir, &mut acts)?;
-    super::tell(&json!({ "dir": dir.to_string_lossy(), "acts": acts }), args.truth.as_ref())?;
+    super::tell(&json!({ "dir": dir.to_string_lossy(), "acts": acts, "sends": sends }), args.truth.as_ref())?;
     Ok(())
 }
 
@@ -89,6 +92,39 @@ fn sockets(dir: &Path, acts: &mut Vec<Value>) -> Result<()> {
     Ok(())
 }
 
+/// What is sent to whom without a connection, and how often.
+fn datagrams() -> Result<Vec<Value>> {
+    let mut sends = Vec::new();
+    for any in ["127.0.0.1:0", "[::1]:0"] {
+        let Ok(from) = UdpSocket::bind(any) else { continue };
+        let (one, other, friend) = (UdpSocket::bind(any)?, UdpSocket::bind(any)?, UdpSocket::bind(any)?);
+        let mut told = |to: &UdpSocket, count: u32, bytes: u32| -> Result<()> {
+            let (local, remote) = (from.local_addr()?.to_string(), to.local_addr()?.to_string());
+            sends.push(json!({ "local": local, "remote": remote, "count": count, "bytes": bytes }));
+            Ok(())
+        };
+        let (to_one, to_other) = (one.local_addr()?, other.local_addr()?);
+        for _ in 0..200 {
+            from.send_to(&[b'x'; 10], to_one)?;
+        }
+        told(&one, 200, 2000)?;
+        for _ in 0..3 {
+            sendmsg_addr(
+                &from,
+                &to_other,
+                &[IoSlice::new(b"ab"), IoSlice::new(b"c")],
+                &mut SendAncillaryBuffer::default(),
+                SendFlags::empty(),
+            )?;
+        }
+        told(&other, 3, 9)?;
+        // To whom this goes the connection says.
+        from.connect(friend.local_addr()?)?;
+        from.send(b"connected")?;
+    }
+    Ok(sends)
+}
+
 fn system(dir: &Path, acts: &mut Vec<Value>) -> Result<()> {
     #[expect(
         unsafe_code,
@@ -97,6 +133,20 @@ fn system(dir: &Path, acts: &mut Vec<Value>) -> Result<()> {
     // SAFETY: only the namespaces of mounts and of names.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWUTS) }.context("unshare")?;
     acts.push(call("namespace", "unshare", 0, &[("flags", "CLONE_NEWNS|CLONE_NEWUTS")]));
+    // A name of its own namespace.
+    let setting = "/proc/sys/kernel/domainname";
+    fs::write(setting, "walk.example\n").context("a setting")?;
+    let set = |value: &str, bytes: usize| json!({ "kind": "setting", "setting": { "path": setting, "value": value, "bytes": bytes } });
+    acts.push(set("walk.example\n", 13));
+    // As the stdio of another library writes: in two parts. And more than is kept.
+    let parts = [IoSlice::new(b"talk."), IoSlice::new(b"example\n")];
+    let mut file = fs::OpenOptions::new().write(true).open(setting)?;
+    ensure!(file.write_vectored(&parts)? == 13, "a setting in two parts");
+    drop(file);
+    acts.push(set("talk.example\n", 13));
+    let long = format!("x.{}", " ".repeat(298));
+    fs::write(setting, &long).context("a long setting")?;
+    acts.push(set(long.get(..255).context("it is long")?, 300));
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("private mounts")?;
     acts.push(call("mount", "mount", 0, &[("target", "/"), ("flags", "MS_REC|MS_PRIVATE")]));

@@ -1,0 +1,287 @@
+//! Attempts on the recorder itself, as records of the log: the first of a kind at once, with who it was; counts of what is repeated
+//! follow (docs/guard.md).
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::alarm;
+use crate::{
+    capture::{Capture, GuardMode, GuardPlaces},
+    config::{Config, GuardKey},
+    model::{
+        Act, Body, BootNanos, Captured, Flags, Guard, GuardAct, GuardObject, KernelEvent, Mark, Record,
+        SessionId, Task, TaskId,
+    },
+};
+
+/// Between looks at the kernel's counts; at the stop they are read in any case.
+const COUNT: Duration = Duration::from_secs(10);
+/// Lines for journald between two of these looks; the rest is a number.
+const LINES: u64 = 64;
+/// Attempts whose counts are compared; the kernel side keeps no more apart.
+const MOST: usize = 16 * 1024;
+
+/// What the configuration asks for.
+pub(super) const fn mode(config: &Config) -> GuardMode {
+    match config.guard {
+        GuardKey::Off => GuardMode::Off,
+        GuardKey::Record => GuardMode::Record,
+        GuardKey::Enforce => GuardMode::Enforce,
+    }
+}
+
+/// What is to be guarded.
+pub(super) fn places(config: &Config) -> GuardPlaces {
+    let dirs = std::iter::once(&config.journal_dir).chain(&config.spare_dir);
+    GuardPlaces { journal: dirs.cloned().collect(), config: config.path.as_deref().map(Path::to_owned) }
+}
+
+/// True if somebody looks after the recorder itself, as far as that is known before the journal is open.
+pub(super) fn is_there(config: &Config, capture: &Capture) -> bool {
+    absence(config, capture).is_none()
+}
+
+/// What the boot record says where nobody looks after the recorder itself.
+pub(super) fn absence(config: &Config, capture: &Capture) -> Option<String> {
+    if config.guard == GuardKey::Off {
+        return Some("guard: switched off".to_owned());
+    }
+    capture.no_guard().map(|why| format!("guard: there is none: {why}"))
+}
+
+/// A kind of attempt of one process.
+type Key = (TaskId, GuardAct, GuardObject, u32, u8);
+
+/// Which map it was is told once, and not counted.
+fn key(guard: &Guard) -> Key {
+    let detail = if guard.object == GuardObject::Map { 0 } else { guard.detail };
+    (guard.by, guard.act, guard.object, detail, guard.denied)
+}
+
+/// What was told of it.
+struct Told {
+    count: u64,
+    last: BootNanos,
+    task: Option<Arc<Task>>,
+    session: SessionId,
+    guard: Guard,
+}
+
+/// What was tried, and how much of it was told.
+pub(super) struct Watch {
+    fresh: Vec<KernelEvent>,
+    told: HashMap<Key, Told>,
+    /// Who was gone when the counts were read last: of these nothing more comes.
+    gone: HashSet<TaskId>,
+    counted: Instant,
+    lines: u64,
+}
+
+impl Watch {
+    pub(super) fn new(now: Instant) -> Self {
+        let (fresh, told, gone) = (Vec::new(), HashMap::new(), HashSet::new());
+        Self { fresh, told, gone, counted: now, lines: 0 }
+    }
+
+    /// Takes what concerns it out of what came: it is no session's act.
+    pub(super) fn pick(&mut self, captured: &mut Vec<Captured>) {
+        let is = |item: &mut Captured| matches!(item, Captured::Event(event) if matches!(event.act, Act::Guard(_)));
+        for item in captured.extract_if(.., is) {
+            if let Captured::Event(event) = item {
+                self.fresh.push(*event);
+            }
+        }
+    }
+
+    /// True if the kernel's counts are to be read.
+    pub(super) fn is_due(&self, now: Instant, last: bool) -> bool {
+        last || now.saturating_duration_since(self.counted) >= COUNT
+    }
+
+    /// The first ones, as soon as tracking knows whose sessions they are.
+    pub(super) fn first(&mut self, of: impl Fn(Mark) -> Option<SessionId>) -> Vec<Record> {
+        let mut out = Vec::new();
+        for event in std::mem::take(&mut self.fresh) {
+            let KernelEvent { boot_ns, cpu, mark, flags, task, act: Act::Guard(guard), .. } = event else {
+                continue;
+            };
+            let session = of(mark).unwrap_or(SessionId::NOBODY);
+            let guard = Guard { session, ..*guard };
+            self.lines += 1;
+            if self.lines <= LINES {
+                alarm(&guard);
+            }
+            let told = Told {
+                count: 1,
+                last: boot_ns,
+                task: Some(Arc::clone(&task)),
+                session,
+                guard: guard.clone(),
+            };
+            if self.told.len() < MOST {
+                self.told.insert(key(&guard), told);
+            }
+            let body = Body::Guard(Box::new(guard));
+            out.push(Record { boot_ns, cpu, flags, task: Some(task), body });
+        }
+        out
+    }
+
+    /// What was counted beyond what was told, and who can be forgotten: he was gone before this was counted.
+    pub(super) fn repeated(
+        &mut self,
+        at: BootNanos,
+        now: Instant,
+        counts: Vec<Guard>,
+        is_alive: impl Fn(TaskId) -> bool,
+    ) -> (Vec<Record>, HashSet<TaskId>) {
+        self.counted = now;
+        let more = std::mem::take(&mut self.lines).saturating_sub(LINES);
+        if more > 0 {
+            tracing::warn!(
+                MESSAGE_ID = alarm::GUARD,
+                "{more} more attempts on the recorder itself are on record"
+            );
+        }
+        let final_of = std::mem::take(&mut self.gone);
+        self.gone.extend(counts.iter().map(|guard| guard.by).filter(|by| by.pid != 0 && !is_alive(*by)));
+        let mut out = Vec::new();
+        for mut guard in counts {
+            let known = self.told.get_mut(&key(&guard));
+            if known.as_ref().is_some_and(|told| told.count >= guard.count) {
+                continue;
+            }
+            let mut task = None;
+            if let Some(told) = known {
+                (told.count, told.last) = (guard.count, guard.last);
+                guard.session = told.session;
+                guard.detail = told.guard.detail;
+                // Of many it is not the first one's doing.
+                if guard.by.pid != 0 {
+                    guard.path = told.guard.path.clone();
+                    guard.to = told.guard.to.clone();
+                    task.clone_from(&told.task);
+                }
+            } else if self.told.len() < MOST {
+                let told = Told {
+                    count: guard.count,
+                    last: guard.last,
+                    task: None,
+                    session: SessionId::NOBODY,
+                    guard: guard.clone(),
+                };
+                self.told.insert(key(&guard), told);
+            }
+            let body = Body::Guard(Box::new(guard));
+            out.push(Record { boot_ns: at, cpu: u16::MAX, flags: Flags::default(), task, body });
+        }
+        self.told.retain(|_, told| !final_of.contains(&told.guard.by));
+        (out, final_of)
+    }
+}
+
+/// Whoever watches journald hears of it at once.
+fn alarm(guard: &Guard) {
+    tracing::warn!(
+        MESSAGE_ID = alarm::GUARD,
+        SESSION = %guard.session,
+        DENIED = guard.denied,
+        PID = guard.by.pid,
+        "somebody tries something with the recorder itself: {} {}{}",
+        guard.object.name(),
+        guard.act.name(),
+        if guard.denied == 0 { "" } else { ", refused" }
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Bytes, Place};
+
+    fn guard(pid: u32, count: u64) -> Guard {
+        Guard {
+            act: GuardAct::Unlink,
+            object: GuardObject::Journal,
+            denied: 1,
+            detail: 0,
+            path: Bytes::default(),
+            to: Bytes::default(),
+            session: SessionId::NOBODY,
+            by: TaskId { pid, start: BootNanos::new(5) },
+            count,
+            first: BootNanos::new(6),
+            last: BootNanos::new(7),
+        }
+    }
+
+    fn event(pid: u32) -> Captured {
+        let task = Task { id: TaskId { pid, start: BootNanos::new(5) }, ..Task::default() };
+        Captured::Event(Box::new(KernelEvent {
+            boot_ns: BootNanos::new(6),
+            cpu: 0,
+            mark: Mark::new(9),
+            flags: Flags::default(),
+            task: Arc::new(task),
+            place: Place::default(),
+            act: Act::Guard(Box::new(Guard { path: Bytes::from("/j/1.seg"), ..guard(pid, 1) })),
+        }))
+    }
+
+    fn of(record: &Record) -> (&Guard, bool) {
+        let Body::Guard(guard) = &record.body else { panic!("{record:?}") };
+        (guard, record.task.is_some())
+    }
+
+    #[test]
+    fn the_first_is_told_at_once_and_repeats_by_their_number() {
+        let start = Instant::now();
+        let mut watch = Watch::new(start);
+        let mut captured = vec![event(7)];
+        watch.pick(&mut captured);
+        assert!(captured.is_empty());
+        let id = SessionId::new([3; 16]);
+        let first = watch.first(|mark| (mark == Mark::new(9)).then_some(id));
+        assert_eq!((first.len(), of(&first[0]).0.session, of(&first[0]).0.count), (1, id, 1));
+        assert!(
+            !watch.is_due(start, false) && watch.is_due(start, true) && watch.is_due(start + COUNT, false)
+        );
+        let at = BootNanos::new(8);
+        assert!(watch.repeated(at, start, vec![guard(7, 1)], |_| true).0.is_empty());
+        let (more, _) = watch.repeated(at, start, vec![guard(7, 40)], |_| true);
+        let (told, who) = of(&more[0]);
+        assert_eq!((told.count, told.session, told.path.escaped().as_str(), who), (40, id, "/j/1.seg", true));
+        assert!(watch.repeated(at, start, vec![guard(7, 40)], |_| true).0.is_empty());
+    }
+
+    #[test]
+    fn one_whose_event_was_lost_is_told_by_its_count() {
+        let mut watch = Watch::new(Instant::now());
+        let (told, gone) = watch.repeated(BootNanos::new(8), Instant::now(), vec![guard(8, 3)], |_| false);
+        assert_eq!((of(&told[0]).0.count, of(&told[0]).1), (3, false));
+        // It may have tried once more before it died.
+        assert!(gone.is_empty());
+        let (told, gone) = watch.repeated(BootNanos::new(9), Instant::now(), vec![guard(8, 4)], |_| false);
+        assert_eq!((of(&told[0]).0.count, gone.len()), (4, 1));
+        assert!(watch.told.is_empty(), "what is gone takes no room");
+    }
+
+    #[test]
+    fn maps_are_counted_as_one_and_the_first_is_named() {
+        let map =
+            |detail, count| Guard { object: GuardObject::Map, act: GuardAct::Map, detail, ..guard(7, count) };
+        let mut watch = Watch::new(Instant::now());
+        let mut first = event(7);
+        if let Captured::Event(event) = &mut first {
+            event.act = Act::Guard(Box::new(map(33, 1)));
+        }
+        watch.pick(&mut vec![first]);
+        assert_eq!(watch.first(|_| None).len(), 1);
+        let (told, _) = watch.repeated(BootNanos::new(8), Instant::now(), vec![map(0, 60)], |_| true);
+        assert_eq!((of(&told[0]).0.count, of(&told[0]).0.detail), (60, 33));
+    }
+}
