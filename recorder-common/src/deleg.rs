@@ -49,7 +49,7 @@ impl BranchEvent {
 pub struct RequestEvent {
     /// Tells connections apart while they live.
     pub connection: u64,
-    /// Bytes of this message of the connection, whether taken along or not.
+    /// Bytes of this message of the connection, whether taken along or not; not told with `RETOLD`.
     pub total: u32,
     /// Position of the first byte in the message.
     pub offset: u32,
@@ -74,6 +74,8 @@ impl RequestEvent {
     pub const PASSED: u32 = 4;
     /// As `PASSED`, a terminal. People who are not recorded are told of too, as the session 0, each process of theirs once.
     pub const TERMINAL: u32 = 5;
+    /// As `SEND`, from the memory of the sender while it was sending: the receiver was faster, or it lies in whole pages.
+    pub const RETOLD: u32 = 6;
 }
 
 /// Payload of `Kind::STDIN`; `path_len` bytes of a walked path follow: what the job that is about to start reads.

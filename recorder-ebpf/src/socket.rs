@@ -1,6 +1,8 @@
 //! What people say to sockets of others: connections, messages to managers and engines, descriptors that they hand on
 //! (docs/delegation.md).
 
+mod retold;
+
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
@@ -44,9 +46,16 @@ pub fn data_ready(sk: u64) {
     }
     descriptors(sk, session);
     let kind: u16 = kernel::read(sk, off!(sock_type));
+    if kind != SOCK_STREAM {
+        return;
+    }
     // Called one after the other: one behind the other, they need more stack than there is.
-    if kind == SOCK_STREAM && request(sk, session) == READS {
-        message(sk, session);
+    let mut found = request(sk, session);
+    if found == READS {
+        found = message(sk, session);
+    }
+    if found == GONE && retold::parts(sk, session) == 0 {
+        told(sk, session, RequestEvent::OPAQUE);
     }
 }
 
@@ -167,8 +176,10 @@ fn follows<const N: usize>(name: &SocketName, at: usize, text: &[u8; N]) -> bool
     same
 }
 
-/// What `request` gives if the message is to be read.
+/// What `request` and `message` give: it was told; it is to be read; it can't be read where the kernel has it.
+const TOLD: u32 = 1;
 const READS: u32 = 2;
+const GONE: u32 = 3;
 
 /// A connect or a send of a session to a named socket. A global function: verified once for both backends.
 #[unsafe(no_mangle)]
@@ -178,7 +189,7 @@ pub extern "C" fn request(sk: u64, session: u64) -> u32 {
     let state: u8 = kernel::read(sk, off!(sock_state));
     if state == TCP_LISTEN {
         told(sk, session, RequestEvent::CONNECT);
-        return 1;
+        return TOLD;
     }
     // SAFETY: copied at once.
     let manager = match unsafe { SOCKETS.get(&name) }.copied() {
@@ -199,14 +210,11 @@ pub extern "C" fn request(sk: u64, session: u64) -> u32 {
         }
     }
     let last: u64 = kernel::read(sk, off!(sock_queue_last));
-    if last == 0 || last == sk + off!(sock_queue) as u64 {
-        told(sk, session, RequestEvent::OPAQUE);
-        return 1;
-    }
-    READS
+    // A receiver that was at work already may have it by now.
+    if last == 0 || last == sk + off!(sock_queue) as u64 { GONE } else { READS }
 }
 
-/// The bytes of the message that was sent last, in parts.
+/// The bytes of the message that was sent last, in parts; `GONE` if they can't be read.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn message(sk: u64, session: u64) -> u32 {
@@ -217,7 +225,7 @@ pub extern "C" fn message(sk: u64, session: u64) -> u32 {
     let linear = total.saturating_sub(beyond);
     // Where a write fills whole pages, and with splice, all lies beyond.
     if linear == 0 {
-        return told(sk, session, RequestEvent::OPAQUE);
+        return GONE;
     }
     let mut offset = 0;
     let mut part = 0;
@@ -232,11 +240,11 @@ pub extern "C" fn message(sk: u64, session: u64) -> u32 {
         message_part(sk, session, whole, data + u64::from(offset), n);
         offset += n;
     }
-    part
+    TOLD
 }
 
 #[inline(always)]
-fn append_name(event: &mut Event, sk: u64) -> u32 {
+pub fn append_name(event: &mut Event, sk: u64) -> u32 {
     let address: u64 = kernel::read(sk, off!(unix_addr));
     let len: u32 = kernel::read(address, off!(unix_name_len));
     let n = len.saturating_sub(2);
@@ -246,7 +254,7 @@ fn append_name(event: &mut Event, sk: u64) -> u32 {
 
 /// What tells a connection from others, also from a later one at the same address: the inode of the sender's socket.
 #[inline(always)]
-fn connection(sk: u64) -> u64 {
+pub fn connection(sk: u64) -> u64 {
     let socket: u64 = kernel::read(kernel::read(sk, off!(unix_peer)), off!(sock_socket));
     let inode = kernel::inode_id(if socket == 0 { 0 } else { socket + off!(socket_inode) as u64 });
     if inode.ino == 0 { sk } else { inode.ino }
@@ -254,7 +262,7 @@ fn connection(sk: u64) -> u64 {
 
 /// The process behind a socket: a listener knows its own, an accepted one its client's, whose socket knows the listener's.
 #[inline(always)]
-fn peer(sk: u64, what: u32) -> u32 {
+pub fn peer(sk: u64, what: u32) -> u32 {
     let of = if what == RequestEvent::CONNECT { sk } else { kernel::read(sk, off!(unix_peer)) };
     kernel::pid_number(kernel::read(of, off!(sock_peer)))
 }

@@ -37,6 +37,7 @@ pub(super) fn request(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
         RequestEvent::OPAQUE => RequestWhat::Opaque,
         RequestEvent::PASSED => RequestWhat::Passed { which: e.offset, of: e.total },
         RequestEvent::TERMINAL => RequestWhat::Terminal,
+        RequestEvent::RETOLD => RequestWhat::Retold,
         _ => return Err(DecodeError::Cut),
     };
     let name = r.take(e.path_len)?;

@@ -193,6 +193,8 @@ pub enum RequestWhat {
     Connect,
     /// Bytes.
     Send,
+    /// Bytes from the memory of the sender, as the kernel's own could not be read: what he says that he sent.
+    Retold,
     /// Bytes that the receiver had before they could be read.
     Opaque,
     /// The descriptor of a terminal; the bytes are the path of its device.

@@ -109,7 +109,7 @@ impl Engines {
             self.unread.extend(self.streams.drain().map(|((mark, _), _)| (mark, now)));
         }
         let stream = self.streams.entry(key).or_default();
-        let mut is_lost = false;
+        let mut is_lost = request.what == RequestWhat::Retold;
         let requests = match request.what {
             RequestWhat::Opaque => {
                 is_lost = stream.gap(None);
@@ -190,7 +190,7 @@ impl Engines {
 
     /// Takes what was sent to containerd.
     fn overhear(&mut self, by: Mark, request: &Request, now: BootNanos) {
-        if request.what == RequestWhat::Opaque {
+        if matches!(request.what, RequestWhat::Opaque | RequestWhat::Retold) {
             self.unread.insert(by, now);
         }
         let bytes = request.bytes.as_slice();

@@ -42,7 +42,11 @@ impl Handover {
             }
             RequestWhat::Terminal => self.terminal(event, request, out),
             RequestWhat::Passed { which, of } => self.passed(event, request, (which, of), out),
-            RequestWhat::Send => {
+            RequestWhat::Send | RequestWhat::Retold => {
+                // Another thread of his may have changed it since: what starts without being named in it may still be his.
+                if request.what == RequestWhat::Retold {
+                    self.unread.insert(mark, now);
+                }
                 if self.streams.len() >= MOST && !self.streams.contains_key(&key) {
                     // What was said in the middle of a message is not known any more.
                     self.unread.extend(self.streams.drain().map(|((mark, _), _)| (mark, now)));

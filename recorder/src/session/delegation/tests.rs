@@ -254,6 +254,25 @@ fn what_could_not_be_read_is_likely_his() {
 }
 
 #[test]
+fn what_he_says_that_he_sent_is_certain_by_its_name_and_anything_else_may_be_his() {
+    let mut b = Bench::new();
+    let request = |bytes| Request {
+        what: RequestWhat::Retold,
+        connection: 9,
+        peer: 1,
+        to: "/run/systemd/private".into(),
+        bytes: Bytes::new(bytes),
+        missing: 0,
+    };
+    b.event(SESSION, 100, "x", Act::Request(request(start("named.service"))));
+    let acts = b.branch(70, BranchCause::Unit, Some(SESSION), "/system.slice/named.service", "systemd");
+    assert_eq!(handed(&acts).confidence, Confidence::Certain);
+    // It was another name when it was sent.
+    let acts = b.branch(71, BranchCause::Unit, Some(SESSION), "/system.slice/other.service", "systemd");
+    assert_eq!(handed(&acts).confidence, Confidence::Likely);
+}
+
+#[test]
 fn questions_are_no_requests() {
     let mut b = Bench::new();
     let mut all = b"\0BEGIN\r\n".to_vec();

@@ -202,6 +202,7 @@ const SCENARIOS: &[Scenario] = &[
     e2e("d11-d12-names-and-masses", Place::Any, ways::names_and_masses),
     e2e("resize-is-recorded", Place::Any, loads::resize_is_recorded),
     e2e("b1-asked-for-a-unit", Place::Any, handed::asked_for_a_unit),
+    e2e("b1-asked-in-haste", Place::Any, handed::asked_in_haste),
     e2e("b2-planted-jobs", Place::Any, handed::planted_jobs),
     e2e("b4-planted-program", Place::Any, handed::planted_program),
     e2e("b4-planted-script", Place::Any, handed::planted_script),

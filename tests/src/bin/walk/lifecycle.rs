@@ -10,8 +10,9 @@ const DROPIN: &str = "/run/systemd/system/recorder.service.d";
 /// Start, a restart, a writer that stands still by no fault of its disk and is ended by the watchdog, a stop: each has its record.
 pub(crate) fn service_lifecycle(walk: &Walk) -> Result<()> {
     let machine = walk.machine;
-    // The unit says half a minute, which would only be waited for here; a stop is not told of either, and takes some seconds.
-    machine.ok("root", &format!("mkdir -p {DROPIN} && printf '[Service]\\nWatchdogSec=15\\n' >{DROPIN}/patience.conf && systemctl daemon-reload"))?;
+    // The unit says half a minute, which would only be waited for here. A writer that stands still lets no stop come to its end: what an
+    // emulated machine has for that is as long again as this walk waits.
+    machine.ok("root", &format!("mkdir -p {DROPIN} && printf '[Service]\\nWatchdogSec=15\\nTimeoutStopSec=30\\n' >{DROPIN}/patience.conf && systemctl daemon-reload"))?;
     let service = walk.service("")?;
     walk.step("the service is active");
     service.systemctl("restart")?;

@@ -18,6 +18,7 @@ mod observed;
 mod package;
 mod reboot;
 mod relayed;
+mod soak;
 mod terminals;
 mod ways;
 
@@ -94,6 +95,9 @@ const WALKS: &[(&str, Run)] = &[
     // The last: where it fails it may leave PAM and sudo changed.
     ("logins-asked", asked::logins_asked),
 ];
+
+/// Walks that take an hour, or as long as is wanted: only by their names.
+const LONG: &[(&str, Run)] = &[("soak", soak::soak)];
 
 /// What a walk goes on.
 pub(crate) struct Walk<'m> {
@@ -180,12 +184,15 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<ExitCode> {
     for name in &args.only {
-        ensure!(WALKS.iter().any(|(known, _)| known == name), "no walk is named {name}");
+        let known = WALKS.iter().chain(LONG).any(|(known, _)| known == name);
+        ensure!(known, "no walk is named {name}");
     }
-    let chosen: Vec<_> = WALKS
-        .iter()
-        .filter(|(name, _)| args.only.is_empty() || args.only.iter().any(|wanted| wanted == name))
-        .collect();
+    let is_wanted = |(name, _): &&(&str, Run)| args.only.iter().any(|wanted| wanted == name);
+    let chosen: Vec<_> = if args.only.is_empty() {
+        WALKS.iter().collect()
+    } else {
+        WALKS.iter().chain(LONG).filter(is_wanted).collect()
+    };
     if args.list {
         for (name, _) in chosen {
             println!("{name}");
