@@ -18,6 +18,7 @@ mod observed;
 mod package;
 mod reboot;
 mod relayed;
+mod rescue;
 mod soak;
 mod terminals;
 mod ways;
@@ -90,6 +91,7 @@ const WALKS: &[(&str, Run)] = &[
     ("b3-containers", containers::b3_containers),
     ("package-life", package::package_life),
     ("reboot", reboot::reboot),
+    ("rescue", rescue::rescue),
     ("besieged", besieged::besieged),
     ("relays-folded", relayed::relays_folded),
     // The last: where it fails it may leave PAM and sudo changed.

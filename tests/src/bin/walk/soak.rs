@@ -64,12 +64,13 @@ pub(crate) fn soak(walk: &Walk) -> Result<()> {
     walk.step(&format!("three people are at work; idle it took {idle} ms of processor a minute"));
     let began = Instant::now();
     let whole = Duration::from_secs(minutes * 60);
+    let each = whole / (RESTARTS + 1);
     let mut samples = vec![sample(walk)?];
     let mut restarts = 0;
     while began.elapsed() < whole {
         std::thread::sleep(LOOK.min(whole.saturating_sub(began.elapsed())));
         samples.push(sample(walk)?);
-        if restarts < RESTARTS && began.elapsed() >= whole * (restarts + 1) / (RESTARTS + 1) {
+        if restarts < RESTARTS && began.elapsed() >= each * (restarts + 1) {
             service.systemctl("restart")?;
             restarts += 1;
             walk.step("restarted");
@@ -78,7 +79,7 @@ pub(crate) fn soak(walk: &Walk) -> Result<()> {
     machine.ok("root", "touch /run/soak/end")?;
     proc::until("they are gone", machine.limit(60), || {
         std::thread::sleep(Duration::from_secs(2));
-        machine.ok("root", "! pgrep -f /run/soak/work").ok()
+        machine.ok("root", "! pgrep -f [/]run/soak/work").ok()
     })?;
     let after = idle_after(walk)?;
     walk.step(&format!("they left; idle it took {after} ms a minute"));
@@ -87,7 +88,7 @@ pub(crate) fn soak(walk: &Walk) -> Result<()> {
     let (site, events) = walk.sound_journal()?;
 
     let ends: Vec<_> = events.of_kind("boot").map(|e| text(e, &["boot", "previous_end"])).collect();
-    ensure!(ends.len() == RESTARTS as usize + 1, "it was started {} times", ends.len());
+    ensure!(ends.len() == restarts as usize + 1, "it was started {} times, and restarted {restarts} times", ends.len());
     ensure!(ends.iter().skip(1).all(|end| *end == "stop"), "the starts follow on {ends:?}");
     let segments = files(&site.journal)?.len();
     let (seen, unseen) = judge(&events, &did)?;
