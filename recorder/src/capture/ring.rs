@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     model::{BootNanos, Bytes, Capability, Captured, Dropped, Folded, Lived, Mark, Sent, Streamed, TaskId},
-    sys::{clock, ring::Fill},
+    sys::{bell::Bell, clock, process, ring::Fill},
 };
 
 /// Events taken from one ring before the other gets its turn.
@@ -134,6 +134,8 @@ impl Capture {
         for raw in std::mem::take(&mut capture.loaded.early) {
             capture.take(&raw, Instant::now());
         }
+        // The kernel's types were read, and the programs with their relocations.
+        process::give_memory_back();
         Ok(capture)
     }
 
@@ -370,18 +372,20 @@ impl Capture {
         !self.order.is_empty()
     }
 
-    /// Sleeps until the rings want attention, at most `limit`.
-    pub fn sleep(&mut self, limit: Duration) {
+    /// Sleeps until the rings want attention or the bell is rung, at most `limit`.
+    pub fn sleep(&mut self, limit: Duration, bell: &Bell) {
         if self.set_idle(1).is_err() {
             std::thread::sleep(limit.min(Duration::from_millis(5)));
             return;
         }
-        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(limit.subsec_nanos()) };
+        let timeout = Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
         let mut fds = [
             PollFd::new(&self.loaded.critical, PollFlags::IN),
             PollFd::new(&self.loaded.bulk, PollFlags::IN),
+            PollFd::new(bell, PollFlags::IN),
         ];
         let _ = poll(&mut fds, Some(&timeout));
+        bell.hush();
         let _ = self.set_idle(0);
     }
 

@@ -33,11 +33,20 @@ pub(super) struct Version {
     pub(super) at: RealNanos,
 }
 
+/// What is known of a path.
+#[derive(Debug, Default)]
+struct File {
+    /// Newest last.
+    versions: VecDeque<Version>,
+    /// The last walk that found it there.
+    walk: u64,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Baseline {
-    /// Newest last.
-    files: BTreeMap<Bytes, VecDeque<Version>>,
+    files: BTreeMap<Bytes, File>,
     texts: usize,
+    walk: u64,
 }
 
 impl Baseline {
@@ -50,7 +59,11 @@ impl Baseline {
         if self.texts.saturating_add(len(&version)) > TEXTS {
             version.text = Err(Why::NoBaseline);
         }
-        let versions = self.files.entry(path.clone()).or_default();
+        let file = self.files.entry(path.clone()).or_default();
+        if version.found.is_some() {
+            file.walk = self.walk;
+        }
+        let versions = &mut file.versions;
         if versions.back().is_some_and(|last| is_same(last, &version)) {
             return;
         }
@@ -64,34 +77,46 @@ impl Baseline {
     /// What lay there before that time.
     pub(super) fn before(&self, path: &Bytes, since: RealNanos) -> Option<&Version> {
         let since = since.get().saturating_sub(TICK_NS);
-        self.files.get(path)?.iter().rev().find(|version| version.at.get() < since)
+        self.files.get(path)?.versions.iter().rev().find(|version| version.at.get() < since)
     }
 
-    /// True if the newest version is this one: it need not be read again.
-    pub(super) fn is_current(&self, path: &Bytes, stat: &Found) -> bool {
-        let newest = self.files.get(path).and_then(VecDeque::back).and_then(|version| version.found.as_ref());
-        newest.is_some_and(|found| {
+    /// Another walk begins: nothing was found by it yet.
+    pub(super) fn begin(&mut self) {
+        self.walk += 1;
+    }
+
+    /// The walk found this there. True if the newest version is the same: it need not be read again.
+    pub(super) fn is_current(&mut self, path: &Bytes, stat: &Found) -> bool {
+        let Some(file) = self.files.get_mut(path) else { return false };
+        let newest = file.versions.back().and_then(|version| version.found.as_ref());
+        let same = newest.is_some_and(|found| {
             (found.size, found.mtime, found.ctime, found.mode)
                 == (stat.size, stat.mtime, stat.ctime, stat.mode)
-        })
+        });
+        if same {
+            file.walk = self.walk;
+        }
+        same
     }
 
     /// What is gone for long is forgotten with its history.
     pub(super) fn forget(&mut self, path: &Bytes, now: RealNanos) {
-        let newest = self.files.get(path).and_then(VecDeque::back);
+        let newest = self.files.get(path).and_then(|file| file.versions.back());
         if newest
             .is_some_and(|last| last.found.is_none() && now.get().saturating_sub(last.at.get()) > GONE_NS)
         {
-            let texts = self.files.remove(path).into_iter().flatten().filter_map(|version| version.text.ok());
+            let versions = self.files.remove(path).into_iter().flat_map(|file| file.versions);
+            let texts = versions.filter_map(|version| version.text.ok());
             self.texts = self.texts.saturating_sub(texts.map(|text| text.len()).sum());
         }
     }
 
-    /// A path that follows this one in order, for a walk through all that is known.
-    pub(super) fn after(&self, path: Option<&Bytes>) -> Option<Bytes> {
+    /// The next path in order that this walk has not found.
+    pub(super) fn missing(&self, path: Option<&Bytes>) -> Option<Bytes> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = path.map_or(Unbounded, Excluded);
-        self.files.range::<Bytes, _>((from, Unbounded)).next().map(|(path, _)| path.clone())
+        let mut behind = self.files.range::<Bytes, _>((from, Unbounded));
+        behind.find(|(_, file)| file.walk != self.walk).map(|(path, _)| path.clone())
     }
 }
 
@@ -133,12 +158,12 @@ mod tests {
         for at in 1..100 {
             baseline.learn(&path, version(at, 1000));
         }
-        assert_eq!((baseline.files[&path].len(), baseline.texts), (VERSIONS, VERSIONS * 1000));
+        assert_eq!((baseline.files[&path].versions.len(), baseline.texts), (VERSIONS, VERSIONS * 1000));
         let gone = |at| Version { found: None, text: Err(Why::Gone), at: RealNanos::new(at) };
         for at in 0..10 {
             baseline.learn(&path, gone(at));
         }
-        assert!(baseline.files[&path].len() == VERSIONS, "gone once");
+        assert!(baseline.files[&path].versions.len() == VERSIONS, "gone once");
         baseline.learn(&Bytes::from("/etc/never"), gone(1));
         assert_eq!(baseline.files.len(), 1);
         baseline.forget(&path, RealNanos::new(GONE_NS));

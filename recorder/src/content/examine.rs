@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::baseline::{Baseline, Text, Version};
 use super::cache::{self, Cache};
-use super::words::{Aim, Files, Kind, Look, Seen, Stat, Way};
+use super::words::{Aim, Entry, Files, Kind, Look, Seen, Stat, Way};
 use super::{class, diff, hash, rules::Rules, rules::holds_a_key};
 use crate::model::{Bytes, Changed, Digest, Digested, Found, RealNanos, TaskId, Why};
 
@@ -22,9 +22,9 @@ const LINKS: usize = 40;
 const TICK_NS: u64 = 20_000_000;
 /// Between two walks through the trees.
 const AGAIN_NS: u64 = 60_000_000_000;
-/// Entries of one directory that are looked at, and directories that wait.
+/// Entries of one directory that are looked at; directories and files that wait.
 const ENTRIES: usize = 16 * 1024;
-const DIRECTORIES: usize = 16 * 1024;
+const WAITING: usize = 16 * 1024;
 
 /// Looks at files; knows digests and what lay in the watched trees.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub struct Examiner {
 enum Walk {
     /// Files and directories that are still to be looked at; `true`: a directory.
     Down(Vec<(Bytes, bool)>),
-    /// What is known is looked for, from this path on.
+    /// What is known and was not found is looked for, from this path on.
     Known(Option<Bytes>),
     /// Until it is time again.
     Rest,
@@ -270,20 +270,24 @@ impl Examiner {
         diff::unified(&was, &is).map(Some)
     }
 
-    /// Looks at one more file of the trees. False: there is nothing to do for now.
+    /// Looks at one more directory of the trees, or at a file that is new in it. False: there is nothing to do for now.
     pub fn walk<F: Files>(&mut self, files: &mut F) -> bool {
         match &mut self.walk {
             Walk::Down(waiting) => match waiting.pop() {
                 Some((path, true)) => {
-                    let room = DIRECTORIES.saturating_sub(waiting.len());
-                    let found = files.list(&path, ENTRIES).into_iter();
-                    waiting.extend(found.take(room).map(|entry| (entry.path, entry.is_directory)));
+                    for Entry { path, found } in files.list(&path, ENTRIES) {
+                        let known =
+                            found.as_ref().is_some_and(|found| self.baseline.is_current(&path, found));
+                        if !known && waiting.len() < WAITING {
+                            waiting.push((path, found.is_none()));
+                        }
+                    }
                 }
                 Some((path, false)) => self.refresh(&path, files),
                 None => self.walk = Walk::Known(None),
             },
             Walk::Known(last) => {
-                let Some(path) = self.baseline.after(last.as_ref()) else {
+                let Some(path) = self.baseline.missing(last.as_ref()) else {
                     self.walk = Walk::Rest;
                     self.walked = Some(files.now());
                     return true;
@@ -303,6 +307,7 @@ impl Examiner {
                 if !rested || self.rules.trees.is_empty() {
                     return false;
                 }
+                self.baseline.begin();
                 self.walk = Walk::Down(self.rules.trees.iter().map(|tree| (tree.clone(), true)).collect());
             }
         }

@@ -22,6 +22,7 @@ pub(super) struct Fake {
     pub(super) images: BTreeMap<u32, Node>,
     pub(super) own: BTreeMap<(u32, Bytes), Node>,
     pub(super) reads: u32,
+    pub(super) opens: u32,
 }
 
 fn wide(len: usize) -> u64 {
@@ -80,6 +81,7 @@ impl Files for Fake {
     type Open = (Way, u32, Bytes);
 
     fn open(&mut self, path: &Bytes, task: TaskId, way: Way) -> Result<Self::Open, Why> {
+        self.opens += 1;
         let there = match way {
             Way::Image => self.images.contains_key(&task.pid),
             Way::Process => self.own.contains_key(&(task.pid, path.clone())),
@@ -109,8 +111,10 @@ impl Files for Fake {
     }
 
     fn list(&mut self, path: &Bytes, most: usize) -> Vec<Entry> {
-        let below = self.host.keys().filter(|p| p.as_slice().starts_with(path.as_slice()));
-        below.take(most).map(|path| Entry { path: path.clone(), is_directory: false }).collect()
+        let below = self.host.iter().filter(|(p, _)| p.as_slice().starts_with(path.as_slice()));
+        let entry =
+            |(path, node): (&Bytes, &Node)| Entry { path: path.clone(), found: Some(node.stat.found()) };
+        below.take(most).map(entry).collect()
     }
 
     fn now(&mut self) -> RealNanos {

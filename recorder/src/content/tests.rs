@@ -220,6 +220,27 @@ fn what_was_changed_by_others_is_not_the_sessions() {
 }
 
 #[test]
+fn a_walk_opens_only_what_is_new_or_gone() {
+    let mut w = World::new();
+    for name in ["/etc/a", "/etc/b", "/etc/c"] {
+        w.files.write(name, b"x\n");
+    }
+    w.walk();
+    let mut opened = |w: &mut World| {
+        let before = w.files.opens;
+        w.files.now += 61 * SECOND;
+        while w.examiner.walk(&mut w.files) {}
+        w.files.opens - before
+    };
+    assert_eq!(opened(&mut w), 0);
+    w.files.write("/etc/b", b"y\n");
+    assert_eq!(opened(&mut w), 1);
+    w.files.remove("/etc/c");
+    assert_eq!(opened(&mut w), 1, "whether it is really gone");
+    assert_eq!(opened(&mut w), 1, "until it is forgotten");
+}
+
+#[test]
 fn what_was_only_opened_is_not_told_where_that_is_known() {
     let mut w = World::new();
     let ino = w.files.write("/etc/x", b"a\n");

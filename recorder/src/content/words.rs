@@ -114,8 +114,8 @@ impl Stat {
 pub struct Entry {
     /// Its path.
     pub path: Bytes,
-    /// Go into it.
-    pub is_directory: bool,
+    /// What it is, as far as that costs no look at itself; `None`: a directory.
+    pub found: Option<Found>,
 }
 
 /// The files of a host. A path's last component is never followed, and nothing is opened for reading that is no regular file.

@@ -77,7 +77,7 @@ use crate::{
     },
     model::Bytes,
     session::Allowance,
-    sys::{clock, notify, process, secret},
+    sys::{bell::Bell, clock, notify, process, secret},
 };
 
 /// Batches between the threads.
@@ -204,6 +204,7 @@ fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceErr
     let anchors = Anchors::default();
     let gauge = Gauge::new(std::time::Instant::now());
     let offer = Offer::new(&config.metrics);
+    let bell = Bell::new().map_err(host_error("cannot make a bell"))?;
     let (backend, hooks) = (capture.backend().name(), capture.hooks().len());
     let (control, pump_end) = Control::open(
         config,
@@ -212,6 +213,7 @@ fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceErr
         &host,
         desk.is_some(),
         (anchors.clone(), gauge.clone()),
+        bell.clone(),
     )?;
     let (mut journal, opened) =
         Writer::open(writer_config(config, encryption.clone()), RealDisk, OsEntropy, boot, clock::pair())?;
@@ -277,6 +279,7 @@ fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceErr
     drop(control);
     runtime.shutdown_background();
     stop.raise(signal);
+    bell.ring();
     let pumped = pump.join();
     let written = writer.join();
     let written = written.map_err(|_| ServiceError::Thread("writer")).flatten();

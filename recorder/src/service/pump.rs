@@ -93,9 +93,12 @@ impl Folds {
 
 /// A nap while events come: a reader that sleeps a little costs a fraction of one that polls.
 const NAP: Duration = Duration::from_millis(1);
-/// Sleep while nothing comes; a critical event ends it at once.
+/// Sleep while nothing comes; a critical event and the bell end it at once.
 const SLEEP_BUSY: Duration = Duration::from_millis(10);
 const SLEEP_IDLE: Duration = Duration::from_millis(100);
+/// Once nothing was told of any session for so long: most of a host's days.
+const SLEEP_CALM: Duration = Duration::from_secs(1);
+const CALM: Duration = Duration::from_secs(10);
 /// Between looks at the live processes of open sessions.
 const RECONCILE: Duration = Duration::from_secs(5);
 /// Between looks at the kernel's counts of capabilities; at the end of a session they are read in any case.
@@ -126,6 +129,7 @@ pub(super) fn run(
     }
     let mut reconciled = Instant::now();
     let mut counted = Instant::now();
+    let mut told = Instant::now();
     loop {
         settings.beat.turn();
         let last = stop.is_raised();
@@ -196,6 +200,9 @@ pub(super) fn run(
         // Behind what waits for terminals: it keeps the ends of sessions back until what they left is read.
         contents.pass(now, &mut batch.tracked, last);
         for_the_writer(&settings.redactor, &mut batch.tracked);
+        if !batch.tracked.is_empty() {
+            told = here;
+        }
         // The writer is gone only after a fault, which ends the service.
         if outbox.send(batch, here) == Err(Gone) {
             return;
@@ -211,7 +218,12 @@ pub(super) fn run(
         if taken > 0 || capture.holds_back() {
             std::thread::sleep(NAP);
         } else {
-            capture.sleep(if tracker.open_sessions() > 0 { SLEEP_BUSY } else { SLEEP_IDLE });
+            let limit = match tracker.open_sessions() {
+                0 if told.elapsed() > CALM => SLEEP_CALM,
+                0 => SLEEP_IDLE,
+                _ => SLEEP_BUSY,
+            };
+            capture.sleep(limit, control.bell());
         }
     }
 }

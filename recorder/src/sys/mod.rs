@@ -2,6 +2,8 @@
 //! with `unsafe`.
 
 #[cfg(feature = "service")]
+pub mod bell;
+#[cfg(feature = "service")]
 pub mod bpf;
 pub mod clock;
 #[cfg(feature = "service")]

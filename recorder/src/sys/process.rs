@@ -36,6 +36,16 @@ pub struct Process {
 /// Ticks of /proc's start times: USER_HZ is 100 on every architecture that has BPF.
 const NANOS_PER_TICK: u64 = 10_000_000;
 
+/// What was read to begin with and is not needed any more goes back to the system.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code, reason = "no safe interface")]
+    // SAFETY: it takes no pointer and may be called at any time (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// All process ids.
 pub fn pids() -> io::Result<Vec<u32>> {
     Ok(fs::read_dir("/proc")?.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect())

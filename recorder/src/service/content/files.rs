@@ -4,7 +4,7 @@ use std::{
     io::ErrorKind,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::ffi::OsStrExt,
+        unix::{ffi::OsStrExt, fs::MetadataExt},
     },
     sync::{
         Arc,
@@ -17,7 +17,7 @@ use rustix::fs::FileType;
 
 use crate::{
     content::{Entry, Files, Kind, Stat, Way},
-    model::{Bytes, RealNanos, TaskId, Why},
+    model::{Bytes, Found, RealNanos, TaskId, Why},
     sys::{clock, files, process},
 };
 
@@ -65,6 +65,21 @@ impl HostFiles {
 /// The first process's root is the host's: this service may have a mount namespace of its own.
 fn host_root() -> std::io::Result<OwnedFd> {
     files::root("/proc/1/root").or_else(|_| files::root("/"))
+}
+
+/// What a directory's entry says, without the file being opened.
+fn found(of: &std::fs::Metadata) -> Found {
+    let time = |seconds, nanos: i64| files::time(seconds, u64::try_from(nanos).unwrap_or(0));
+    Found {
+        size: of.size(),
+        mode: of.mode(),
+        uid: of.uid(),
+        gid: of.gid(),
+        mtime: time(of.mtime(), of.mtime_nsec()),
+        ctime: time(of.ctime(), of.ctime_nsec()),
+        caps: 0,
+        sha256: None,
+    }
 }
 
 fn why(error: &std::io::Error) -> Why {
@@ -147,8 +162,13 @@ impl Files for HostFiles {
             let mut full = path.as_slice().strip_suffix(b"/").unwrap_or(path.as_slice()).to_vec();
             full.push(b'/');
             full.extend_from_slice(entry.file_name().as_bytes());
-            let wanted = kind.is_dir() || kind.is_file() || kind.is_symlink();
-            wanted.then(|| Entry { path: Bytes::from(full), is_directory: kind.is_dir() })
+            let path = Bytes::from(full);
+            if kind.is_dir() {
+                return Some(Entry { path, found: None });
+            }
+            let wanted = kind.is_file() || kind.is_symlink();
+            wanted.then_some(())?;
+            Some(Entry { path, found: Some(found(&entry.metadata().ok()?)) })
         });
         entries.collect()
     }

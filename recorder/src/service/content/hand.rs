@@ -16,7 +16,7 @@ use super::files::HostFiles;
 use crate::{
     content::{Aim, Examiner, Look, Rules, Seen},
     model::{Changed, Digested, Why},
-    sys::files,
+    sys::{files, process},
 };
 
 /// Between two files of a walk through the trees.
@@ -174,6 +174,7 @@ fn run(between: &Between, pace: &Pace) {
             between.desk().since = None;
             if examiner.has_walked() && !told {
                 told = true;
+                process::give_memory_back();
                 tracing::info!("the baseline of the watched trees is known");
             }
         }

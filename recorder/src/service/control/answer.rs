@@ -26,7 +26,7 @@ use crate::{
         retention::Retention,
         standing::Gauge,
     },
-    sys::clock,
+    sys::{bell::Bell, clock},
 };
 
 /// How long the board may take to show what the kernel says, or anything at all behind a start.
@@ -52,6 +52,8 @@ pub(super) struct Clerk {
     pub(super) mark_of: MarkOf,
     pub(super) board: Board,
     pub(super) orders: SyncSender<Order>,
+    /// Wakes who carries them out.
+    pub(super) bell: Bell,
     pub(super) rates: Rates,
     pub(super) anchors: Anchors,
     pub(super) gauge: Gauge,
@@ -307,7 +309,9 @@ impl Clerk {
     }
 
     fn order(&self, order: Order) -> Result<(), String> {
-        self.orders.try_send(order).map_err(|_| "the recorder is busy; ask again".to_owned())
+        self.orders.try_send(order).map_err(|_| "the recorder is busy; ask again".to_owned())?;
+        self.bell.ring();
+        Ok(())
     }
 }
 

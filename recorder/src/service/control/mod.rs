@@ -25,7 +25,7 @@ use crate::{
     capture::Marks,
     config::{Config, InputKey, ScopeKey},
     model::Mark,
-    sys::clock,
+    sys::{bell::Bell, clock},
 };
 
 /// The session of a process, by the kernel's word.
@@ -60,6 +60,7 @@ impl Control {
         host: &str,
         watched: bool,
         (anchors, gauge): (Anchors, Gauge),
+        bell: Bell,
     ) -> Result<(Self, PumpEnd), SocketError> {
         let socket = Socket::bind(&config.socket)?;
         socket.mark_fail_closed(config.grants.fail_closed)?;
@@ -83,12 +84,13 @@ impl Control {
             mark_of: Box::new(move |pid| marks.session_of(pid)),
             board,
             orders: to_pump,
+            bell: bell.clone(),
             rates: Rates::default(),
             anchors,
             gauge,
             retention: OnceLock::new(),
         };
-        Ok((Self { socket, clerk: Arc::new(clerk) }, PumpEnd::new(from_control, publisher)))
+        Ok((Self { socket, clerk: Arc::new(clerk) }, PumpEnd::new(from_control, publisher, bell)))
     }
 
     /// What is up there, for others who only want to know.

@@ -14,7 +14,7 @@ use crate::{
         grants::{Added, Desk},
     },
     session::Tracked,
-    sys::process,
+    sys::{bell::Bell, process},
 };
 
 /// Orders that may wait, and no more are carried out in one round: nobody stops the pump by asking.
@@ -50,6 +50,7 @@ pub(super) enum Order {
 pub(in crate::service) struct PumpEnd {
     orders: Receiver<Order>,
     publisher: Publisher,
+    bell: Bell,
 }
 
 /// What was carried out, as records.
@@ -87,8 +88,13 @@ fn record(now: BootNanos, body: Body) -> Record {
 }
 
 impl PumpEnd {
-    pub(super) fn new(orders: Receiver<Order>, publisher: Publisher) -> Self {
-        Self { orders, publisher }
+    pub(super) fn new(orders: Receiver<Order>, publisher: Publisher, bell: Bell) -> Self {
+        Self { orders, publisher, bell }
+    }
+
+    /// Rung when there are orders.
+    pub(in crate::service) fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     /// Carries out what was asked for; gives the records of it. It has to be called behind the draining of the kernel and

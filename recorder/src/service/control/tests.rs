@@ -60,6 +60,7 @@ fn desk() -> Desk {
         mark_of: Box::new(mark_of),
         board,
         orders: to_pump,
+        bell: Bell::new().unwrap(),
         rates: Rates::default(),
         anchors: Anchors::default(),
         gauge: Gauge::new(Instant::now()),
@@ -277,7 +278,7 @@ fn where_no_grants_are_watched_a_login_is_on_record_and_a_document_has_no_place(
     for order in [Order::Login(Box::new(login.clone()), tokio::sync::oneshot::channel().0), add] {
         clerk.orders.try_send(order).unwrap();
     }
-    let pump = PumpEnd::new(orders, publisher);
+    let pump = PumpEnd::new(orders, publisher, Bell::new().unwrap());
     let done = pump.carry_out(BootNanos::new(9), None);
     let [record] = done.records.as_slice() else { panic!("{done:?}") };
     assert_eq!(

@@ -235,7 +235,11 @@ fn what_could_not_be_read_makes_what_starts_then_likely() {
     b.now += 11_000_000_000;
     b.send(SESSION, DOCKER, RequestWhat::Retold, b"POST /containers/mine/start HTTP/1.1\r\n\r\n");
     assert_eq!(b.create("mine"), Some((SESSION, Confidence::Certain, false)));
-    assert_eq!(b.create(&id('c')), Some((SESSION, Confidence::Likely, true)), "he may have said something else");
+    assert_eq!(
+        b.create(&id('c')),
+        Some((SESSION, Confidence::Likely, true)),
+        "he may have said something else"
+    );
     // In a long body nothing is asked for.
     b.now += 11_000_000_000;
     b.send(SESSION, DOCKER, RequestWhat::Send, b"POST /build HTTP/1.1\r\nContent-Length: 90000\r\n\r\n");

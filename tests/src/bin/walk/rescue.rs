@@ -42,7 +42,8 @@ pub(crate) fn rescue(walk: &Walk) -> Result<()> {
     walk.step("another program runs, and guards nothing");
     did("another")?;
 
-    machine.ok("root", "mv /usr/bin/recorder.kept /usr/bin/recorder; systemctl mask --now --quiet recorder")?;
+    machine
+        .ok("root", "mv /usr/bin/recorder.kept /usr/bin/recorder; systemctl mask --now --quiet recorder")?;
     let seconds = machine.reboot()?.as_secs();
     machine.ok("root", "! systemctl is-active --quiet recorder")?;
     did("alone")?;

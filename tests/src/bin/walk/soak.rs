@@ -54,7 +54,8 @@ pub(crate) fn soak(walk: &Walk) -> Result<()> {
         Err(_) => MINUTES,
     };
     let service = walk.service("[guard]\nmode = \"enforce\"\n")?;
-    machine.ok("root", &format!("rm -rf /run/soak; mkdir /run/soak; cat >/run/soak/work <<'EOW'{WORK}EOW"))?;
+    machine
+        .ok("root", &format!("rm -rf /run/soak; mkdir /run/soak; cat >/run/soak/work <<'EOW'{WORK}EOW"))?;
     let idle = idle(walk)?;
     // Three: the first has two terminals.
     let names = ["first", "second", "third"].map(|name| walk.tag(name));
@@ -88,11 +89,17 @@ pub(crate) fn soak(walk: &Walk) -> Result<()> {
     let (site, events) = walk.sound_journal()?;
 
     let ends: Vec<_> = events.of_kind("boot").map(|e| text(e, &["boot", "previous_end"])).collect();
-    ensure!(ends.len() == restarts as usize + 1, "it was started {} times, and restarted {restarts} times", ends.len());
+    ensure!(
+        ends.len() == restarts as usize + 1,
+        "it was started {} times, and restarted {restarts} times",
+        ends.len()
+    );
     ensure!(ends.iter().skip(1).all(|end| *end == "stop"), "the starts follow on {ends:?}");
     let segments = files(&site.journal)?.len();
     let (seen, unseen) = judge(&events, &did)?;
-    walk.step(&format!("{seen} acts on record, {unseen} while it was restarted; {segments} files of journal"));
+    walk.step(&format!(
+        "{seen} acts on record, {unseen} while it was restarted; {segments} files of journal"
+    ));
     memory(&samples)
 }
 
@@ -135,7 +142,8 @@ fn judge(events: &Events, did: &str) -> Result<(usize, usize)> {
             seen += 1;
             continue;
         }
-        let seconds = |text: &str| text.parse::<f64>().map(|s| Duration::from_secs_f64(s.max(0.0)).as_nanos());
+        let seconds =
+            |text: &str| text.parse::<f64>().map(|s| Duration::from_secs_f64(s.max(0.0)).as_nanos());
         // The clock of /proc/uptime has hundredths.
         let (from, to) = (seconds(from)?, seconds(to)? + 10_000_000);
         let declared = down.iter().any(|(stop, start)| from <= u128::from(*start) && to >= u128::from(*stop));
