@@ -226,7 +226,7 @@ fn a_walk_opens_only_what_is_new_or_gone() {
         w.files.write(name, b"x\n");
     }
     w.walk();
-    let mut opened = |w: &mut World| {
+    let opened = |w: &mut World| {
         let before = w.files.opens;
         w.files.now += 61 * SECOND;
         while w.examiner.walk(&mut w.files) {}

@@ -204,7 +204,6 @@ fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceErr
     let anchors = Anchors::default();
     let gauge = Gauge::new(std::time::Instant::now());
     let offer = Offer::new(&config.metrics);
-    let bell = Bell::new().map_err(host_error("cannot make a bell"))?;
     let (backend, hooks) = (capture.backend().name(), capture.hooks().len());
     let (control, pump_end) = Control::open(
         config,
@@ -213,7 +212,7 @@ fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceErr
         &host,
         desk.is_some(),
         (anchors.clone(), gauge.clone()),
-        bell.clone(),
+        Bell::new().map_err(host_error("cannot make a bell"))?,
     )?;
     let (mut journal, opened) =
         Writer::open(writer_config(config, encryption.clone()), RealDisk, OsEntropy, boot, clock::pair())?;
@@ -275,11 +274,9 @@ fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceErr
         }
     });
     notify::systemd("STOPPING=1");
-    // Whoever asks from here on is told at once that nobody answers, and does not wait for the draining.
-    drop(control);
-    runtime.shutdown_background();
     stop.raise(signal);
-    bell.ring();
+    control.end();
+    runtime.shutdown_background();
     let pumped = pump.join();
     let written = writer.join();
     let written = written.map_err(|_| ServiceError::Thread("writer")).flatten();

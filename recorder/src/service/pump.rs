@@ -28,7 +28,7 @@ use crate::{
     capture::{Capture, Seeded},
     model::{BootNanos, Captured, ClockPair, Mark, Record},
     session::{Allowance, Flood, Reading, Relay, Tracked, Tracker},
-    sys::{clock, process},
+    sys::{bell::Bell, clock, process},
 };
 
 /// What the pump takes from the configuration.
@@ -129,7 +129,7 @@ pub(super) fn run(
     }
     let mut reconciled = Instant::now();
     let mut counted = Instant::now();
-    let mut told = Instant::now();
+    let mut rest = Rest { told: Instant::now() };
     loop {
         settings.beat.turn();
         let last = stop.is_raised();
@@ -200,9 +200,7 @@ pub(super) fn run(
         // Behind what waits for terminals: it keeps the ends of sessions back until what they left is read.
         contents.pass(now, &mut batch.tracked, last);
         for_the_writer(&settings.redactor, &mut batch.tracked);
-        if !batch.tracked.is_empty() {
-            told = here;
-        }
+        rest.see(&batch.tracked, here);
         // The writer is gone only after a fault, which ends the service.
         if outbox.send(batch, here) == Err(Gone) {
             return;
@@ -215,16 +213,34 @@ pub(super) fn run(
             return;
         }
         asked.replies.into_iter().for_each(Reply::tell);
+        rest.take(&mut capture, taken, tracker.open_sessions(), control.bell());
+    }
+}
+
+/// Between two rounds.
+struct Rest {
+    /// When something was last told of a session.
+    told: Instant,
+}
+
+impl Rest {
+    fn see(&mut self, tracked: &[Tracked], now: Instant) {
+        if !tracked.is_empty() {
+            self.told = now;
+        }
+    }
+
+    fn take(&self, capture: &mut Capture, taken: usize, sessions: usize, bell: &Bell) {
         if taken > 0 || capture.holds_back() {
             std::thread::sleep(NAP);
-        } else {
-            let limit = match tracker.open_sessions() {
-                0 if told.elapsed() > CALM => SLEEP_CALM,
-                0 => SLEEP_IDLE,
-                _ => SLEEP_BUSY,
-            };
-            capture.sleep(limit, control.bell());
+            return;
         }
+        let limit = match sessions {
+            0 if self.told.elapsed() > CALM => SLEEP_CALM,
+            0 => SLEEP_IDLE,
+            _ => SLEEP_BUSY,
+        };
+        capture.sleep(limit, bell);
     }
 }
 

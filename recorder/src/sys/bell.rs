@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::event::{EventfdFlags, eventfd};
+use zerocopy::IntoBytes;
 
 /// A descriptor that becomes readable when it is rung.
 #[derive(Clone, Debug)]
@@ -21,7 +22,7 @@ impl Bell {
     /// Wakes who sleeps, or who will next.
     pub fn ring(&self) {
         // Full: it rings already.
-        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+        let _ = rustix::io::write(&self.0, 1u64.as_bytes());
     }
 
     /// It was heard.

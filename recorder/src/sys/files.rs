@@ -84,7 +84,7 @@ pub fn target(link: impl AsFd) -> io::Result<Vec<u8>> {
 pub fn reopened(file: &OwnedFd) -> io::Result<OwnedFd> {
     use std::os::fd::AsRawFd;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let path = format!("/proc/thread-self/fd/{}", file.as_raw_fd());
     // Without a trace in the file's times, where the file system lets us.
     rustix::fs::openat(CWD, path.as_str(), flags | OFlags::NOATIME, Mode::empty())
         .or_else(|_| rustix::fs::openat(CWD, path.as_str(), flags, Mode::empty()))
@@ -100,8 +100,28 @@ pub fn read_at(file: impl AsFd, at: u64, into: &mut [u8]) -> io::Result<usize> {
 pub fn gives_capabilities(file: &OwnedFd) -> bool {
     use std::os::fd::AsRawFd;
     let mut value = [0u8; 64];
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let path = format!("/proc/thread-self/fd/{}", file.as_raw_fd());
     rustix::fs::getxattr(path.as_str(), "security.capability", &mut value[..]).is_ok_and(|len| len > 0)
+}
+
+/// From here on the calling thread has descriptors of its own, and none of the process's but the standard three: where it waits for a
+/// file system for ever, also when the process is ended, it keeps nothing else open.
+///
+/// # Errors
+/// The kernel's; the thread then shares them as before.
+pub fn own_descriptors() -> io::Result<()> {
+    #[expect(unsafe_code, reason = "no safe interface")]
+    // SAFETY: only this thread's table changes, and no pointer is passed.
+    let own = unsafe { libc::unshare(libc::CLONE_FILES) };
+    if own != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    #[expect(unsafe_code, reason = "no safe interface: copies of what others of this process own are closed")]
+    // SAFETY: the table is this thread's alone, the thread owns nothing in it yet, and no pointer is passed.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32);
+    }
+    Ok(())
 }
 
 /// A thread that gives way to all others.
@@ -112,6 +132,20 @@ pub fn give_way() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_with_descriptors_of_its_own_closes_nobody_elses() {
+        use std::os::fd::AsRawFd;
+        let kept = std::fs::File::open("/").unwrap();
+        let no = kept.as_raw_fd();
+        let there = move || rustix::fs::readlink(format!("/proc/thread-self/fd/{no}"), Vec::new()).is_ok();
+        let seen = std::thread::spawn(move || {
+            own_descriptors().unwrap();
+            there()
+        });
+        assert!(!seen.join().unwrap());
+        assert!(there());
+    }
 
     #[test]
     fn the_end_of_a_path_is_not_followed_and_the_rest_stays_below_the_root() {

@@ -12,7 +12,7 @@ use super::files::{io_error, open_file};
 use super::log::{Plan, Range};
 use super::opener::{Access, Content, Opener};
 use crate::journal::Identities;
-use crate::journal::frame::FrameType;
+use crate::journal::frame::{self, FrameType};
 use crate::journal::pack::Unpacker;
 use crate::journal::record::{CODEC, RecordError, decode};
 use crate::journal::scan::Found;
@@ -36,6 +36,7 @@ pub struct Entries {
     unpacker: Unpacker,
     ready: VecDeque<Verified<Entry>>,
     identities: Identities,
+    of_sessions: bool,
 }
 
 impl std::fmt::Debug for Entries {
@@ -56,7 +57,19 @@ impl Entries {
             unpacker: Unpacker::default(),
             ready: VecDeque::new(),
             identities,
+            of_sessions: true,
         }
+    }
+
+    /// Only what belongs to logs themselves: what sessions did is verified and not decoded.
+    #[must_use]
+    pub fn of_logs(mut self) -> Self {
+        self.of_sessions = false;
+        self
+    }
+
+    fn is_wanted(&self, h: &frame::Header) -> bool {
+        h.records > 0 && (self.of_sessions || h.kind == FrameType::CONTROL || h.stream == StreamNo::LOG.get())
     }
 
     /// Opens the next range; false at the end of everything.
@@ -100,7 +113,7 @@ impl Entries {
             let path = open.range.path.clone();
             match open.walk.step().map_err(io_error(&path))? {
                 Event::Sealed(point) => self.clock.set(point.seal.clock),
-                Event::Leaf(found) if found.header.records > 0 => {
+                Event::Leaf(found) if self.is_wanted(&found.header) => {
                     self.decode(&found).map_err(|source| records(path, &found, source))?;
                     return Ok(true);
                 }

@@ -36,6 +36,18 @@ fn what_was_written_is_read_back_in_order() {
 }
 
 #[test]
+fn what_belongs_to_logs_is_read_without_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    small_at(dir.path(), 1, Ending::Stop);
+    let read = || verify::read(dir.path(), &Options::default()).unwrap().1;
+    let all = read().map(|e| e.unwrap().into_inner());
+    let of_logs: Vec<_> = all.filter(|e| e.session.is_none()).collect();
+    let alone: Vec<_> = read().of_logs().map(|e| e.unwrap().into_inner()).collect();
+    assert!(!alone.is_empty());
+    assert_eq!(alone, of_logs);
+}
+
+#[test]
 fn a_stopped_log_with_its_origin_is_verified_as_the_policy_asks() {
     let dir = tempfile::tempdir().unwrap();
     let (mut w, opened) = open(dir.path(), 1 << 16, 1, 0);

@@ -217,25 +217,31 @@ impl Machine {
     /// The same at once, as the kernel does for who asks it to: nobody is told and nothing is written out.
     pub fn reset(&self, who: &str) -> Result<Duration> {
         self.ok("root", "touch /.again; sync")?;
-        self.go_down(who, "sudo -n sh -c 'echo b >/proc/sysrq-trigger'")
+        // Nobody would tell his connection that it is over.
+        let line = "sh -c 'sleep 1; echo b >/proc/sysrq-trigger'";
+        self.go_down(who, &format!("setsid sudo -n {line} </dev/null >/dev/null 2>&1 &"))
     }
 
     fn go_down(&self, who: &str, line: &str) -> Result<Duration> {
         let began = Instant::now();
+        let boot = || self.ok("root", "cat /proc/sys/kernel/random/boot_id");
+        let before = boot()?;
         // The connection ends with the machine: what it says of that is nothing.
         let _ = self.run(who, line);
-        // The old one does not answer any more before there is a new one.
-        proc::until("the machine has gone down", self.limit(60), || {
-            (!self.run("root", "true").ok()?.status.success()).then_some(())
+        // Nor ours, if it is made anew before that.
+        std::thread::sleep(Duration::from_secs(5));
+        proc::until("the machine is up again", self.limit(60), || {
+            // One that is going down may still answer.
+            self.disconnect_root();
+            self.connect_root().ok()?;
+            boot().is_ok_and(|now| now != before).then_some(())
         })?;
-        let _ = self
-            .client("ssh", "root")
-            .args(["-O", "exit", "-S"])
-            .arg(self.socket())
-            .arg("127.0.0.1")
-            .output();
-        proc::until("the machine is up again", self.limit(60), || self.connect_root().ok())?;
         Ok(began.elapsed())
+    }
+
+    fn disconnect_root(&self) {
+        let mut command = self.client("ssh", "root");
+        let _ = command.args(["-O", "exit", "-S"]).arg(self.socket()).arg("127.0.0.1").output();
     }
 
     /// One connection for all that root does: a login a step would take seconds each.

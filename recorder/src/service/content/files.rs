@@ -154,7 +154,7 @@ impl Files for HostFiles {
         let Ok(dir) = host_root().and_then(|root| files::at(root, path.as_slice())) else {
             return Vec::new();
         };
-        let Ok(entries) = std::fs::read_dir(format!("/proc/self/fd/{}", dir.as_raw_fd())) else {
+        let Ok(entries) = std::fs::read_dir(format!("/proc/thread-self/fd/{}", dir.as_raw_fd())) else {
             return Vec::new();
         };
         let entries = entries.filter_map(Result::ok).take(most).filter_map(|entry| {

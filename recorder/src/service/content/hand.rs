@@ -145,6 +145,9 @@ fn begin(pace: &Pace, desk: Desk) -> Arc<Between> {
 
 fn run(between: &Between, pace: &Pace) {
     files::give_way();
+    if let Err(error) = files::own_descriptors() {
+        tracing::warn!(%error, "a file system that hangs can keep the journal open when the recorder has ended");
+    }
     let mut host = HostFiles::new(pace.rate, Arc::clone(&between.end));
     let mut examiner = Examiner::new(pace.rules.clone());
     let (mut pause, mut told) = (STEP, false);

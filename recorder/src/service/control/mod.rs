@@ -103,6 +103,11 @@ impl Control {
         let _ = self.clerk.retention.set(Arc::new(retention));
     }
 
+    /// Whoever asks from here on is told at once that nobody answers, and does not wait for the draining, which begins now.
+    pub(super) fn end(self) {
+        self.clerk.bell.ring();
+    }
+
     /// Answers for ever. A socket that fails is told and given up: recording goes on.
     pub(super) async fn serve(&self) {
         match self.socket.listener() {

@@ -35,7 +35,7 @@ pub(super) fn recall(dir: &Path, kept: &Kept, boot: BootId) -> Result<Memory, Ve
     let mut memory = Memory::default();
     let (mut named, mut needed, mut missing) = (HashSet::new(), HashSet::new(), 0u32);
     let entries = match verify::read(dir, &Options::default()) {
-        Ok((_, entries)) => entries,
+        Ok((_, entries)) => entries.of_logs(),
         // Nothing was written yet.
         Err(VerifyError::NotFound { .. } | VerifyError::NotAJournal { .. }) => return Ok(memory),
         Err(error) => return Err(error),

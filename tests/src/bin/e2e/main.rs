@@ -14,6 +14,7 @@ mod damage;
 mod disk;
 mod enforce;
 mod floods;
+mod fuse;
 mod gate;
 mod grants;
 mod guard;
@@ -198,6 +199,7 @@ const SCENARIOS: &[Scenario] = &[
     e2e("c4-c7-c9-beyond-the-exec", Place::Any, programs::beyond_the_exec),
     e2e("c2-c3-c5-c6-c8-c10-what-the-kernel-used", Place::Any, programs::what_the_kernel_used),
     e2e("d1-d2-d3-d4-d8-other-ways", Place::Any, ways::other_ways),
+    e2e("c10-a-file-system-of-his-own", Place::Disks, fuse::a_file_system_of_his_own),
     e2e("d10-descriptors-from-elsewhere", Place::Any, ways::descriptors_from_elsewhere),
     e2e("d11-d12-names-and-masses", Place::Any, ways::names_and_masses),
     e2e("resize-is-recorded", Place::Any, loads::resize_is_recorded),

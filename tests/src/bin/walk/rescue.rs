@@ -16,9 +16,9 @@ const AS_LAID: &str =
 const ANOTHER: &str = "cp -p /usr/bin/recorder /usr/bin/recorder.kept && cp -p /usr/bin/recorder /usr/bin/recorder.new \
     && printf x >>/usr/bin/recorder.new && mv /usr/bin/recorder.new /usr/bin/recorder \
     && sed -i s/enforce/off/ /etc/recorder/recorder.toml && systemctl restart recorder";
-/// What was caused: nobody encrypted it, no checkpoint or origin was kept elsewhere, and it was started again three times.
+/// What was caused: nobody encrypted it, no checkpoint or origin was kept elsewhere, it ended without a word once, and was stopped twice.
 const FINDINGS: [&str; 6] =
-    ["END_UNPROVEN", "ENCRYPTION_OFF", "ORIGIN_UNCHECKED", "RESUME", "RESUME", "RESUME"];
+    ["END_UNPROVEN", "ENCRYPTION_OFF", "ORIGIN_UNCHECKED", "RESTART", "RESUME", "RESUME"];
 
 pub(crate) fn rescue(walk: &Walk) -> Result<()> {
     let machine = walk.machine;

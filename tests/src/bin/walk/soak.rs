@@ -37,7 +37,7 @@ while [ ! -e /run/soak/end ]; do
 done
 "#;
 /// Process, resident KiB, descriptors, and what systemd keeps.
-const TAKES: &str = r#"p=$(systemctl show recorder -P MainPID); echo $p $(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' /proc/$p/status) $(ls /proc/$p/fd | wc -l) $(systemctl show recorder -P NFileDescriptorStore)"#;
+const TAKES: &str = r"p=$(systemctl show recorder -P MainPID); echo $p $(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' /proc/$p/status) $(ls /proc/$p/fd | wc -l) $(systemctl show recorder -P NFileDescriptorStore)";
 /// Ticks of a hundredth of a second, of that process.
 const TICKS: &str = "p=$(systemctl show recorder -P MainPID); set -- $(sed 's/.*) //' /proc/$p/stat); echo $((${12} + ${13}))";
 
@@ -90,7 +90,7 @@ pub(crate) fn soak(walk: &Walk) -> Result<()> {
 
     let ends: Vec<_> = events.of_kind("boot").map(|e| text(e, &["boot", "previous_end"])).collect();
     ensure!(
-        ends.len() == restarts as usize + 1,
+        ends.len() == usize::try_from(restarts)? + 1,
         "it was started {} times, and restarted {restarts} times",
         ends.len()
     );
