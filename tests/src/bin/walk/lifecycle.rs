@@ -31,7 +31,7 @@ pub(crate) fn service_lifecycle(walk: &Walk) -> Result<()> {
     })?;
     let why = machine.ok(
         "root",
-        &format!("journalctl -u recorder -n 50 --no-pager -o cat; rm -r {DROPIN}; systemctl daemon-reload"),
+        &format!("journalctl -u recorder -n 1000 --no-pager -o cat; rm -r {DROPIN}; systemctl daemon-reload"),
     )?;
     ensure!(why.contains("Watchdog timeout") && why.contains("a thread of the recorder is stuck"), "{why}");
     walk.step("its writer was held, the watchdog ended it, and systemd started it again");
