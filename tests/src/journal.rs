@@ -152,6 +152,12 @@ pub fn text<'a>(event: &'a Value, path: &[&str]) -> &'a str {
     field(event, path).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// A text of each member of a list, in its order: the codes of a verdict's findings.
+pub fn texts<'a>(report: &'a Value, list: &str, key: &str) -> Vec<&'a str> {
+    let members = report.get(list).and_then(Value::as_array);
+    members.into_iter().flatten().map(|member| text(member, &[key])).collect()
+}
+
 /// A number by path.
 pub fn number(event: &Value, path: &[&str]) -> Option<u64> {
     field(event, path).and_then(Value::as_u64)
@@ -189,6 +195,11 @@ pub fn files_containing(dir: &Path, needle: &[u8]) -> Result<Vec<String>> {
         }
     }
     Ok(found)
+}
+
+/// The segments of a journal, sorted.
+pub fn segments(journal: &Path) -> Result<Vec<std::path::PathBuf>> {
+    Ok(files(journal)?.into_iter().filter(|path| path.extension().is_some_and(|e| e == "rj")).collect())
 }
 
 /// All regular files below `dir`, sorted.

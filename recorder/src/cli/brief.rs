@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::files;
 use crate::model::{
     ActedAs, Body, Bytes, Capability, ClockChange, ClockEvent, ConfigChange, CoverageChange, Cred,
-    Delegation, DelegationRole, Digest, Enforcement, EnforcementAct, Exec, Exit, Grant, HookChange,
+    Delegation, DelegationRole, Digest, Enforcement, EnforcementAct, Exec, Exit, Grant, GrantAct, HookChange,
     HookState, Jump, Login, Loss, Overdue, Participant, Passed, Permissions, Record, Redacted, RedactedField,
     Redaction, SessionId, TaskContext, Token, Trigger, Tty, TtyOp, Uncovered,
 };
@@ -301,6 +301,9 @@ pub(crate) fn overdue(overdue: &Overdue) -> String {
 
 /// What happened to a grant.
 pub(crate) fn grant(grant: &Grant) -> String {
+    if grant.act == GrantAct::Memory {
+        return format!("{} of what is in force, {} bytes", grant.act.name(), grant.bytes.len());
+    }
     let what = if grant.kind.is_empty() { String::new() } else { format!(" {}", grant.kind.escaped()) };
     let mut text = format!("{}{what} {}", grant.act.name(), digest(grant.document));
     for (what, bytes) in [("for", &grant.person), ("by", &grant.signer), ("key", &grant.key)] {

@@ -47,14 +47,14 @@ impl From<Short> for RecordError {
 }
 
 /// A body by bincode: fixed-int little-endian.
-pub(super) fn put_serde(out: &mut Vec<u8>, value: &impl Serialize) {
+pub(crate) fn put_serde(out: &mut Vec<u8>, value: &impl Serialize) {
     let config = bincode::config::standard().with_fixed_int_encoding().with_little_endian();
     // Writing into memory can't fail, and our structs hold nothing that bincode refuses.
     let _ = bincode::serde::encode_into_std_write(value, out, config);
 }
 
 /// A body by bincode; all bytes must be used.
-pub(super) fn get_serde<T: DeserializeOwned>(raw: &[u8]) -> Result<T, RecordError> {
+pub(crate) fn get_serde<T: DeserializeOwned>(raw: &[u8]) -> Result<T, RecordError> {
     let config =
         bincode::config::standard().with_fixed_int_encoding().with_little_endian().with_limit::<MAX_PLAIN>();
     match bincode::serde::decode_from_slice(raw, config) {

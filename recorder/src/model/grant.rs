@@ -20,6 +20,8 @@ pub enum GrantAct {
     Policy,
     /// The list of signers was read or changed; `document` is the SHA-256 of its bytes.
     Signers,
+    /// What the recorder remembers of all that was received: `bytes` is its own form of it, for its next start.
+    Memory,
     /// A newer recorder's word.
     Unknown(u16),
 }
@@ -33,6 +35,7 @@ impl GrantAct {
             Self::State => 3,
             Self::Policy => 4,
             Self::Signers => 5,
+            Self::Memory => 6,
             Self::Unknown(n) => n,
         }
     }
@@ -45,6 +48,7 @@ impl GrantAct {
             3 => Self::State,
             4 => Self::Policy,
             5 => Self::Signers,
+            6 => Self::Memory,
             n => Self::Unknown(n),
         }
     }
@@ -57,6 +61,7 @@ impl GrantAct {
             Self::State => "state",
             Self::Policy => "policy",
             Self::Signers => "signers",
+            Self::Memory => "memory",
             Self::Unknown(_) => "unknown",
         }
     }
@@ -84,7 +89,7 @@ pub struct Grant {
     pub received: RealNanos,
     /// The reason of a refusal, or the name of a state.
     pub text: Bytes,
-    /// The document as it came; empty for states and lists.
+    /// The document as it came, or what is remembered; empty for states and lists.
     pub bytes: Bytes,
     /// Its signature as it came.
     pub signature: Bytes,

@@ -258,7 +258,7 @@ impl<D: Disk, E: Entropy> Books<D, E> {
             let there = self.journal.append_sealed(&record);
             return self.journal.append(StreamNo::LOG, if there { twin } else { record });
         }
-        let Some(kept) = self.kept.as_ref().filter(|_| Kept::concerns(record.body.kind())) else {
+        let Some(kept) = self.kept.as_mut().filter(|_| Kept::concerns(record.body.kind())) else {
             return self.journal.append(StreamNo::LOG, record);
         };
         let twin = kept.twin(&record);
@@ -317,6 +317,7 @@ impl<D: Disk, E: Entropy> Books<D, E> {
     pub(super) fn commit(&mut self, at: ClockPair, now: Instant) -> Result<Committed, JournalError> {
         match self.journal.commit(at) {
             Ok(done) => {
+                self.kept.iter_mut().for_each(Kept::settle);
                 self.succeeded(&done, now);
                 Ok(done)
             }

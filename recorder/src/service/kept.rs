@@ -1,6 +1,7 @@
 //! What the host keeps for itself of records whose content only the recipients can read: grants that are in force, tokens
 //! that are spent, logins that go on. The journal vouches for it: each file has the digest that a clear twin names.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -11,20 +12,29 @@ use crate::journal::record::{body_bytes, body_from};
 use crate::model::{Body, Bytes, Digest, Flags, Grant, GrantAct, Kind, Login, Record, Token};
 
 const SALT: usize = 16;
-/// A document is at most 64 KiB, a signature 16 KiB; the rest is names.
-const MAX_LEN: u64 = 256 << 10;
+/// No record is longer.
+const MAX_LEN: u64 = 512 << 10;
 const TEMPORARY: &str = ".new";
 
 /// The directory that it lies in.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Kept {
     dir: PathBuf,
+    /// What is needed as long as the journal has no record that says all of it once more.
+    needed: HashSet<Digest>,
+    /// What is not, once such a record is in the journal.
+    settled: Vec<Digest>,
 }
 
 impl Kept {
     /// Nothing is made until something is kept.
     pub(super) fn at(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+        Self { dir: dir.to_owned(), needed: HashSet::new(), settled: Vec::new() }
+    }
+
+    /// What an earlier run kept and is still needed.
+    pub(super) fn holds(&mut self, digests: HashSet<Digest>) {
+        self.needed = digests;
     }
 
     /// True for records that have content besides ids, times, digests and states.
@@ -34,13 +44,28 @@ impl Kept {
 
     /// The clear twin of such a record, which is kept first. What can't be kept is not found again at the next start: told,
     /// and no reason not to record it.
-    pub(super) fn twin(&self, record: &Record) -> Record {
-        let kept = self.keep(&record.body).unwrap_or_else(|error| {
-            tracing::error!(dir = %self.dir.display(), %error, "a record could not be kept for the next start");
-            Digest::default()
-        });
+    pub(super) fn twin(&mut self, record: &Record) -> Record {
+        let kept = match self.keep(&record.body) {
+            Ok(kept) => {
+                if matches!(&record.body, Body::Grant(grant) if grant.act == GrantAct::Memory) {
+                    self.settled.extend(self.needed.drain());
+                }
+                self.needed.insert(kept);
+                kept
+            }
+            Err(error) => {
+                tracing::error!(dir = %self.dir.display(), %error, "a record could not be kept for the next start");
+                Digest::default()
+            }
+        };
         let flags = record.flags.with(Flags::LEFT_OUT);
         Record { body: emptied(&record.body, kept), flags, task: None, ..*record }
+    }
+
+    /// All that was given here before is durable in the journal.
+    pub(super) fn settle(&mut self) {
+        let settled = std::mem::take(&mut self.settled);
+        self.forget(settled);
     }
 
     fn keep(&self, body: &Body) -> io::Result<Digest> {
@@ -142,7 +167,7 @@ mod tests {
     #[test]
     fn a_twin_has_no_content_and_leads_back_to_the_whole() {
         let dir = tempfile::tempdir().unwrap();
-        let kept = Kept::at(&dir.path().join("memory"));
+        let mut kept = Kept::at(&dir.path().join("memory"));
         let twin = kept.twin(&record());
         let bytes = body_bytes(&twin.body);
         assert!(!bytes.windows(5).any(|w| w == b"alice") && twin.flags.has(Flags::LEFT_OUT));
@@ -154,7 +179,7 @@ mod tests {
     #[test]
     fn what_was_changed_on_the_host_is_not_believed() {
         let dir = tempfile::tempdir().unwrap();
-        let kept = Kept::at(dir.path());
+        let mut kept = Kept::at(dir.path());
         let digest = kept_of(&kept.twin(&record())).unwrap();
         let path = dir.path().join(digest.to_string());
         let mut bytes = fs::read(&path).unwrap();
@@ -227,7 +252,7 @@ mod tests {
     #[test]
     fn a_twin_of_any_kind_says_ids_times_and_digests_only() {
         let dir = tempfile::tempdir().unwrap();
-        let kept = Kept::at(dir.path());
+        let mut kept = Kept::at(dir.path());
         for (kind, body) in records() {
             assert!(Kept::concerns(kind));
             let twin = kept.twin(&Record { body: body.clone(), ..record() });
@@ -258,11 +283,34 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("a/memory");
-        let kept = Kept::at(&place);
+        let mut kept = Kept::at(&place);
         let digest = kept_of(&kept.twin(&record())).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&place), mode(&place.join(digest.to_string()))), (0o700, 0o600));
         assert_eq!(fs::read_dir(&place).unwrap().count(), 1, "the temporary file is gone");
+    }
+
+    #[test]
+    fn what_is_said_once_more_is_kept_no_longer_once_that_is_in_the_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut kept = Kept::at(dir.path());
+        let files = || fs::read_dir(dir.path()).unwrap().count();
+        let grant = Grant { act: GrantAct::Memory, bytes: said(), ..Grant::default() };
+        let all = Record { body: Body::Grant(Box::new(grant)), ..record() };
+        let of_before = kept_of(&Kept::at(dir.path()).twin(&record())).unwrap();
+        kept.holds(HashSet::from([of_before]));
+        kept.twin(&record());
+        kept.settle();
+        assert_eq!(files(), 2);
+        let memory = kept_of(&kept.twin(&all)).unwrap();
+        assert_eq!(files(), 3, "it may not get there");
+        let since = kept_of(&kept.twin(&record())).unwrap();
+        kept.settle();
+        assert_eq!(files(), 2);
+        assert!(kept.recall(Kind::GRANT, memory).is_some() && kept.recall(Kind::LOGIN, since).is_some());
+        kept.twin(&all);
+        kept.settle();
+        assert_eq!(files(), 1);
     }
 
     #[test]

@@ -59,6 +59,7 @@ use self::{
     ending::Ending,
     grants::{Desk, Enforcer},
     heirs::Heirs,
+    kept::Kept,
     living::Living,
     metrics::{Around, Meter, Offer, Ring, Sizes},
     pause::Pause,
@@ -68,7 +69,7 @@ use self::{
     standing::Gauge,
 };
 use crate::{
-    capture::{Backend, BackendChoice, Capture, CaptureConfig, InputMode, LoadError},
+    capture::{Backend, BackendChoice, Capture, CaptureConfig, InputMode, LoadError, Marks},
     config::{BackendKey, Config, EnforcementKey, InputKey, ScopeKey},
     journal::{
         Encryption, JournalError, OsEntropy, RealDisk, Writer, WriterConfig,
@@ -197,17 +198,17 @@ fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceErr
     let (mut capture, is_kept) = capture(config, observer)?;
     // Before the journal is opened for writing: what it remembers is read as it lies there.
     let host = String::from_utf8_lossy(&boot::host_name()).into_owned();
-    let marks = capture.marks().map_err(host_error("cannot read the marks of processes"))?;
-    let mut desk = Desk::open(config, &host, Enforcer::new(config, marks), boot, clock::pair())
-        .map_err(|e| ServiceError::Grants(e.to_string()))?;
-    let marks = capture.marks().map_err(host_error("cannot read the kernel's marks"))?;
+    let mut kept = Kept::at(&config.grants.memory);
+    let mut desk =
+        Desk::open(config, &host, Enforcer::new(config, marks(&capture)?), (&mut kept, boot), clock::pair())
+            .map_err(|e| ServiceError::Grants(e.to_string()))?;
     let anchors = Anchors::default();
     let gauge = Gauge::new(std::time::Instant::now());
     let offer = Offer::new(&config.metrics);
     let (backend, hooks) = (capture.backend().name(), capture.hooks().len());
     let (control, pump_end) = Control::open(
         config,
-        marks,
+        marks(&capture)?,
         (capture.backend(), guard::is_there(config, &capture)),
         &host,
         desk.is_some(),
@@ -229,10 +230,8 @@ fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceErr
     if let Some(gates) = &first.gates {
         capture.set_gates(gates).map_err(|e| ServiceError::Gates(e.to_string()))?;
     }
-    let marks = capture.marks().map_err(host_error("cannot read the marks of processes"))?;
-    let ending = Ending::new(config, marks);
-    let marks = capture.marks().map_err(host_error("cannot read the marks of processes"))?;
-    let pause = Pause::new(config, marks);
+    let ending = Ending::new(config, marks(&capture)?);
+    let pause = Pause::new(config, marks(&capture)?);
     if pause.is_some() {
         capture.watch_floods().map_err(host_error("cannot map the ring's positions"))?;
     }
@@ -243,7 +242,7 @@ fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceErr
     let (rekey, recipients) = mpsc::channel();
     let (tell, told) = mpsc::channel();
     let mut reload = Reload::new(config, rekey, tell)?;
-    let kept = encryption.is_on().then(|| kept::Kept::at(&config.grants.memory));
+    let kept = encryption.is_on().then_some(kept);
     let meter = Meter::default();
     let around =
         around(config, &meter, &control, (&gauge, &anchors), (backend, hooks, rings(config, &capture)));
@@ -264,7 +263,7 @@ fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceErr
         .map_err(host_error("cannot start the pump"))?;
 
     observer.ready();
-    notify::systemd("READY=1");
+    notify::systemd("READY=1\nSTATUS=");
     let mut reload = || reload.go(observer);
     let signal = runtime.block_on(async {
         tokio::select! {
@@ -286,6 +285,11 @@ fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceErr
     written?;
     handed.map_err(|_| ServiceError::Thread("anchor"))?;
     pumped.map_err(|_| ServiceError::Thread("pump"))
+}
+
+/// Who is recorded, for those who act on them.
+fn marks(capture: &Capture) -> Result<Marks, ServiceError> {
+    capture.marks().map_err(host_error("cannot read the marks of processes"))
 }
 
 /// What the numbers of the metrics are about.

@@ -183,6 +183,7 @@ pub(super) fn run(
             herald.pass(&batch.tracked);
         }
         batch.control.splice(0..0, asked.records);
+        remember(desk.as_mut(), &mut batch.control, (now.boot, last));
         control.publish(&batch.tracked, desk.as_mut());
         let signs = pulse.due(clock::reading(), tracker.open_sessions(), &mut capture, &settings.journal_dir);
         batch.control.extend(signs);
@@ -295,6 +296,12 @@ fn watched(
         capture.forget_attempts(|by| gone.contains(&by));
     }
     out
+}
+
+/// The log's records are all there: what the next start has to know of them.
+fn remember(desk: Option<&mut Desk>, control: &mut Vec<Record>, (now, last): (BootNanos, bool)) {
+    let record = desk.and_then(|desk| desk.remember(control, now, last));
+    control.extend(record);
 }
 
 /// Takes secrets out first: an option may stand in one record and what it names in the next.

@@ -10,6 +10,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -27,6 +28,32 @@ const FIRST: RawFd = 3;
 pub fn systemd(state: &str) {
     if let Err(error) = send(state, &[]) {
         tracing::warn!(%error, "systemd could not be notified");
+    }
+}
+
+/// Between asks for patience, and how long each asks for, in microseconds.
+const ASK: Duration = Duration::from_secs(5);
+const EXTENSION_USEC: u32 = 60_000_000;
+
+/// Work of the start that may take longer than the unit allows a start.
+#[derive(Debug)]
+pub struct Patience {
+    what: &'static str,
+    asked: Instant,
+}
+
+impl Patience {
+    /// That work begins, in words that the unit's status shows.
+    pub fn new(what: &'static str) -> Self {
+        Self { what, asked: Instant::now() }
+    }
+
+    /// The work goes on; asks now and then.
+    pub fn ask(&mut self) {
+        if self.asked.elapsed() >= ASK {
+            self.asked = Instant::now();
+            systemd(&format!("EXTEND_TIMEOUT_USEC={EXTENSION_USEC}\nSTATUS={}", self.what));
+        }
     }
 }
 

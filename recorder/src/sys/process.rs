@@ -1,6 +1,10 @@
 //! What /proc says about processes, and about this host.
 
-use std::{collections::HashMap, fs, io, path::PathBuf};
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    path::PathBuf,
+};
 
 use crate::model::{BootId, BootNanos, TaskId};
 
@@ -49,6 +53,12 @@ pub fn give_memory_back() {
 /// All process ids.
 pub fn pids() -> io::Result<Vec<u32>> {
     Ok(fs::read_dir("/proc")?.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// Audit's ids of sessions that a process is in.
+pub fn audit_sessions() -> HashSet<u32> {
+    let of = |pid| fs::read_to_string(format!("/proc/{pid}/sessionid")).ok()?.trim().parse().ok();
+    pids().unwrap_or_default().into_iter().filter_map(of).filter(|session| *session != u32::MAX).collect()
 }
 
 /// Reads one process; `None` if it is gone or unreadable.

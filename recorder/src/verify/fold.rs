@@ -60,6 +60,8 @@ pub(super) struct Fold<'a> {
     pub(super) refused: Option<Refused>,
     /// Ended before the last segment.
     pub(super) broken: bool,
+    /// The log's first segments were not asked for.
+    pub(super) begins_late: bool,
     /// Sessions that expired segments opened and a restart that they began, for the next range.
     pub(super) carried: (bool, Vec<(u64, SessionId)>),
 }
@@ -137,6 +139,7 @@ impl<'a> Fold<'a> {
             tombstones: Vec::new(),
             refused: None,
             broken: false,
+            begins_late: false,
             carried: (false, Vec::new()),
         }
     }
@@ -294,6 +297,9 @@ impl<'a> Fold<'a> {
                 Named { name, walked: w },
                 &mut self.out,
             );
+        }
+        if leaf != 0 && self.begins_late {
+            return true;
         }
         if leaf != 0 || w.header.reason != Reason::Origin {
             self.out.add(f::SEGMENT_MISSING, Some(name), Some(0), "the first segment of the log is missing");

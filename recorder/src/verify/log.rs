@@ -87,6 +87,8 @@ pub(super) fn verify(
         .collect();
     drop_void(&mut tasks)?;
     expired::add_stubs(&mut tasks, &dirs, &wanted)?;
+    let left_out = options.newest.map_or(0, |newest| tasks.len().saturating_sub(newest));
+    tasks.drain(..left_out);
     let mut first_id = None;
     let mut number_after: Option<(u64, Option<u64>, bool)> = None;
     for task in tasks.iter_mut().rev() {
@@ -106,6 +108,7 @@ pub(super) fn verify(
     let id = id.or(first_id).unwrap_or_default();
     let folded = |refused: Option<Refused>, progress: &mut dyn FnMut(u64)| {
         let mut fold = Fold::new(id, given, kept);
+        fold.begins_late = options.newest.is_some();
         fold.refused = refused;
         match &note {
             files::Note::Missing => fold.out.add(f::ORIGIN_MISSING, None, None, "origin.note is missing"),
@@ -134,6 +137,10 @@ pub(super) fn verify(
         judged.truncate(n);
     }
     expired::report(judged, &mut fold.out);
+    if left_out > 0 {
+        let text = format!("log {id}: its first {left_out} segments, which nobody asked for");
+        fold.not_checked.push(text);
+    }
     let incarnation = origin.as_ref().map_or(0, |o| o.incarnation);
     fold.report_losses();
     fold.secrecy.report(&mut fold.summary, &mut fold.out, &mut fold.not_checked);

@@ -66,6 +66,9 @@ pub struct Options {
     pub policy: Option<PathBuf>,
     /// Who may sign retention permits; without it they are `PERMIT_UNCHECKED`.
     pub permits: Option<Arc<dyn PermitSigners>>,
+    /// Only so many of the newest segments of each log, the first of them taken as it stands: for whoever asks what the
+    /// last ones say, not for a verdict. The report says what was left out.
+    pub newest: Option<usize>,
 }
 
 /// How far verification is.

@@ -48,6 +48,33 @@ fn what_belongs_to_logs_is_read_without_the_rest() {
 }
 
 #[test]
+fn the_newest_segments_are_read_whatever_became_of_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    small_at(dir.path(), 1, Ending::Stop);
+    let files = segments(&log_dir(dir.path()));
+    let read = |newest| {
+        let options = Options { newest, ..Options::default() };
+        let (report, entries) = verify::read(dir.path(), &options).unwrap();
+        (report, entries.of_logs().map(|e| e.unwrap().into_inner()).collect::<Vec<_>>())
+    };
+    let (_, all) = read(None);
+    let (report, as_many) = read(Some(files.len()));
+    assert_eq!((&as_many, codes(&report)), (&all, codes(&read(None).0)));
+    let (report, last) = read(Some(2));
+    assert!(!last.is_empty() && last.len() < all.len(), "{} of {}", last.len(), all.len());
+    assert!(all.ends_with(&last));
+    let left_out = files.len() - 2;
+    let told = format!("its first {left_out} segments, which nobody asked for");
+    assert!(report.not_checked.iter().any(|text| text.contains(&told)), "{:?}", report.not_checked);
+    // Nothing of the others is looked at.
+    std::fs::write(&files[0], "nothing").unwrap();
+    assert_eq!(read(Some(2)).1, last);
+    assert!(read(None).1.is_empty());
+    std::fs::remove_file(&files[0]).unwrap();
+    assert_eq!(read(Some(2)).1, last);
+}
+
+#[test]
 fn a_stopped_log_with_its_origin_is_verified_as_the_policy_asks() {
     let dir = tempfile::tempdir().unwrap();
     let (mut w, opened) = open(dir.path(), 1 << 16, 1, 0);

@@ -16,7 +16,8 @@ pub(in crate::service) use self::counter::Added;
 use super::{
     enforce::{Enforcer, Opened},
     intake::{Intake, Pair},
-    memory::{self, Memory},
+    memory::Memory,
+    recall::{Place, recall},
     watch::Watch,
 };
 use crate::{
@@ -31,6 +32,7 @@ use crate::{
     },
     service::kept::Kept,
     session::Tracked,
+    sys::process,
     verify::VerifyError,
 };
 
@@ -38,6 +40,8 @@ use crate::{
 const LOOK_NS: u64 = 1_000_000_000;
 /// A wall clock so far from trusted time is told: grants go by another time than people read.
 const APART_NS: u64 = 60_000_000_000;
+/// Between records of all that is remembered.
+const REMEMBER_NS: u64 = 3_600_000_000_000;
 
 /// A list that decides, as it was read last.
 #[derive(Debug)]
@@ -76,6 +80,9 @@ pub(in crate::service) struct Desk {
     clock: Clock,
     /// The last state of each grant that is on record, in words.
     states: BTreeMap<Digest, String>,
+    /// What the next start has to know, and when it was last written down.
+    memory: Memory,
+    remembered: Option<BootNanos>,
     watch: Watch,
     enforcer: Option<Enforcer>,
     looked: Option<BootNanos>,
@@ -106,15 +113,17 @@ impl Desk {
         settings: &Config,
         host: &str,
         enforcer: Option<Enforcer>,
-        boot: BootId,
+        (kept, boot): (&mut Kept, BootId),
         now: ClockPair,
     ) -> Result<Option<Self>, VerifyError> {
         let config = &settings.grants;
         if !config.named && !config.allowed_signers.exists() {
             return Ok(None);
         }
-        let memory = memory::recall(&settings.journal_dir, &Kept::at(&config.memory), boot)?;
+        let place = Place { dir: &settings.journal_dir, spare: settings.spare_dir.as_deref() };
+        let mut memory = recall(&place, kept, boot)?;
         let anchor = anchor(&memory, now);
+        memory.anchor = Some(anchor);
         let list = |path: &Path, act| List { path: path.to_path_buf(), act, digest: None };
         let mut desk = Self {
             intake: Intake::new(&config.dir),
@@ -123,7 +132,9 @@ impl Desk {
             allowed: AllowedSigners::default(),
             book: Book::new(Policy::default(), host),
             clock: Clock::new(anchor),
-            states: memory.states,
+            states: memory.states(),
+            memory,
+            remembered: None,
             watch: Watch::default(),
             enforcer,
             looked: None,
@@ -133,9 +144,10 @@ impl Desk {
             published: None,
             unpublished: true,
         };
-        memory.tokens.iter().for_each(|token| desk.till.tokens.remember(token));
-        memory.logins.into_iter().for_each(|login| desk.watch.logins.take(login));
-        for kept in memory.documents {
+        desk.memory.tokens().for_each(|token| desk.till.tokens.remember(token));
+        desk.memory.logins().for_each(|login| desk.watch.logins.take(login.clone()));
+        desk.memory.over().for_each(|name| desk.intake.known_by_name(name));
+        for kept in desk.memory.documents() {
             desk.intake.known(kept.bytes.as_slice(), kept.signature.as_slice());
             // It was good when it was received, and the journal says so; who may sign today is another question.
             if let Ok(document) = Document::parse(kept.bytes.as_slice()) {
@@ -176,6 +188,36 @@ impl Desk {
         }
         self.enforce(now, due, &mut round);
         round
+    }
+
+    /// Takes note of what goes into the journal. At the start, once an hour and at the end: the record that says all of it
+    /// once more, so that the next start need not read further back.
+    pub(in crate::service) fn remember(
+        &mut self,
+        control: &[Record],
+        now: BootNanos,
+        last: bool,
+    ) -> Option<Record> {
+        for record in control {
+            self.memory.take(&record.body);
+        }
+        if !last && self.remembered.is_some_and(|then| now.since(then) < REMEMBER_NS) {
+            return None;
+        }
+        self.remembered = Some(now);
+        let real = self.clock.real(now);
+        self.memory.latest = self.memory.latest.max(real);
+        self.memory.tidy(real, &process::audit_sessions());
+        match self.memory.record(real) {
+            Ok(grant) => Some(self::control(now, grant)),
+            Err(bytes) => {
+                tracing::warn!(
+                    bytes,
+                    "too many grants are in force for one record: the next start reads the whole journal"
+                );
+                None
+            }
+        }
     }
 
     fn enforce(&mut self, now: BootNanos, due: bool, round: &mut Round) {
@@ -347,11 +389,11 @@ mod tests {
 
     #[test]
     fn h7_a_clock_that_was_set_back_between_two_runs_opens_nothing() {
-        let same_boot =
-            Memory { anchor: Some(pair(5, 1000)), latest: RealNanos::new(5000), ..Memory::default() };
-        assert_eq!(anchor(&same_boot, pair(900, 10)), pair(5, 1000));
-        let new_boot = Memory { latest: RealNanos::new(5000), ..Memory::default() };
-        assert_eq!(anchor(&new_boot, pair(7, 10)), pair(7, 5000));
+        let mut memory = Memory::default();
+        (memory.anchor, memory.latest) = (Some(pair(5, 1000)), RealNanos::new(5000));
+        assert_eq!(anchor(&memory, pair(900, 10)), pair(5, 1000));
+        memory.anchor = None;
+        assert_eq!(anchor(&memory, pair(7, 10)), pair(7, 5000));
         assert_eq!(anchor(&Memory::default(), pair(7, 10)), pair(7, 10));
     }
 }

@@ -63,6 +63,11 @@ impl Intake {
         self.seen.insert(name(document, signature));
     }
 
+    /// The same by its name.
+    pub(super) fn known_by_name(&mut self, name: Digest) {
+        self.seen.insert(name);
+    }
+
     /// Pairs that were not seen before, by file name. Both files have to be there and the same at two looks in a row, so
     /// that nothing is read while somebody still writes it.
     pub(super) fn news(&mut self) -> Vec<Pair> {
@@ -154,7 +159,8 @@ fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn name(document: &[u8], signature: &[u8]) -> Digest {
+/// What tells a pair from every other.
+pub(super) fn name(document: &[u8], signature: &[u8]) -> Digest {
     let mut hash = Sha256::new();
     hash.update(Sha256::digest(document));
     hash.update(Sha256::digest(signature));

@@ -6,6 +6,7 @@ mod enforce;
 mod intake;
 mod logins;
 mod memory;
+mod recall;
 mod watch;
 
 pub(super) use desk::{Added, Desk};

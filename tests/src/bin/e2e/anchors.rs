@@ -3,13 +3,13 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use recorder_tests::{
-    journal::{Events, files, number, text},
+    journal::{Events, files, number, segments, texts},
     proc,
     recorder::Site,
 };
@@ -146,12 +146,7 @@ pub(crate) fn a_journal_is_anchored(stage: &mut Stage) -> Result<()> {
 }
 
 fn codes(json: &Value) -> Vec<&str> {
-    let list = json.get("findings").and_then(Value::as_array);
-    list.into_iter().flatten().map(|finding| text(finding, &["code"])).collect()
-}
-
-fn segments(journal: &Path) -> Result<Vec<PathBuf>> {
-    Ok(files(journal)?.into_iter().filter(|path| path.extension().is_some_and(|e| e == "rj")).collect())
+    texts(json, "findings", "code")
 }
 
 fn copy(stage: &Stage, site: &Site, name: &str) -> Result<Site> {

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use recorder_tests::{
     account::Sudo,
-    journal::{Events, number, sessions, text},
+    journal::{Events, number, sessions, text, texts},
     proc,
     recorder::Running,
 };
@@ -121,8 +121,7 @@ fn resident_kb(running: &Running) -> Result<u64> {
 /// The findings are these, and GAP if it was frozen for longer than is no gap.
 fn findings(stage: &Stage, expected: &[&str], frozen: Duration) -> Result<()> {
     let json = stage.whole()?;
-    let list = json.get("findings").and_then(Value::as_array);
-    let mut codes: Vec<&str> = list.into_iter().flatten().map(|finding| text(finding, &["code"])).collect();
+    let mut codes = texts(&json, "findings", "code");
     codes.sort_unstable();
     codes.dedup();
     let gap = codes.contains(&"GAP");

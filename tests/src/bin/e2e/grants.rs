@@ -207,6 +207,27 @@ pub(crate) fn grant_covers_a_session(stage: &mut Stage) -> Result<()> {
     let tag = stage.tag("later");
     let exec = events.execs_with(&tag).last().context("no exec after the restart")?;
     ensure!(text(exec, &["coverage"]) == "uncovered", "after the restart it is {}", exec["coverage"]);
+    known_without_reading_back(stage, &oncall)
+}
+
+/// A start reads from what was remembered last on: the segment that has the documents is away while it does.
+fn known_without_reading_back(stage: &Stage, oncall: &Account) -> Result<()> {
+    let first = journal::segments(&stage.site.journal)?.into_iter().next().context("no segment")?;
+    let away = stage.dir.join("away");
+    fs::rename(&first, &away)?;
+    let running = stage.record()?;
+    fs::rename(&away, &first)?;
+    stage.elevated(oncall, &[&stage.workload(), "noop", &stage.tag("without")])?.finish(stage.limit(20))?;
+    let events = stage.finish(running)?;
+    let session = events.session_of(&stage.tag("without"))?;
+    let of_session = |e: &&Value| text(e, &["session"]) == session;
+    let said = events.of_kind("coverage").filter(of_session).last().context("no coverage")?;
+    let reason = text(said, &["coverage_change", "reason"]);
+    ensure!(reason == "revoked", "with the documents' segment away the session is uncovered: {reason}");
+    let remembered = events.of_kind("grant").filter(|e| text(e, &["grant_change", "act"]) == "memory");
+    // Each of three runs did at its start and at its end.
+    let count = remembered.count();
+    ensure!(count == 6, "{count} records of what is remembered");
     Ok(())
 }
 

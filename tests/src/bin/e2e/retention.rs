@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use recorder_tests::{
     account::{Account, Sudo},
-    journal::{self, text},
+    journal::{self, text, texts},
     proc,
 };
 
@@ -126,8 +126,7 @@ fn files(stage: &Stage, extension: &str) -> Result<usize> {
 
 fn codes(out: &Output) -> Result<Vec<String>> {
     let json: serde_json::Value = serde_json::from_slice(&out.stdout).context("verify printed no JSON")?;
-    let list = json.get("findings").and_then(|f| f.as_array()).cloned().unwrap_or_default();
-    Ok(list.iter().map(|finding| text(finding, &["code"]).to_owned()).collect())
+    Ok(texts(&json, "findings", "code").into_iter().map(str::to_owned).collect())
 }
 
 /// Old segments go by permit, those of a held and of an open session stay, and the journal verifies across the holes.

@@ -28,16 +28,8 @@ fn make_key(stage: &Stage, name: &str) -> Result<(std::path::PathBuf, String)> {
 
 /// All bytes of the journal's segments.
 fn bytes(site: &Site) -> Result<Vec<u8>> {
-    let mut all = Vec::new();
-    for log in fs::read_dir(&site.journal)? {
-        for file in fs::read_dir(log?.path())? {
-            let path = file?.path();
-            if path.extension().is_some_and(|e| e == "rj") {
-                all.extend(fs::read(path)?);
-            }
-        }
-    }
-    Ok(all)
+    let all = journal::segments(&site.journal)?.iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
+    Ok(all.concat())
 }
 
 fn holds(bytes: &[u8], text: &str) -> bool {

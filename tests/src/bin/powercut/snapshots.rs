@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use recorder_tests::journal::texts;
 use serde_json::{Value, json};
 
 use crate::{Args, Machine, monitor::Monitor, new_image};
@@ -106,9 +107,7 @@ fn judged(args: &Args, journal: &Path, anchors: &[&Path], exit: i32, expected: &
     let said = String::from_utf8_lossy(&out.stdout);
     let json: Value = serde_json::from_str(&said)
         .with_context(|| format!("verify: {}: {}", out.status, String::from_utf8_lossy(&out.stderr)))?;
-    let list = json.get("findings").and_then(Value::as_array);
-    let mut codes: Vec<&str> =
-        list.into_iter().flatten().filter_map(|f| f.get("code").and_then(Value::as_str)).collect();
+    let mut codes = texts(&json, "findings", "code");
     codes.sort_unstable();
     codes.dedup();
     ensure!(

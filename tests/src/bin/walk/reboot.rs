@@ -1,8 +1,7 @@
 //! The machine is booted anew beside people at work: who records them before and after, and what the journal says of the time between.
 
 use anyhow::{Context, Result, ensure};
-use recorder_tests::journal::{number, sessions, text};
-use serde_json::Value;
+use recorder_tests::journal::{number, sessions, text, texts};
 
 use crate::Walk;
 
@@ -39,13 +38,12 @@ pub(crate) fn reboot(walk: &Walk) -> Result<()> {
 
     let (site, events) = walk.sound_journal()?;
     let (_, verdict) = site.verify()?;
-    let list = |key: &str| verdict.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
-    let mut codes: Vec<_> = list("findings").iter().map(|found| text(found, &["code"]).to_owned()).collect();
-    codes.sort();
+    let mut codes = texts(&verdict, "findings", "code");
+    codes.sort_unstable();
     let mut wanted = FINDINGS;
     wanted.sort_unstable();
     ensure!(codes == wanted, "findings: {verdict}");
-    let kinds: Vec<_> = list("intervals").iter().map(|i| text(i, &["kind"]).to_owned()).collect();
+    let kinds = texts(&verdict, "intervals", "kind");
     ensure!(kinds == ["stopped", "stopped", "rebooted"], "intervals: {verdict}");
     let boots: Vec<_> = events.of_kind("boot").map(|e| text(e, &["boot", "boot_id"])).collect();
     let ends: Vec<_> = events.of_kind("boot").map(|e| text(e, &["boot", "previous_end"])).collect();

@@ -2,7 +2,7 @@
 //! docs/operations.md, Rescue).
 
 use anyhow::{Context, Result, ensure};
-use recorder_tests::journal::{Events, number, sessions, text};
+use recorder_tests::journal::{Events, number, sessions, text, texts};
 use serde_json::Value;
 
 use crate::Walk;
@@ -66,13 +66,12 @@ pub(crate) fn rescue(walk: &Walk) -> Result<()> {
 }
 
 fn judge(walk: &Walk, events: &Events, verdict: &Value) -> Result<()> {
-    let list = |key: &str| verdict.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
-    let mut codes: Vec<_> = list("findings").iter().map(|found| text(found, &["code"]).to_owned()).collect();
-    codes.sort();
+    let mut codes = texts(verdict, "findings", "code");
+    codes.sort_unstable();
     let mut wanted = FINDINGS;
     wanted.sort_unstable();
     ensure!(codes == wanted, "findings: {verdict}");
-    let kinds: Vec<_> = list("intervals").iter().map(|i| text(i, &["kind"]).to_owned()).collect();
+    let kinds = texts(verdict, "intervals", "kind");
     ensure!(kinds == ["rebooted", "stopped", "rebooted"], "intervals: {verdict}");
     let boots: Vec<&Value> = events.of_kind("boot").collect();
     let ends: Vec<_> = boots.iter().map(|e| text(e, &["boot", "previous_end"])).collect();

@@ -137,7 +137,7 @@ mod tests {
         config::Config,
         grant::{Answer, Document, NAMESPACE, Nonce, Privilege, Request, Statement, Window},
         model::{BootId, ClockPair, Coverage, Mark, RealNanos, SessionId, Uncovered},
-        service::grants::enforce,
+        service::{grants::enforce, kept::Kept},
         session::Tracked,
     };
 
@@ -171,7 +171,8 @@ mod tests {
         let grants = &mut config.grants;
         (grants.dir, grants.named) = (dir.join("grants.d"), true);
         (grants.policy, grants.allowed_signers) = (dir.join("policy"), dir.join("signers"));
-        Desk::open(&config, "web-1", None, BootId::new([1; 16]), at(0)).unwrap().unwrap()
+        let mut kept = Kept::at(&dir.join("memory"));
+        Desk::open(&config, "web-1", None, (&mut kept, BootId::new([1; 16])), at(0)).unwrap().unwrap()
     }
 
     fn signed(signer: &str, seed: u8, statement: &Statement) -> (Document, Vec<u8>, Vec<u8>) {
