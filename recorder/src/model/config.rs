@@ -2,90 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::serde_as_code;
+use super::codes::codes;
 use super::{Bytes, Digest};
 
-/// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ConfigAct {
-    /// It is the configuration now; each key says what takes effect when.
-    Taken,
-    /// It has faults, or asks for what only a new start can do: nothing was changed.
-    Refused,
-    /// A newer recorder's word.
-    Unknown(u16),
-}
-
-impl ConfigAct {
-    /// Stable number in the journal.
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::Taken => 1,
-            Self::Refused => 2,
-            Self::Unknown(n) => n,
-        }
-    }
-
-    /// From the stable number.
-    pub const fn from_code(code: u16) -> Self {
-        match code {
-            1 => Self::Taken,
-            2 => Self::Refused,
-            n => Self::Unknown(n),
-        }
-    }
-
-    /// Name in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Taken => "taken",
-            Self::Refused => "refused",
-            Self::Unknown(_) => "unknown",
-        }
+codes! {
+    /// What came of it.
+    ConfigAct {
+        /// It is the configuration now; each key says what takes effect when.
+        Taken = 1, "taken";
+        /// It has faults, or asks for what only a new start can do: nothing was changed.
+        Refused = 2, "refused";
     }
 }
-serde_as_code!(ConfigAct);
 
-/// When a key that changed takes effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Takes {
-    /// With the next segment, which begins at once.
-    NextSegment,
-    /// With the next start of the recorder.
-    Restart,
-    /// A newer recorder's word.
-    Unknown(u16),
-}
-
-impl Takes {
-    /// Stable number in the journal.
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::NextSegment => 1,
-            Self::Restart => 2,
-            Self::Unknown(n) => n,
-        }
-    }
-
-    /// From the stable number.
-    pub const fn from_code(code: u16) -> Self {
-        match code {
-            1 => Self::NextSegment,
-            2 => Self::Restart,
-            n => Self::Unknown(n),
-        }
-    }
-
-    /// Name in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NextSegment => "next_segment",
-            Self::Restart => "restart",
-            Self::Unknown(_) => "unknown",
-        }
+codes! {
+    /// When a key that changed takes effect.
+    Takes {
+        /// With the next segment, which begins at once.
+        NextSegment = 1, "next_segment";
+        /// With the next start of the recorder.
+        Restart = 2, "restart";
     }
 }
-serde_as_code!(Takes);
 
 /// Somebody had the configuration read again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,109 +2,71 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::serde_as_code;
+use super::codes::codes_or_none;
 use super::{Bytes, Digest, RealNanos};
 
-macro_rules! codes {
-    ($(#[$doc:meta])* $name:ident: $($(#[$vdoc:meta])* $variant:ident = $code:literal, $text:literal;)*) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name {
-            /// Nothing of the kind.
-            #[default]
-            None,
-            $($(#[$vdoc])* $variant,)*
-            /// A newer recorder's word.
-            Unknown(u16),
-        }
-        impl $name {
-            /// Stable number in the journal.
-            pub const fn code(self) -> u16 {
-                match self {
-                    Self::None => 0,
-                    $(Self::$variant => $code,)*
-                    Self::Unknown(n) => n,
-                }
-            }
-            /// From the stable number.
-            pub const fn from_code(code: u16) -> Self {
-                match code {
-                    0 => Self::None,
-                    $($code => Self::$variant,)*
-                    n => Self::Unknown(n),
-                }
-            }
-            /// Name in JSON; `None` where there is nothing to say.
-            pub const fn name(self) -> Option<&'static str> {
-                match self {
-                    Self::None => None,
-                    $(Self::$variant => Some($text),)*
-                    Self::Unknown(_) => Some("unknown"),
-                }
-            }
-        }
-        serde_as_code!($name);
-    };
-}
-
-codes! {
+codes_or_none! {
     /// Why there is no digest, or no diff.
-    Why:
-    /// Nothing lies there any more.
-    Gone = 1, "gone";
-    /// Another file lies there than the one that the session had.
-    Replaced = 2, "replaced";
-    /// It changed each time that it was read, or since it was executed.
-    Changing = 3, "changed";
-    /// Longer than is read.
-    TooLarge = 4, "too_large";
-    /// It could not be opened or read.
-    Unreadable = 5, "unreadable";
-    /// Too many waited to be read.
-    QueueFull = 6, "queue_full";
-    /// The session, or the recorder, ended before it was read.
-    Late = 7, "late";
-    /// Beyond the number of files of one session.
-    Beyond = 8, "beyond";
-    /// No regular file.
-    Special = 9, "special";
-    /// Content of secrets is not kept, by rule.
-    Secret = 10, "secret";
-    /// No text.
-    Binary = 11, "binary";
-    /// What lay there before is not known.
-    NoBaseline = 12, "no_baseline";
+    #[derive(PartialOrd, Ord)]
+    Why {
+        /// Nothing lies there any more.
+        Gone = 1, "gone";
+        /// Another file lies there than the one that the session had.
+        Replaced = 2, "replaced";
+        /// It changed each time that it was read, or since it was executed.
+        Changing = 3, "changed";
+        /// Longer than is read.
+        TooLarge = 4, "too_large";
+        /// It could not be opened or read.
+        Unreadable = 5, "unreadable";
+        /// Too many waited to be read.
+        QueueFull = 6, "queue_full";
+        /// The session, or the recorder, ended before it was read.
+        Late = 7, "late";
+        /// Beyond the number of files of one session.
+        Beyond = 8, "beyond";
+        /// No regular file.
+        Special = 9, "special";
+        /// Content of secrets is not kept, by rule.
+        Secret = 10, "secret";
+        /// No text.
+        Binary = 11, "binary";
+        /// What lay there before is not known.
+        NoBaseline = 12, "no_baseline";
+    }
 }
 
-codes! {
+codes_or_none! {
     /// What a change means for the host.
-    Class:
-    /// A program gives rights that it did not give before.
-    Setuid = 1, "setuid";
-    /// Who may log in by key.
-    AuthorizedKeys = 2, "authorized_keys";
-    /// A unit of systemd, or a drop-in.
-    Unit = 3, "unit";
-    /// Jobs of cron or at.
-    Cron = 4, "cron";
-    /// Who may use sudo.
-    Sudoers = 5, "sudoers";
-    /// How people are authenticated.
-    Pam = 6, "pam";
-    /// Users, passwords, groups.
-    Passwd = 7, "passwd";
-    /// What is loaded into every program.
-    Preload = 8, "preload";
-    /// What shells run when they start.
-    Profile = 9, "profile";
-    /// How people log in over the network.
-    Sshd = 10, "sshd";
-    /// Modules of the kernel.
-    Modules = 11, "modules";
-    /// What runs when devices come.
-    Udev = 12, "udev";
-    /// The recorder itself.
-    Recorder = 13, "recorder";
+    #[derive(PartialOrd, Ord)]
+    Class {
+        /// A program gives rights that it did not give before.
+        Setuid = 1, "setuid";
+        /// Who may log in by key.
+        AuthorizedKeys = 2, "authorized_keys";
+        /// A unit of systemd, or a drop-in.
+        Unit = 3, "unit";
+        /// Jobs of cron or at.
+        Cron = 4, "cron";
+        /// Who may use sudo.
+        Sudoers = 5, "sudoers";
+        /// How people are authenticated.
+        Pam = 6, "pam";
+        /// Users, passwords, groups.
+        Passwd = 7, "passwd";
+        /// What is loaded into every program.
+        Preload = 8, "preload";
+        /// What shells run when they start.
+        Profile = 9, "profile";
+        /// How people log in over the network.
+        Sshd = 10, "sshd";
+        /// Modules of the kernel.
+        Modules = 11, "modules";
+        /// What runs when devices come.
+        Udev = 12, "udev";
+        /// The recorder itself.
+        Recorder = 13, "recorder";
+    }
 }
 
 /// A regular file as it was found.

@@ -5,85 +5,30 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::serde_as_code;
+use super::codes::codes_or_none;
 use super::{Body, Bytes, Record};
 
-/// What a cgroup's path says a container is run by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Engine {
-    /// It names no container.
-    #[default]
-    None,
-    /// Docker.
-    Docker,
-    /// Podman.
-    Podman,
-    /// containerd, by the container runtime interface or nerdctl.
-    Containerd,
-    /// CRI-O.
-    Crio,
-    /// systemd-nspawn.
-    Nspawn,
-    /// Registered with systemd-machined.
-    Machine,
-    /// LXC.
-    Lxc,
-    /// A pod of Kubernetes whose runtime the path doesn't tell.
-    Kubernetes,
-    /// A newer recorder's word.
-    Unknown(u16),
-}
-
-impl Engine {
-    /// Stable number in the journal.
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::None => 0,
-            Self::Docker => 1,
-            Self::Podman => 2,
-            Self::Containerd => 3,
-            Self::Crio => 4,
-            Self::Nspawn => 5,
-            Self::Machine => 6,
-            Self::Lxc => 7,
-            Self::Kubernetes => 8,
-            Self::Unknown(n) => n,
-        }
-    }
-
-    /// From the stable number.
-    pub const fn from_code(code: u16) -> Self {
-        match code {
-            0 => Self::None,
-            1 => Self::Docker,
-            2 => Self::Podman,
-            3 => Self::Containerd,
-            4 => Self::Crio,
-            5 => Self::Nspawn,
-            6 => Self::Machine,
-            7 => Self::Lxc,
-            8 => Self::Kubernetes,
-            n => Self::Unknown(n),
-        }
-    }
-
-    /// Name in JSON; `None` where there is no container.
-    pub const fn name(self) -> Option<&'static str> {
-        Some(match self {
-            Self::None => return None,
-            Self::Docker => "docker",
-            Self::Podman => "podman",
-            Self::Containerd => "containerd",
-            Self::Crio => "crio",
-            Self::Nspawn => "nspawn",
-            Self::Machine => "machine",
-            Self::Lxc => "lxc",
-            Self::Kubernetes => "kubernetes",
-            Self::Unknown(_) => "unknown",
-        })
+codes_or_none! {
+    /// What a cgroup's path says a container is run by; none if it names no container.
+    Engine {
+        /// Docker.
+        Docker = 1, "docker";
+        /// Podman.
+        Podman = 2, "podman";
+        /// containerd, by the container runtime interface or nerdctl.
+        Containerd = 3, "containerd";
+        /// CRI-O.
+        Crio = 4, "crio";
+        /// systemd-nspawn.
+        Nspawn = 5, "nspawn";
+        /// Registered with systemd-machined.
+        Machine = 6, "machine";
+        /// LXC.
+        Lxc = 7, "lxc";
+        /// A pod of Kubernetes whose runtime the path doesn't tell.
+        Kubernetes = 8, "kubernetes";
     }
 }
-serde_as_code!(Engine);
 
 /// From here on the record's process lives here, and so does every process that it makes, until another word about them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::serde_as_code;
+use super::codes::codes;
 use super::{BootId, BootNanos, Bytes, Digest, RealNanos, SessionId, StreamNo};
 
 /// One reading of both clocks.
@@ -14,51 +14,17 @@ pub struct ClockPair {
     pub real: RealNanos,
 }
 
-/// How the recorder's last run on this log ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PreviousEnd {
-    /// With a stop record.
-    Stop,
-    /// Without one.
-    Crash,
-    /// There was none.
-    None,
-    /// Can't be told.
-    Unknown(u16),
-}
-
-impl PreviousEnd {
-    /// Stable number in the journal.
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::None => 0,
-            Self::Stop => 1,
-            Self::Crash => 2,
-            Self::Unknown(n) => n,
-        }
-    }
-
-    /// From the stable number.
-    pub const fn from_code(code: u16) -> Self {
-        match code {
-            0 => Self::None,
-            1 => Self::Stop,
-            2 => Self::Crash,
-            n => Self::Unknown(n),
-        }
-    }
-
-    /// Name in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Stop => "stop",
-            Self::Crash => "crash",
-            Self::Unknown(_) => "unknown",
-        }
+codes! {
+    /// How the recorder's last run on this log ended.
+    PreviousEnd {
+        /// With a stop record.
+        Stop = 1, "stop";
+        /// Without one.
+        Crash = 2, "crash";
+        /// There was none.
+        None = 0, "none";
     }
 }
-serde_as_code!(PreviousEnd);
 
 /// The recorder started and its hooks answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,77 +91,28 @@ pub struct Jump {
     pub after: ClockPair,
 }
 
-/// Where a loss happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LossReason {
-    /// The ring had no room.
-    RingFull,
-    /// All scratch buffers of the processor were in use.
-    ScratchBusy,
-    /// The event could not be decoded.
-    Undecodable,
-    /// A task could not be marked: its descendants may be unseen.
-    MarkFailed,
-    /// A kernel map was full.
-    MapFull,
-    /// Memory could not be read.
-    ReadFault,
-    /// Unacknowledged at a storage fault.
-    Storage,
-    /// The kernel did not run a program (the class), because it ran already on that processor; whether a session's act was
-    /// behind it is not known.
-    Skipped,
-    /// A newer recorder's word.
-    Unknown(u16),
-}
-
-impl LossReason {
-    /// Stable number in the journal.
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::RingFull => 1,
-            Self::ScratchBusy => 2,
-            Self::Undecodable => 3,
-            Self::MarkFailed => 4,
-            Self::MapFull => 5,
-            Self::ReadFault => 6,
-            Self::Storage => 7,
-            Self::Skipped => 8,
-            Self::Unknown(n) => n,
-        }
-    }
-
-    /// From the stable number.
-    pub const fn from_code(code: u16) -> Self {
-        match code {
-            1 => Self::RingFull,
-            2 => Self::ScratchBusy,
-            3 => Self::Undecodable,
-            4 => Self::MarkFailed,
-            5 => Self::MapFull,
-            6 => Self::ReadFault,
-            7 => Self::Storage,
-            8 => Self::Skipped,
-            n => Self::Unknown(n),
-        }
-    }
-
-    /// Name in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::RingFull => "ring_full",
-            Self::ScratchBusy => "scratch_busy",
-            Self::Undecodable => "undecodable",
-            Self::MarkFailed => "mark_failed",
-            Self::MapFull => "map_full",
-            Self::ReadFault => "read_fault",
-            Self::Storage => "storage",
-            Self::Skipped => "skipped",
-            Self::Unknown(_) => "unknown",
-        }
+codes! {
+    /// Where a loss happened.
+    LossReason {
+        /// The ring had no room.
+        RingFull = 1, "ring_full";
+        /// All scratch buffers of the processor were in use.
+        ScratchBusy = 2, "scratch_busy";
+        /// The event could not be decoded.
+        Undecodable = 3, "undecodable";
+        /// A task could not be marked: its descendants may be unseen.
+        MarkFailed = 4, "mark_failed";
+        /// A kernel map was full.
+        MapFull = 5, "map_full";
+        /// Memory could not be read.
+        ReadFault = 6, "read_fault";
+        /// Unacknowledged at a storage fault.
+        Storage = 7, "storage";
+        /// The kernel did not run a program (the class), because it ran already on that processor; whether a session's act was
+        /// behind it is not known.
+        Skipped = 8, "skipped";
     }
 }
-serde_as_code!(LossReason);
 
 /// Events that happened and are not in the journal, counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -225,51 +142,17 @@ pub struct SessionOpened {
     pub id: SessionId,
 }
 
-/// Why a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EndReason {
-    /// The last task of the lineage is gone.
-    LastTask,
-    /// The recorder stopped while it ran.
-    RecorderStop,
-    /// Exit events were lost; a look at the live processes found nobody.
-    Reconciled,
-    /// A newer recorder's word.
-    Unknown(u16),
-}
-
-impl EndReason {
-    /// Stable number in the journal.
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::LastTask => 1,
-            Self::RecorderStop => 2,
-            Self::Reconciled => 3,
-            Self::Unknown(n) => n,
-        }
-    }
-
-    /// From the stable number.
-    pub const fn from_code(code: u16) -> Self {
-        match code {
-            1 => Self::LastTask,
-            2 => Self::RecorderStop,
-            3 => Self::Reconciled,
-            n => Self::Unknown(n),
-        }
-    }
-
-    /// Name in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::LastTask => "last_task",
-            Self::RecorderStop => "recorder_stop",
-            Self::Reconciled => "reconciled",
-            Self::Unknown(_) => "unknown",
-        }
+codes! {
+    /// Why a session ended.
+    EndReason {
+        /// The last task of the lineage is gone.
+        LastTask = 1, "last_task";
+        /// The recorder stopped while it ran.
+        RecorderStop = 2, "recorder_stop";
+        /// Exit events were lost; a look at the live processes found nobody.
+        Reconciled = 3, "reconciled";
     }
 }
-serde_as_code!(EndReason);
 
 /// A session's stream is closed: nothing more will come on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,74 +1,29 @@
 //! Which grant, if any, allowed a stretch of a session.
 
-use super::event::serde_as_code;
+use super::codes::codes;
 use super::{BootNanos, Bytes, Digest, TaskId};
 use serde::{Deserialize, Serialize};
 
-/// Why no grant allowed it. The order is that of the misses: the further down, the nearer a grant was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Uncovered {
-    /// Nobody knows whose work it is.
-    Unattributed,
-    /// He had no approved grant at that time.
-    NoGrant,
-    /// His grant is for other hosts.
-    WrongHost,
-    /// His grant allows something else.
-    WrongPrivilege,
-    /// His grant had not begun.
-    Early,
-    /// His grant was over.
-    Late,
-    /// His grant was revoked.
-    Revoked,
-    /// A newer recorder's word.
-    Unknown(u16),
-}
-
-impl Uncovered {
-    /// Stable number in the journal.
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::Unattributed => 1,
-            Self::NoGrant => 2,
-            Self::WrongHost => 3,
-            Self::WrongPrivilege => 4,
-            Self::Early => 5,
-            Self::Late => 6,
-            Self::Revoked => 7,
-            Self::Unknown(n) => n,
-        }
-    }
-
-    /// From the stable number.
-    pub const fn from_code(code: u16) -> Self {
-        match code {
-            1 => Self::Unattributed,
-            2 => Self::NoGrant,
-            3 => Self::WrongHost,
-            4 => Self::WrongPrivilege,
-            5 => Self::Early,
-            6 => Self::Late,
-            7 => Self::Revoked,
-            n => Self::Unknown(n),
-        }
-    }
-
-    /// Name in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unattributed => "unattributed",
-            Self::NoGrant => "no_grant",
-            Self::WrongHost => "wrong_host",
-            Self::WrongPrivilege => "wrong_privilege",
-            Self::Early => "early",
-            Self::Late => "late",
-            Self::Revoked => "revoked",
-            Self::Unknown(_) => "unknown",
-        }
+codes! {
+    /// Why no grant allowed it. The order is that of the misses: the further down, the nearer a grant was.
+    #[derive(PartialOrd, Ord)]
+    Uncovered {
+        /// Nobody knows whose work it is.
+        Unattributed = 1, "unattributed";
+        /// He had no approved grant at that time.
+        NoGrant = 2, "no_grant";
+        /// His grant is for other hosts.
+        WrongHost = 3, "wrong_host";
+        /// His grant allows something else.
+        WrongPrivilege = 4, "wrong_privilege";
+        /// His grant had not begun.
+        Early = 5, "early";
+        /// His grant was over.
+        Late = 6, "late";
+        /// His grant was revoked.
+        Revoked = 7, "revoked";
     }
 }
-serde_as_code!(Uncovered);
 
 /// What every instant of a session has exactly one of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -2,45 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::serde_as_code;
+use super::codes::codes;
 use super::{Bytes, SessionId};
-
-/// An enum of stable numbers with a name each; newer numbers are kept.
-macro_rules! codes {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $code:literal, $text:literal;)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name {
-            $($(#[$vdoc])* $variant,)*
-            /// A newer recorder's word.
-            Unknown(u16),
-        }
-        impl $name {
-            /// Stable number in the journal.
-            pub const fn code(self) -> u16 {
-                match self {
-                    $(Self::$variant => $code,)*
-                    Self::Unknown(n) => n,
-                }
-            }
-            /// From the stable number.
-            pub const fn from_code(code: u16) -> Self {
-                match code {
-                    $($code => Self::$variant,)*
-                    n => Self::Unknown(n),
-                }
-            }
-            /// Name in JSON.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)*
-                    Self::Unknown(_) => "unknown",
-                }
-            }
-        }
-        serde_as_code!($name);
-    };
-}
 
 codes! {
     /// Which end of a delegation a record tells of.

@@ -1,67 +1,34 @@
 //! What the recorder did because no grant allowed what was being done.
 
-use super::event::serde_as_code;
+use super::codes::codes;
 use super::{Bytes, Coverage, TaskId};
 use serde::{Deserialize, Serialize};
 
-/// What was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EnforcementAct {
-    /// A program was not started: its caller got an error.
-    Refused,
-    /// A program was ended by the kernel before its first instruction.
-    Stopped,
-    /// A process was ended by the service.
-    Killed,
-    /// The session's processes were told to end (SIGHUP); `count` of them.
-    HungUp,
-    /// The person was told on his terminal; `text` is what.
-    Told,
-    /// A grant came in time: nothing more follows from the last `HungUp`.
-    Relented,
-    /// PAM or sudo asked before, and were told no; `text` is what was wanted.
-    Denied,
-    /// The session filled the kernel's ring faster than the journal takes it: `count` processes were stopped for a moment.
-    Paused,
-    /// They go on; `text` says how often they were stopped and for how long.
-    Resumed,
-    /// A newer recorder's word.
-    Unknown(u16),
+codes! {
+    /// What was done.
+    EnforcementAct {
+        /// A program was not started: its caller got an error.
+        Refused = 1, "refused";
+        /// A program was ended by the kernel before its first instruction.
+        Stopped = 2, "stopped";
+        /// A process was ended by the service.
+        Killed = 3, "killed";
+        /// The session's processes were told to end (SIGHUP); `count` of them.
+        HungUp = 4, "hung_up";
+        /// The person was told on his terminal; `text` is what.
+        Told = 5, "told";
+        /// A grant came in time: nothing more follows from the last `HungUp`.
+        Relented = 6, "relented";
+        /// PAM or sudo asked before, and were told no; `text` is what was wanted.
+        Denied = 7, "denied";
+        /// The session filled the kernel's ring faster than the journal takes it: `count` processes were stopped for a moment.
+        Paused = 8, "paused";
+        /// They go on; `text` says how often they were stopped and for how long.
+        Resumed = 9, "resumed";
+    }
 }
 
 impl EnforcementAct {
-    /// Stable number in the journal.
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::Refused => 1,
-            Self::Stopped => 2,
-            Self::Killed => 3,
-            Self::HungUp => 4,
-            Self::Told => 5,
-            Self::Relented => 6,
-            Self::Denied => 7,
-            Self::Paused => 8,
-            Self::Resumed => 9,
-            Self::Unknown(n) => n,
-        }
-    }
-
-    /// From the stable number.
-    pub const fn from_code(code: u16) -> Self {
-        match code {
-            1 => Self::Refused,
-            2 => Self::Stopped,
-            3 => Self::Killed,
-            4 => Self::HungUp,
-            5 => Self::Told,
-            6 => Self::Relented,
-            7 => Self::Denied,
-            8 => Self::Paused,
-            9 => Self::Resumed,
-            n => Self::Unknown(n),
-        }
-    }
-
     /// True for what was done against somebody's will.
     pub const fn is_force(self) -> bool {
         matches!(
@@ -69,24 +36,7 @@ impl EnforcementAct {
             Self::Refused | Self::Stopped | Self::Killed | Self::HungUp | Self::Denied | Self::Paused
         )
     }
-
-    /// Name in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Stopped => "stopped",
-            Self::Killed => "killed",
-            Self::HungUp => "hung_up",
-            Self::Told => "told",
-            Self::Relented => "relented",
-            Self::Denied => "denied",
-            Self::Paused => "paused",
-            Self::Resumed => "resumed",
-            Self::Unknown(_) => "unknown",
-        }
-    }
 }
-serde_as_code!(EnforcementAct);
 
 /// A record of a session: a decision that followed from its coverage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::codes::codes;
 use super::{Bytes, Digest, TaskId, stream_name};
 
 /// User and group ids of a task, as the initial user namespace sees them.
@@ -73,78 +74,21 @@ pub struct Relay {
     pub from: u64,
 }
 
-/// Field names of [`Cut`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CutField {
-    /// Arguments.
-    Argv,
-    /// A path.
-    Path,
-    /// Terminal bytes.
-    Tty,
-    /// Working directory.
-    Cwd,
-    /// An attribute's value.
-    Value,
-    /// A newer recorder's field.
-    Unknown(u16),
-}
-
-impl CutField {
-    /// Stable number in the journal.
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::Argv => 1,
-            Self::Path => 2,
-            Self::Tty => 3,
-            Self::Cwd => 4,
-            Self::Value => 5,
-            Self::Unknown(n) => n,
-        }
-    }
-
-    /// From the stable number.
-    pub const fn from_code(code: u16) -> Self {
-        match code {
-            1 => Self::Argv,
-            2 => Self::Path,
-            3 => Self::Tty,
-            4 => Self::Cwd,
-            5 => Self::Value,
-            n => Self::Unknown(n),
-        }
-    }
-
-    /// Name in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Argv => "argv",
-            Self::Path => "path",
-            Self::Tty => "tty",
-            Self::Cwd => "cwd",
-            Self::Value => "value",
-            Self::Unknown(_) => "unknown",
-        }
+codes! {
+    /// Field names of [`Cut`].
+    CutField {
+        /// Arguments.
+        Argv = 1, "argv";
+        /// A path.
+        Path = 2, "path";
+        /// Terminal bytes.
+        Tty = 3, "tty";
+        /// Working directory.
+        Cwd = 4, "cwd";
+        /// An attribute's value.
+        Value = 5, "value";
     }
 }
-
-/// Structs only in stored bodies: an enum goes as its stable number.
-macro_rules! serde_as_code {
-    ($name:ident) => {
-        impl Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.serialize_u16(self.code())
-            }
-        }
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                u16::deserialize(d).map(Self::from_code)
-            }
-        }
-    };
-}
-pub(super) use serde_as_code;
-serde_as_code!(CutField);
 
 /// A program was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,45 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BootNanos, Bytes, SessionId, TaskId, event::serde_as_code};
+use super::{BootNanos, Bytes, SessionId, TaskId, codes::codes};
 
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$each:meta])* $variant:ident = $code:literal, $text:literal;)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum $name {
-            $($(#[$each])* $variant,)*
-            /// A newer recorder's.
-            Unknown(u16),
-        }
-        impl $name {
-            /// Stable number in the journal, and the kernel side's.
-            pub const fn code(self) -> u16 {
-                match self {
-                    $(Self::$variant => $code,)*
-                    Self::Unknown(n) => n,
-                }
-            }
-            /// From the number.
-            pub const fn from_code(code: u16) -> Self {
-                match code {
-                    $($code => Self::$variant,)*
-                    n => Self::Unknown(n),
-                }
-            }
-            /// Name in JSON.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)*
-                    Self::Unknown(_) => "unknown",
-                }
-            }
-        }
-        serde_as_code!($name);
-    };
-}
-
-words! {
+codes! {
     /// What was tried.
     GuardAct {
         /// A signal.
@@ -78,7 +42,7 @@ words! {
     }
 }
 
-words! {
+codes! {
     /// With what.
     GuardObject {
         /// The recorder's process.

@@ -7,6 +7,7 @@ mod attribute;
 mod bytes;
 mod captured;
 mod checkpoint;
+mod codes;
 mod config;
 mod content;
 mod context;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::serde_as_code;
+use super::codes::codes;
 use super::{Bytes, Digest, Kind};
 
 /// Stands where a secret was.
@@ -47,76 +47,28 @@ impl std::fmt::Debug for RedactionKey {
     }
 }
 
-/// Field names of [`Redaction`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RedactedField {
-    /// An argument of an exec.
-    Argv,
-    /// What was asked for.
-    What,
-    /// Whom.
-    To,
-    /// What ties both ends.
-    Evidence,
-    /// Words of the recorder about what was wanted.
-    Text,
-    /// What changed in a file.
-    Diff,
-    /// An argument of a call that changed the system.
-    Args,
-    /// What one of the kernel's settings was set to.
-    Value,
-    /// A newer recorder's field.
-    Unknown(u16),
-}
-
-impl RedactedField {
-    /// Stable number in the journal.
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::Argv => 1,
-            Self::What => 2,
-            Self::To => 3,
-            Self::Evidence => 4,
-            Self::Text => 5,
-            Self::Diff => 6,
-            Self::Args => 7,
-            Self::Value => 8,
-            Self::Unknown(n) => n,
-        }
-    }
-
-    /// From the stable number.
-    pub const fn from_code(code: u16) -> Self {
-        match code {
-            1 => Self::Argv,
-            2 => Self::What,
-            3 => Self::To,
-            4 => Self::Evidence,
-            5 => Self::Text,
-            6 => Self::Diff,
-            7 => Self::Args,
-            8 => Self::Value,
-            n => Self::Unknown(n),
-        }
-    }
-
-    /// Name in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Argv => "argv",
-            Self::What => "what",
-            Self::To => "to",
-            Self::Evidence => "evidence",
-            Self::Text => "text",
-            Self::Diff => "diff",
-            Self::Args => "args",
-            Self::Value => "value",
-            Self::Unknown(_) => "unknown",
-        }
+codes! {
+    /// Field names of [`Redaction`].
+    #[derive(PartialOrd, Ord)]
+    RedactedField {
+        /// An argument of an exec.
+        Argv = 1, "argv";
+        /// What was asked for.
+        What = 2, "what";
+        /// Whom.
+        To = 3, "to";
+        /// What ties both ends.
+        Evidence = 4, "evidence";
+        /// Words of the recorder about what was wanted.
+        Text = 5, "text";
+        /// What changed in a file.
+        Diff = 6, "diff";
+        /// An argument of a call that changed the system.
+        Args = 7, "args";
+        /// What one of the kernel's settings was set to.
+        Value = 8, "value";
     }
 }
-serde_as_code!(RedactedField);
 
 impl Serialize for Kind {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {

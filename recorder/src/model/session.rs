@@ -2,79 +2,30 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::serde_as_code;
+use super::codes::codes;
 use super::{Bytes, Caps, EndReason, Ids, SessionId, TaskId};
 
-/// How a session became privileged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Via {
-    /// A set-user-id program.
-    Setuid,
-    /// A program with file capabilities.
-    FileCaps,
-    /// The login itself was uid 0.
-    Login,
-    /// Credentials that appeared without a program that gives them.
-    Unexplained,
-    /// It was already running elevated when the recorder started.
-    Seeded,
-    /// Not elevated: the scope records every login.
-    Scope,
-    /// Another session had it started by somebody else's process.
-    Delegated,
-    /// A job of cron or at.
-    Scheduled,
-    /// A newer recorder's word.
-    Unknown(u16),
-}
-
-impl Via {
-    /// Stable number in the journal.
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::Setuid => 1,
-            Self::FileCaps => 2,
-            Self::Login => 3,
-            Self::Unexplained => 4,
-            Self::Seeded => 5,
-            Self::Scope => 6,
-            Self::Delegated => 7,
-            Self::Scheduled => 8,
-            Self::Unknown(n) => n,
-        }
-    }
-
-    /// From the stable number.
-    pub const fn from_code(code: u16) -> Self {
-        match code {
-            1 => Self::Setuid,
-            2 => Self::FileCaps,
-            3 => Self::Login,
-            4 => Self::Unexplained,
-            5 => Self::Seeded,
-            6 => Self::Scope,
-            7 => Self::Delegated,
-            8 => Self::Scheduled,
-            n => Self::Unknown(n),
-        }
-    }
-
-    /// Name in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Setuid => "setuid",
-            Self::FileCaps => "file_caps",
-            Self::Login => "login",
-            Self::Unexplained => "unexplained",
-            Self::Seeded => "seeded",
-            Self::Scope => "scope",
-            Self::Delegated => "delegated",
-            Self::Scheduled => "scheduled",
-            Self::Unknown(_) => "unknown",
-        }
+codes! {
+    /// How a session became privileged.
+    Via {
+        /// A set-user-id program.
+        Setuid = 1, "setuid";
+        /// A program with file capabilities.
+        FileCaps = 2, "file_caps";
+        /// The login itself was uid 0.
+        Login = 3, "login";
+        /// Credentials that appeared without a program that gives them.
+        Unexplained = 4, "unexplained";
+        /// It was already running elevated when the recorder started.
+        Seeded = 5, "seeded";
+        /// Not elevated: the scope records every login.
+        Scope = 6, "scope";
+        /// Another session had it started by somebody else's process.
+        Delegated = 7, "delegated";
+        /// A job of cron or at.
+        Scheduled = 8, "scheduled";
     }
 }
-serde_as_code!(Via);
 
 /// The moment a session became privileged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

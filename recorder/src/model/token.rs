@@ -2,60 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::serde_as_code;
+use super::codes::codes;
 use super::{Bytes, Digest, RealNanos};
 
-/// What happened to a token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum TokenAct {
-    /// Handed in before its use.
-    Seen,
-    /// Used; it is spent.
-    #[default]
-    Used,
-    /// It allowed nothing; `text` says why.
-    Refused,
-    /// It was seen, and its window went by.
-    Expired,
-    /// A newer recorder's word.
-    Unknown(u16),
-}
-
-impl TokenAct {
-    /// Stable number in the journal.
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::Seen => 1,
-            Self::Used => 2,
-            Self::Refused => 3,
-            Self::Expired => 4,
-            Self::Unknown(n) => n,
-        }
-    }
-
-    /// From the stable number.
-    pub const fn from_code(code: u16) -> Self {
-        match code {
-            1 => Self::Seen,
-            2 => Self::Used,
-            3 => Self::Refused,
-            4 => Self::Expired,
-            n => Self::Unknown(n),
-        }
-    }
-
-    /// Name in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Seen => "seen",
-            Self::Used => "used",
-            Self::Refused => "refused",
-            Self::Expired => "expired",
-            Self::Unknown(_) => "unknown",
-        }
+codes! {
+    /// What happened to a token.
+    #[derive(Default)]
+    TokenAct {
+        /// Handed in before its use.
+        Seen = 1, "seen";
+        /// Used; it is spent.
+        #[default]
+        Used = 2, "used";
+        /// It allowed nothing; `text` says why.
+        Refused = 3, "refused";
+        /// It was seen, and its window went by.
+        Expired = 4, "expired";
     }
 }
-serde_as_code!(TokenAct);
 
 /// A record of the log: what happened to a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
