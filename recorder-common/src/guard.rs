@@ -101,6 +101,10 @@ impl GuardAct {
     pub const MOUNT: u16 = 15;
     /// Its mount taken away.
     pub const UMOUNT: u16 = 16;
+    /// A lock or a lease: who wants to open it waits, or is refused.
+    pub const LOCK: u16 = 17;
+    /// Somebody wants to be asked before it is opened (fanotify).
+    pub const WATCH: u16 = 18;
 }
 
 /// Key of the map that counts attempts.

@@ -21,6 +21,8 @@ use crate::{
 
 /// `FMODE_WRITE`, include/linux/fs.h.
 const FMODE_WRITE: u32 = 2;
+/// include/uapi/asm-generic/fcntl.h.
+const F_UNLCK: u32 = 2;
 /// Levels that are looked at above a file.
 pub const LEVELS: u32 = 4;
 /// include/uapi/linux/magic.h.
@@ -42,6 +44,13 @@ const PTRACE_MODE_NOAUDIT: u32 = 4;
 /// include/uapi/linux/fs.h: flags of files in their forms, and what stops a whole file system.
 const SET_FLAGS: [u32; 3] = [0x4008_6602, 0x4004_6602, 0x401c_5820];
 const STOP_FS: [u32; 2] = [0xc004_5877, 0x8004_587d];
+
+/// `struct kernel_siginfo`: where its code stands, and SI_USER, SI_QUEUE, SI_TKILL, which are somebody's calls.
+const SI_CODE: usize = 8;
+const SENT: [i32; 3] = [0, -1, -6];
+
+/// With an object: nobody is here to refuse it, whatever the mode.
+const TOLD_ONLY: u32 = 0x80;
 
 /// What the loader said, a constant for the verifier.
 macro_rules! said {
@@ -134,8 +143,9 @@ pub const NOWHERE: Place = Place { dentry: 0, mnt: 0 };
 #[inline(never)]
 pub extern "C" fn guard_tell(what: u64, dentry: u64, mnt: u64, to: u64) -> u32 {
     let task = kernel::current();
-    let object = (what >> 16) as u32 & 0xff;
-    let denied = u32::from(is_refused(object));
+    let object = (what >> 16) as u32 & 0xff & !TOLD_ONLY;
+    let told_only = (what >> 16) as u32 & TOLD_ONLY != 0;
+    let denied = u32::from(!told_only && is_refused(object));
     let detail = (what >> 32) as u32;
     let mut key = GuardKey {
         start_ns: kernel::load(kernel::leader(task), off!(task_start)),
@@ -210,6 +220,25 @@ pub fn kill(target: TaskPtr, number: u32) -> i32 {
         }
     }
     refuse(judge(GuardAct::SIGNAL, Guarded::PROCESS, number, NOWHERE, 0))
+}
+
+/// `signal_generate(signal, info, target, …)`, where there is no guard: what somebody sends the recorder is told and can't be refused.
+#[inline(always)]
+pub fn witness(number: u32, info: u64, target: TaskPtr) -> i32 {
+    // The kernel's own have small numbers in the place of an address.
+    if info < 2 || !is_recorder(target) || number == signal::HUP {
+        return 0;
+    }
+    let code: i32 = kernel::read(info, SI_CODE);
+    let task = kernel::current();
+    if !SENT.contains(&code) || is_recorder(task) || goes_down(task) {
+        return 0;
+    }
+    if is_manager(task) && (number == signal::TERM || number == signal::CONT) {
+        return 0;
+    }
+    guard_tell(what(GuardAct::SIGNAL, Guarded::PROCESS | TOLD_ONLY, number), 0, 0, 0);
+    0
 }
 
 /// `file_send_sigiotask(target, owner, signal)`: what a descriptor sends when something comes, to whoever was made its owner. That comes
@@ -423,6 +452,22 @@ pub extern "C" fn guard_ioctl(file: u64, stops: u32) -> u32 {
         return 0;
     }
     judge(GuardAct::IOCTL, object, 0, place, 0)
+}
+
+/// `file_lock(file, kind)`: flock, POSIX locks and leases. The next recorder would not get its journal, or would wait for it.
+#[inline(always)]
+pub fn lock(file: u64, kind: u32) -> i32 {
+    if kind == F_UNLCK { 0 } else { refuse(guard_lock_of(file)) }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn guard_lock_of(file: u64) -> u32 {
+    let place = Place::of_file(file);
+    if guard_found(place.dentry) & !Guarded::TREE != Guarded::JOURNAL {
+        return 0;
+    }
+    judge(GuardAct::LOCK, Guarded::JOURNAL, 0, place, 0)
 }
 
 /// `bpf_map(map, fmode)`: somebody gets a descriptor.

@@ -159,6 +159,18 @@ fn guard_control(ctx: LsmContext) -> i32 {
     guard::ioctl(file, command as u32)
 }
 
+#[lsm(hook = "file_lock")]
+fn guard_lock(ctx: LsmContext) -> i32 {
+    let [file, kind] = args(&ctx);
+    guard::lock(file, kind as u32)
+}
+
+#[lsm(hook = "path_notify")]
+fn guard_watch(ctx: LsmContext) -> i32 {
+    let [path, mask, kind] = args(&ctx);
+    guard_mounts::watch(path, mask, kind as u32)
+}
+
 #[lsm(hook = "bpf_map")]
 fn guard_map(ctx: LsmContext) -> i32 {
     let [map, mode] = args(&ctx);

@@ -13,6 +13,11 @@ const PROPAGATION: u64 = 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20;
 /// MS_REMOUNT: told of by its own hook.
 const REMOUNT: u64 = 1 << 5;
 
+/// FAN_OPEN_PERM, FAN_ACCESS_PERM, FAN_OPEN_EXEC_PERM, FAN_PRE_ACCESS (include/uapi/linux/fanotify.h).
+const ASKED: u64 = 0x1_0000 | 0x2_0000 | 0x4_0000 | 0x10_0000;
+/// FSNOTIFY_OBJ_TYPE_INODE.
+const OF_INODE: u32 = 0;
+
 /// True if mounts of the current task are the host's or the recorder's: what others see in namespaces of their own hides nothing.
 #[inline(always)]
 fn mounts_count() -> bool {
@@ -56,6 +61,28 @@ pub fn umount(mnt: u64) -> i32 {
         return 0;
     }
     covers(GuardAct::UMOUNT, Place { dentry: kernel::read(mnt, off!(mnt_root)), mnt })
+}
+
+/// `path_notify(path, mask, kind)`: who is asked before something is opened may never answer. For a whole mount or file system that is
+/// told, and never refused: programs against viruses and for allow-lists do it.
+#[inline(always)]
+pub fn watch(path: u64, mask: u64, kind: u32) -> i32 {
+    if mask & ASKED == 0 {
+        return 0;
+    }
+    refuse(guard_watch_of(kernel::read(path, off!(path_dentry)), kernel::read(path, off!(path_mnt)), kind))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn guard_watch_of(dentry: u64, mnt: u64, kind: u32) -> u32 {
+    let object = if kind == OF_INODE {
+        guard_found(dentry) & Guarded::OBJECT
+    } else {
+        let id = kernel::inode_id(kernel::read(dentry, off!(dentry_inode)));
+        value(&PlantKey { ino: 0, dev: id.dev, generation: 0 })
+    };
+    if object == 0 { 0 } else { judge(GuardAct::WATCH, object, 0, Place { dentry, mnt }, 0) }
 }
 
 #[inline(always)]

@@ -255,6 +255,12 @@ fn security_capable(ctx: FExitContext) -> i32 {
     0
 }
 
+#[btf_tracepoint(function = "signal_generate")]
+fn witness_signal(ctx: BtfTracePointContext) -> i32 {
+    let [number, info] = args(&ctx);
+    guard::witness(number as u32, info, ctx.arg(2))
+}
+
 /// `cap_capable(cred, target_ns, capable_ns, cap, ret)`, since 6.13.
 #[btf_tracepoint(function = "cap_capable")]
 fn on_capable(ctx: BtfTracePointContext) -> i32 {

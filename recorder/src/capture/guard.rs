@@ -22,6 +22,7 @@ use super::{
     backend::Backend,
     decode::{DecodeError, Reader, joined},
     load::Loaded,
+    programs::Typed,
     ring::Capture,
 };
 use crate::{
@@ -86,13 +87,18 @@ const NEEDED: [(&str, &str); 22] = [
     ("guard_mount", "sb_mount"),
 ];
 
+/// What tells of signals where none of these can be attached.
+const SIGNALS: Typed = Typed { program: "witness_signal", target: "signal_generate" };
+
 /// What a kernel may lack, and what is said then.
-const NEWER: [(&str, &str, &str); 9] = [
+const NEWER: [(&str, &str, &str); 11] = [
     ("guard_truncate", "path_truncate", "guard: lengths that are set by name"),
     ("guard_move_mount", "move_mount", "guard: mounts that are moved"),
     ("guard_umount", "sb_umount", "guard: mounts that are taken away"),
     ("guard_remount", "sb_remount", "guard: file systems that are mounted anew"),
     ("guard_pivot", "sb_pivotroot", "guard: roots that are changed"),
+    ("guard_lock", "file_lock", "guard: locks and leases"),
+    ("guard_watch", "path_notify", "guard: who wants to be asked before an open"),
     // Before 6.2, and the last before 6.8, these are told by the hooks above.
     ("guard_ftruncate", "file_truncate", ""),
     ("guard_acl", "inode_set_acl", ""),
@@ -144,6 +150,13 @@ pub(super) fn attach(loaded: &mut Loaded, btf: &Btf) -> Result<(), String> {
 }
 
 impl Loaded {
+    /// Where there is no guard: signals to the recorder are told all the same. What sessions do to its files is theirs as any other act.
+    pub(super) fn witness(&mut self, btf: &Btf) {
+        if let Err(error) = self.attach_typed(&SIGNALS, btf) {
+            tracing::debug!(%error, "signals to the recorder are not seen");
+        }
+    }
+
     fn attach_lsm(&mut self, name: &str, hook: &str, btf: &Btf) -> Result<(), String> {
         let Ok(Program::Lsm(program)) = self.program(name) else {
             return Err(format!("{name} is not in the object"));
@@ -250,6 +263,11 @@ impl Capture {
         }
         self.loaded.no_guard = self.guards.learn(&mut self.loaded.state, places).err();
         self.loaded.without_half_a_guard();
+        if self.loaded.no_guard.is_some()
+            && let Ok(btf) = Btf::from_sys_fs()
+        {
+            self.loaded.witness(&btf);
+        }
     }
 
     /// Numbers of the links by which it holds; none if there is no guard.
@@ -428,6 +446,8 @@ mod tests {
         use recorder_common as kernel;
         assert_eq!(GuardAct::from_code(kernel::GuardAct::SIGNAL), GuardAct::Signal);
         assert_eq!(GuardAct::from_code(kernel::GuardAct::UMOUNT), GuardAct::Umount);
+        assert_eq!(GuardAct::from_code(kernel::GuardAct::LOCK), GuardAct::Lock);
+        assert_eq!(GuardAct::from_code(kernel::GuardAct::WATCH), GuardAct::Watch);
         assert_eq!(GuardAct::from_code(kernel::GuardAct::IOCTL), GuardAct::Ioctl);
         for (number, word) in [
             (Guarded::PROCESS, GuardObject::Process),

@@ -261,6 +261,9 @@ fn attempt(
         if config.guard != GuardMode::Off {
             loaded.no_guard = guard::attach(&mut loaded, btf).err();
             loaded.without_half_a_guard();
+            if loaded.no_guard.is_some() {
+                loaded.witness(btf);
+            }
         }
         Ok(loaded)
     } else {

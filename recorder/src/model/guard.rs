@@ -39,6 +39,10 @@ codes! {
         Mount = 15, "mount";
         /// Its mount taken away.
         Umount = 16, "umount";
+        /// A lock or a lease.
+        Lock = 17, "lock";
+        /// Somebody wants to be asked before it is opened.
+        Watch = 18, "watch";
     }
 }
 

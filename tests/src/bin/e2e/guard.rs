@@ -26,7 +26,7 @@ const OFTEN: u64 = 50;
 const WITHOUT_RIGHTS: u64 = 3;
 
 /// Each attempt as the workload names it, its act, its object, and the signal if it is one.
-const ATTEMPTS: [(&str, &str, &str, u64); 18] = [
+const ATTEMPTS: [(&str, &str, &str, u64); 20] = [
     ("stop", "signal", "process", 19),
     ("cont", "signal", "process", 18),
     ("limit", "limit", "process", 0),
@@ -45,6 +45,8 @@ const ATTEMPTS: [(&str, &str, &str, u64); 18] = [
     ("move", "rename", "journal", 0),
     ("xattr", "xattr", "journal", 0),
     ("flags", "ioctl", "journal", 0),
+    ("lock", "lock", "journal", 0),
+    ("watch", "watch", "journal", 0),
 ];
 /// What is tried only where it is refused.
 const WHOLE: [(&str, &str, &str, u64); 5] = [
@@ -183,13 +185,35 @@ fn session(events: &Events) -> Result<String> {
     Ok(found.context("no attempt is tied to a session")?.to_owned())
 }
 
+/// Without a guard who sends the recorder a signal is on record, and gets his way.
+fn signals_all_the_same(stage: &mut Stage, running: Running) -> Result<()> {
+    let oncall = stage.account("oncall", Sudo::Free)?;
+    let pid = running.child().id().to_string();
+    let words = ["-c", "kill -WINCH $0 && kill -WINCH $0 && kill -HUP $0", &pid];
+    stage.elevated(&oncall, &["/bin/sh", words[0], words[1], words[2]])?.finish(stage.limit(30))?;
+    let out = Command::new("/bin/sh").args(words).output()?;
+    ensure!(out.status.success(), "a signal did not go through: {}", String::from_utf8_lossy(&out.stderr));
+    let events = stage.finish(running)?;
+    let session = session(&events)?;
+    for session in [Some(session.as_str()), None] {
+        let found = events
+            .of_kind("guard")
+            .filter(|e| field(e, &["guard", "session"]).and_then(Value::as_str) == session);
+        let found: Vec<_> = found.collect();
+        let last = found.last().with_context(|| format!("nothing on record for {session:?}"))?;
+        let told = (number(last, &["guard", "signal"]), number(last, &["guard", "count"]));
+        ensure!(told == (Some(28), Some(2)) && found.len() <= 3, "told as {found:?}");
+        ensure!(field(last, &["guard", "denied"]) == Some(&Value::Bool(false)), "{last}");
+    }
+    Ok(())
+}
+
 /// E1, E4, E5, F2, mode `record`: all of it happens, and is on record with who did it.
 pub(crate) fn attempts_are_recorded(stage: &mut Stage) -> Result<()> {
     configure(stage, "record")?;
     let running = stage.record()?;
     if !is_there(stage, &running)? {
-        stage.finish(running)?;
-        return Ok(());
+        return signals_all_the_same(stage, running);
     }
     for truth in assaults(stage, &running, false)? {
         for (name, errno) in truth.as_object().context("no truth")? {
@@ -210,8 +234,7 @@ pub(crate) fn attempts_are_refused(stage: &mut Stage) -> Result<()> {
     configure(stage, "enforce")?;
     let running = stage.record()?;
     if !is_there(stage, &running)? {
-        stage.finish(running)?;
-        return Ok(());
+        return signals_all_the_same(stage, running);
     }
     for truth in assaults(stage, &running, true)? {
         for (name, errno) in truth.as_object().context("no truth")? {

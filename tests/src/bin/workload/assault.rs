@@ -76,6 +76,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     tell("create", File::create_new(dir.join("planted")).map(drop));
     tell("mkdir", fs::create_dir(dir.join("planted.d")));
     tell("flags", flags(&args.segment));
+    tell("lock", lock(&args.segment));
+    tell("watch", watch(&args.segment));
     let name = "trusted.assault";
     tell("xattr", rustix::fs::setxattr(&args.segment, name, b"x", XattrFlags::empty()).map_err(Into::into));
     if args.whole {
@@ -89,7 +91,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         tell("remove", fs::remove_file(&args.segment));
         let above = dir.parent().and_then(Path::parent).context("a journal without a directory above")?;
         tell("above", fs::rename(above, above.with_extension("moved")));
+        tell("lease", lease(&args.segment));
         tell("cover", cover(dir));
+        tell("cover-by-handle", cover_by_handle(&args.scratch, dir));
+        tell("pivot", rustix::process::pivot_root(&args.scratch, dir).map_err(Into::into));
     } else {
         tell("ftrace", open_to_write("/proc/sys/kernel/ftrace_enabled"));
         tell("append", write_to(&args.segment, b""));
@@ -168,6 +173,44 @@ fn flags(path: &Path) -> io::Result<()> {
 fn cover(dir: &Path) -> io::Result<()> {
     let flags = rustix::mount::MountFlags::empty();
     Ok(rustix::mount::mount("none", dir, "tmpfs", flags, None::<&std::ffi::CStr>)?)
+}
+
+/// Nothing but that lock keeps two recorders apart; it is let go at once.
+fn lock(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    Ok(rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared)?)
+}
+
+fn lease(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    #[expect(unsafe_code, reason = "no safe interface")]
+    // SAFETY: numbers only.
+    done(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) })
+}
+
+/// Who opens it would wait for this process to agree; it goes at once.
+fn watch(path: &Path) -> io::Result<()> {
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    #[expect(unsafe_code, reason = "no safe interface")]
+    // SAFETY: numbers only; the descriptor is this function's.
+    let group = unsafe { libc::fanotify_init(libc::FAN_CLASS_CONTENT, 0) };
+    done(group.min(0))?;
+    #[expect(unsafe_code, reason = "no safe interface")]
+    // SAFETY: a string with its end.
+    let marked = done(unsafe {
+        libc::fanotify_mark(group, libc::FAN_MARK_ADD, libc::FAN_OPEN_PERM, libc::AT_FDCWD, path.as_ptr())
+    });
+    #[expect(unsafe_code, reason = "it was opened above")]
+    // SAFETY: nobody else has it.
+    let _ = unsafe { libc::close(group) };
+    marked
+}
+
+/// The same by the newer calls.
+fn cover_by_handle(with: &Path, dir: &Path) -> io::Result<()> {
+    use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+    let tree = open_tree(rustix::fs::CWD, with, OpenTreeFlags::OPEN_TREE_CLONE)?;
+    Ok(move_mount(&tree, "", rustix::fs::CWD, dir, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
 /// A descriptor for writing of a map that the recorder has.
