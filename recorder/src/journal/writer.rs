@@ -344,11 +344,15 @@ impl<D: Disk, E: Entropy> Writer<D, E> {
     }
 
     /// Writes the stop record, the footer and the last seal in one commit and closes the segment. Gives where the log ends.
-    pub fn stop(mut self, stop: Stop) -> Result<Head, JournalError> {
-        let now = stop.clock;
+    pub fn stop(self, stop: Stop) -> Result<Head, JournalError> {
+        self.stop_at(stop, stop.clock)
+    }
+
+    /// The same some time behind what the stop record says: what was taken until then was still to be written.
+    pub fn stop_at(mut self, stop: Stop, now: ClockPair) -> Result<Head, JournalError> {
         self.commit(now)?;
         let record = Record {
-            boot_ns: now.boot,
+            boot_ns: stop.clock.boot,
             cpu: u16::MAX,
             flags: Flags::default(),
             task: None,

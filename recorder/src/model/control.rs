@@ -171,7 +171,7 @@ pub struct SessionClosed {
     pub losses: u64,
 }
 
-/// The recorder stopped on request; the log is whole up to here.
+/// The recorder stopped on request; the log is whole up to its clock: what happens later is taken from the kernel by nobody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
     /// Both clocks.

@@ -54,6 +54,8 @@ pub(super) struct Books<D: Disk, E: Entropy> {
     meter: Meter,
     /// When the oldest record that waits came.
     waits: Option<Instant>,
+    /// Up to when everything was taken from the kernel, once nothing more comes.
+    until: Option<ClockPair>,
 }
 
 /// What everybody may see of a configuration that was read again: which keys differ, and not in what.
@@ -119,6 +121,7 @@ impl<D: Disk, E: Entropy> Books<D, E> {
             tally,
             meter,
             waits: None,
+            until: None,
         }
     }
 
@@ -165,6 +168,7 @@ impl<D: Disk, E: Entropy> Books<D, E> {
     /// Takes a batch: what can't be kept is counted.
     pub(super) fn take(&mut self, batch: Batch, now: Instant) {
         self.look();
+        self.until = batch.until.or(self.until);
         // Before the sessions' ends that may follow.
         self.unkept(batch.unkept);
         // The log's own records first: a document stands before the coverage that it brings.
@@ -365,9 +369,11 @@ impl<D: Disk, E: Entropy> Books<D, E> {
         }
     }
 
-    /// Ends the log with a stop record.
-    pub(super) fn stop(self, stop: Stop) -> Result<Head, JournalError> {
-        self.journal.stop(stop)
+    /// Ends the log with a stop record, which says up to when everything was taken from the kernel.
+    pub(super) fn stop(self, signal: u8, now: ClockPair) -> Result<Head, JournalError> {
+        let clock = self.until.unwrap_or(now);
+        let stop = Stop { clock, signal, open_sessions: self.open() };
+        self.journal.stop_at(stop, now)
     }
 }
 

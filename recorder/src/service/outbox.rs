@@ -201,7 +201,7 @@ impl Outbox {
         if !self.hangs(now) {
             return self.push(batch);
         }
-        let mut kept = Batch::default();
+        let mut kept = Batch { until: batch.until, ..Batch::default() };
         let mut bytes = self.bytes;
         let mut has_room = |kind: Kind, len: usize| {
             let fits = strain::has_room(kind, bytes);
@@ -248,6 +248,7 @@ impl Outbox {
             // Counts alone take no more room however often they grow. Earlier than it happened, and so before its session's end.
             Some((_, last)) if kept.tracked.is_empty() && kept.control.is_empty() => {
                 last.unkept.add(kept.unkept);
+                last.until = kept.until.or(last.until);
             }
             _ if !kept.is_empty() => self.push(kept),
             _ => {}
@@ -257,7 +258,8 @@ impl Outbox {
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.tracked.is_empty() && self.control.is_empty() && self.unkept.is_empty()
+        let nothing = self.tracked.is_empty() && self.control.is_empty() && self.unkept.is_empty();
+        nothing && self.until.is_none()
     }
 }
 

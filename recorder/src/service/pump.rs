@@ -70,6 +70,8 @@ pub(super) struct Batch {
     /// What found no place on the way.
     pub(super) unkept: Unkept,
     pub(super) load: Load,
+    /// In the last one: everything that happened before was taken from the kernel.
+    pub(super) until: Option<ClockPair>,
 }
 
 /// What is told by numbers, or stands elsewhere.
@@ -136,12 +138,14 @@ pub(super) fn run(
         if last {
             capture.let_it_end();
         }
+        // Read before: what happens while it is drained, and later, nobody may come for.
+        let until = last.then(clock::pair);
         let taken = drain(&mut capture, &mut settings.watch, &mut captured, last);
         let now = clock::pair();
         // Before anything is made of what came: meanwhile the ring fills.
         let acts = pause(&mut settings.pause, &capture, &captured, (now, last));
         let asked = control.carry_out(now.boot, desk.as_mut());
-        let mut batch = Batch { control: std::mem::take(&mut settings.first), ..Batch::default() };
+        let mut batch = Batch { control: std::mem::take(&mut settings.first), until, ..Batch::default() };
         for item in handing.pass(&mut captured, &capture) {
             tracker.step(now.boot, item, &mut host, &mut batch.tracked);
         }

@@ -16,7 +16,7 @@ use crate::{
         checkpoint::Head,
         pace::{ENOUGH, Pace},
     },
-    model::{Record, Stop},
+    model::Record,
     sys::clock,
 };
 
@@ -136,8 +136,7 @@ pub(super) fn run<D: Disk, E: Entropy>(
             }
         }
         if ended {
-            let stop = Stop { clock: clock::pair(), signal: stop.signal(), open_sessions: books.open() };
-            return books.stop(stop).map_err(ServiceError::from);
+            return books.stop(stop.signal(), clock::pair()).map_err(ServiceError::from);
         }
     }
 }

@@ -12,7 +12,7 @@ use super::files::{io_error, open_file};
 use super::finding::{self as f, Code};
 use super::opener::Access;
 use super::report::Severity;
-use super::segment::{Tail, Task, Walked};
+use super::segment::{Run, Tail, Task, Walked};
 use crate::journal::disk::ReadAt;
 use crate::journal::key::sha256;
 use crate::journal::retain::text::{MAX_DOCUMENT, rfc3339};
@@ -105,8 +105,7 @@ pub(super) fn walked(stub: Stub, wanted: &[u64]) -> Walked {
         notes: Some(Vec::new()),
         last_clock: seal.seal.clock,
         first_clock: stub.header.clock,
-        ready: None,
-        program: None,
+        run: Run::default(),
         tail,
         access: Access::Clear,
         marks,

@@ -424,7 +424,7 @@ impl<'a> Fold<'a> {
                 let text = "a body does not open with its segment's key";
                 out.add(f::DECRYPT_FAILED, Some(name), Some(leaf), text);
             }
-            Note::Cosigned(_) | Note::Boot(..) => {}
+            Note::Cosigned(_) | Note::Boot(..) | Note::Stop(_) => {}
             Note::Silence { from, to } => self.intervals.quiet(*from, *to, name, leaf),
             Note::Hook(change) => self.intervals.hook(change, name, leaf, out),
             Note::Clock(change) => self.intervals.clock(*change, name, leaf, out),

@@ -172,28 +172,30 @@ impl Intervals {
                 self.quiet(before.clock, w.first_clock, segment, w.first.header.leaf);
             }
             self.began.get_or_insert(Edge { clock: header, boot, stopped: false });
-            if w.program.is_some() {
-                self.program.clone_from(&w.program);
+            if w.run.program.is_some() {
+                self.program.clone_from(&w.run.program);
             }
             return;
         }
         // The boot record says when the hooks answered.
-        let next = Edge { clock: w.ready.unwrap_or(header), boot, stopped: false };
+        let next = Edge { clock: w.run.ready.unwrap_or(header), boot, stopped: false };
         if let Some(before) = self.ended {
             self.run_ends(before.clock, out);
             let mut interval = between(self.log, before, next);
-            if let (Some(old), Some(new)) = (&self.program, &w.program) {
+            if let (Some(old), Some(new)) = (&self.program, &w.run.program) {
                 interval.text.push_str(&follows(old, new));
             }
             self.list.push(interval);
         }
-        self.program = w.program.clone().or(self.program.take());
+        self.program = w.run.program.clone().or(self.program.take());
         self.ended = None;
     }
 
-    /// A segment ends at its newest seal.
+    /// A segment ends at its newest seal; a run that was stopped, where its stop record says.
     pub(super) fn ends(&mut self, w: &Walked) {
-        self.ended = Some(Edge { clock: w.last_clock, boot: w.header.boot, stopped: w.stopped() });
+        let stopped = w.stopped();
+        let told = w.run.stop.filter(|told| stopped && told.boot <= w.last_clock.boot);
+        self.ended = Some(Edge { clock: told.unwrap_or(w.last_clock), boot: w.header.boot, stopped });
     }
 
     /// No seal between these; a gap unless the host slept.

@@ -32,6 +32,7 @@ pub(super) enum Note {
     Hook(Box<HookChange>),
     Clock(ClockChange),
     Boot(ClockPair, Program),
+    Stop(ClockPair),
     Silence {
         from: ClockPair,
         to: ClockPair,
@@ -94,9 +95,9 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// A note of a leaf that is not yet sealed. Checkpoints that came back, and boots, are looked at elsewhere.
+    /// A note of a leaf that is not yet sealed. Checkpoints that came back, boots and stops are looked at elsewhere.
     pub(super) fn push(&mut self, leaf: u64, note: Note) {
-        if !self.too_many && !matches!(note, Note::Cosigned(_) | Note::Boot(..)) {
+        if !self.too_many && !matches!(note, Note::Cosigned(_) | Note::Boot(..) | Note::Stop(_)) {
             self.open.push(leaf, note);
             self.bound();
         }
@@ -159,6 +160,7 @@ fn of_body(body: Body) -> Option<Note> {
         Body::Checkpoint(c) => Note::Cosigned(c),
         Body::Hook(h) => Note::Hook(h),
         Body::Clock(c) => Note::Clock(c),
+        Body::Stop(s) => Note::Stop(s.clock),
         Body::Boot(b) => {
             // Somebody else may have written it: no longer than a version is.
             let version = b.version.escaped().chars().take(40).collect();

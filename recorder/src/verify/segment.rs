@@ -44,6 +44,30 @@ pub(super) struct Tail {
     pub(super) next_stream: u64,
 }
 
+/// What a segment says of the runs that begin and end in it.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    /// When the boot record was written: its hooks had answered.
+    pub(super) ready: Option<ClockPair>,
+    /// What began to record then.
+    pub(super) program: Option<Program>,
+    /// Up to when the last stop record says that everything was taken: seals behind that hold what was still to be done.
+    pub(super) stop: Option<ClockPair>,
+}
+
+impl Run {
+    fn see(&mut self, note: &Note) {
+        match note {
+            Note::Boot(clock, by) => {
+                self.ready.get_or_insert(*clock);
+                self.program.get_or_insert_with(|| by.clone());
+            }
+            Note::Stop(clock) => self.stop = Some(*clock),
+            _ => {}
+        }
+    }
+}
+
 /// A segment that could be walked.
 #[derive(Debug)]
 pub(super) struct Walked {
@@ -61,10 +85,7 @@ pub(super) struct Walked {
     pub(super) notes: Option<Vec<(u64, Note)>>,
     pub(super) last_clock: ClockPair,
     pub(super) first_clock: ClockPair,
-    /// When the boot record of a run that begins here was written: its hooks had answered.
-    pub(super) ready: Option<ClockPair>,
-    /// What began to record then.
-    pub(super) program: Option<Program>,
+    pub(super) run: Run,
     pub(super) tail: Tail,
     /// What the identities make of it.
     pub(super) access: Access,
@@ -150,7 +171,7 @@ fn to_the_end<R: ReadAt>(
     let mut notes = Notes::default();
     let mut roots = Roots::new(&task.wanted);
     roots.leaf(&walk.state);
-    let (mut ready, mut program) = (None, None);
+    let mut run = Run::default();
     let (mut told, mut seals_behind) = (0u64, 0u64);
     let mut end: Option<State> = None;
     let (mut first_clock, mut last_clock) = (None::<ClockPair>, ClockPair::default());
@@ -160,10 +181,7 @@ fn to_the_end<R: ReadAt>(
             Event::Leaf(found) if end.is_none() => {
                 of_sealed(&found, walk.body(), &mut opener, &mut |leaf, note| {
                     roots.note(leaf, &note);
-                    if let Note::Boot(clock, by) = &note {
-                        ready.get_or_insert(*clock);
-                        program.get_or_insert_with(|| by.clone());
-                    }
+                    run.see(&note);
                     notes.push(leaf, note);
                 });
                 roots.leaf(&walk.state);
@@ -241,8 +259,7 @@ fn to_the_end<R: ReadAt>(
         notes: notes.finish(),
         last_clock,
         first_clock: first_clock.unwrap_or_default(),
-        ready,
-        program,
+        run,
         tail,
         access: opener.access,
         marks,

@@ -307,13 +307,36 @@ fn f3_a_write_that_came_back_late_is_on_record() {
     let mut books = Books::new(journal(dir.path().to_owned(), &Moody::default()), None, now);
     books.hung(Duration::from_secs(12), now);
     books.commit(pair(2), now).unwrap();
-    books.stop(Stop { clock: pair(3), ..Stop::default() }).unwrap();
+    books.stop(15, pair(3)).unwrap();
     let (_, entries) = read(dir.path());
     let storage = entries.iter().find_map(|e| match &e.record.body {
         Body::Storage(fault) => Some((fault.operation.escaped(), fault.errno, fault.repeated)),
         _ => None,
     });
     assert_eq!(storage, Some(("wait 12 s for a write".to_owned(), LATE, 0)));
+}
+
+#[test]
+fn a_run_ends_when_the_last_was_taken_and_not_when_it_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = Instant::now();
+    let run = |until| {
+        let mut books = Books::new(journal(dir.path().to_owned(), &Moody::default()), None, now);
+        books.take(Batch { until: Some(until), ..batch(began(1, "oncall1")) }, now);
+        books.take(batch([event(1, opened())]), now);
+        books.commit(pair(6), now).unwrap();
+        books.stop(15, pair(7)).unwrap();
+    };
+    run(pair(4));
+    run(pair(5));
+    let (report, entries) = verify::read(dir.path(), &Options::default()).unwrap();
+    let interval = report.intervals.first().unwrap();
+    assert_eq!((interval.kind.name(), interval.from), ("stopped", pair(4).real));
+    let stops = entries.map(|e| e.unwrap().into_inner()).filter_map(|e| match e.record.body {
+        Body::Stop(stop) => Some((stop.clock, stop.signal)),
+        _ => None,
+    });
+    assert_eq!(stops.collect::<Vec<_>>(), [(pair(4), 15), (pair(5), 15)]);
 }
 
 #[test]
@@ -337,7 +360,7 @@ fn f3_a_session_that_began_while_nothing_could_be_kept_is_opened_later() {
     books.commit(pair(3), now).unwrap();
     books.take(batch((1..200u8).map(|n| event(n, opened()))), now);
     books.commit(pair(4), now).unwrap();
-    books.stop(Stop { clock: pair(5), ..Stop::default() }).unwrap();
+    books.stop(15, pair(5)).unwrap();
     let (report, entries) = read(dir.path());
     assert_eq!(report.sessions.len(), 199);
     let files = entries.iter().filter(|e| matches!(e.record.body, Body::File(..))).map(|_| 1).sum::<u64>();

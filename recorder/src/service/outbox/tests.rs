@@ -131,6 +131,19 @@ fn f3_declared_losses_stay_declared_and_signs_of_life_are_nothing_lost() {
 }
 
 #[test]
+fn when_the_last_was_taken_is_told_whatever_else_there_is() {
+    let last = || Batch { until: Some(crate::model::ClockPair::default()), ..Batch::default() };
+    let (to_writer, writer) = sync_channel(1);
+    let mut outbox = Outbox::new(to_writer);
+    outbox.send(last(), Instant::now()).unwrap();
+    assert!(writer.try_recv().is_ok_and(|batch| batch.until.is_some()));
+    let (mut outbox, writer, now) = hanging();
+    outbox.send(last(), now).unwrap();
+    let got = taken(&mut outbox, &writer, now);
+    assert!(got.last().is_some_and(|batch| batch.until.is_some()));
+}
+
+#[test]
 fn a_writer_that_comes_round_is_waited_for_and_nothing_is_lost() {
     let (to_writer, from_pump) = sync_channel(1);
     let mut outbox = Outbox::new(to_writer);
