@@ -278,6 +278,8 @@ impl Capture {
         let before = self.counts.events;
         self.rounds.look(&mut self.loaded);
         let mut emptied = false;
+        // What is numbered later comes after the end: missing is only what was numbered by now.
+        let numbered = if last { self.counters.read() } else { Vec::new() };
         for _ in 0..if last { 64 } else { 1 } {
             let turn = self.turn(now);
             emptied = turn.emptied;
@@ -297,7 +299,8 @@ impl Capture {
         self.order.release(horizon, |e| joiner.push(out, e));
         if last || self.losses.has_holes() || now.duration_since(self.checked) > Duration::from_millis(500) {
             self.checked = now;
-            let counters = self.counters.read();
+            let mut counters = self.counters.read();
+            counters.iter_mut().zip(&numbered).for_each(|(now, then)| now.seq = then.seq);
             for loss in self.losses.declare(&counters, now, last) {
                 self.counts.lost += loss.count;
                 out.push(Captured::Lost(loss));
