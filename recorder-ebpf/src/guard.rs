@@ -231,13 +231,13 @@ pub fn witness(number: u32, info: u64, target: TaskPtr) -> i32 {
     }
     let code: i32 = kernel::read(info, SI_CODE);
     let task = kernel::current();
-    if !SENT.contains(&code) || is_recorder(task) || goes_down(task) {
+    if !SENT.contains(&code) {
         return 0;
     }
     if is_manager(task) && (number == signal::TERM || number == signal::CONT) {
         return 0;
     }
-    guard_tell(what(GuardAct::SIGNAL, Guarded::PROCESS | TOLD_ONLY, number), 0, 0, 0);
+    judge(GuardAct::SIGNAL, Guarded::PROCESS | TOLD_ONLY, number, NOWHERE, 0);
     0
 }
 
@@ -271,7 +271,7 @@ pub fn task(target: TaskPtr, act: u16, detail: u32) -> i32 {
 }
 
 #[inline(always)]
-pub fn value(key: &PlantKey) -> u32 {
+fn value(key: &PlantKey) -> u32 {
     // SAFETY: copied at once.
     unsafe { GUARDED.get(key) }.copied().unwrap_or(0)
 }
@@ -280,6 +280,12 @@ pub fn value(key: &PlantKey) -> u32 {
 #[inline(always)]
 pub fn of_inode(inode: u64) -> u32 {
     if inode == 0 { 0 } else { value(&deleg::plant_key(inode)) }
+}
+
+/// As what the device of that number is guarded; 0: it is not.
+#[inline(always)]
+pub fn of_device(dev: u32) -> u32 {
+    value(&PlantKey { ino: 0, dev, generation: 0 })
 }
 
 /// As what a name is guarded: by its inode, or as something in a guarded directory. 0: it is not.
@@ -408,8 +414,7 @@ pub extern "C" fn guard_open(file: u64) -> u32 {
     } else {
         let mode = u32::from(kernel::read::<u16>(inode, off!(inode_mode)));
         if mode & kernel::S_IFMT == kernel::S_IFBLK {
-            let dev: u32 = kernel::read(inode, off!(inode_rdev));
-            value(&PlantKey { ino: 0, dev, generation: 0 })
+            of_device(kernel::read(inode, off!(inode_rdev)))
         } else {
             guard_found(place.dentry) & Guarded::OBJECT
         }
@@ -443,7 +448,7 @@ pub extern "C" fn guard_ioctl(file: u64, stops: u32) -> u32 {
     let object = if stops == 1 {
         let id = kernel::inode_id(kernel::read(file, off!(file_inode)));
         // Nothing can be written to the journal then, which is worse than what is done to its device.
-        if value(&PlantKey { ino: 0, dev: id.dev, generation: 0 }) == 0 { 0 } else { Guarded::JOURNAL }
+        if of_device(id.dev) == 0 { 0 } else { Guarded::JOURNAL }
     } else {
         let found = guard_found(place.dentry);
         if found & Guarded::ABOVE != 0 { 0 } else { found & Guarded::OBJECT }

@@ -1,9 +1,9 @@
 //! The guard and mounts: what is laid over the journal, taken away below it, or mounted anew.
 
-use recorder_common::{GuardAct, Guarded, PlantKey};
+use recorder_common::{GuardAct, Guarded};
 
 use crate::{
-    guard::{NOWHERE, guard_found, judge, refuse, said, value},
+    guard::{NOWHERE, guard_found, judge, of_device, refuse, said},
     kernel::{self, Place, off},
 };
 
@@ -50,7 +50,7 @@ pub fn remount(sb: u64) -> i32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn guard_remounted(dev: u32) -> u32 {
-    let object = value(&PlantKey { ino: 0, dev, generation: 0 });
+    let object = of_device(dev);
     if object == 0 { 0 } else { judge(GuardAct::MOUNT, object, 0, NOWHERE, 0) }
 }
 
@@ -80,7 +80,7 @@ pub extern "C" fn guard_watch_of(dentry: u64, mnt: u64, kind: u32) -> u32 {
         guard_found(dentry) & Guarded::OBJECT
     } else {
         let id = kernel::inode_id(kernel::read(dentry, off!(dentry_inode)));
-        value(&PlantKey { ino: 0, dev: id.dev, generation: 0 })
+        of_device(id.dev)
     };
     if object == 0 { 0 } else { judge(GuardAct::WATCH, object, 0, Place { dentry, mnt }, 0) }
 }
