@@ -47,6 +47,8 @@ impl BranchEvent {
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct RequestEvent {
+    /// Since when the message was on its way, `CLOCK_BOOTTIME` nanoseconds: what its receiver did may lie before this event. 0: not known.
+    pub since_ns: u64,
     /// Tells connections apart while they live.
     pub connection: u64,
     /// Bytes of this message of the connection, whether taken along or not; not told with `RETOLD`.
@@ -173,5 +175,5 @@ pub struct TurnKey {
 
 const _: () = assert!(size_of::<TurnKey>() == 24);
 const _: () = assert!(size_of::<BranchEvent>() == 32);
-const _: () = assert!(size_of::<RequestEvent>() == 32);
+const _: () = assert!(size_of::<RequestEvent>() == 40);
 const _: () = assert!(size_of::<ControlEvent>() == 24);

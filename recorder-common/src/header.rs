@@ -146,6 +146,8 @@ impl Flag {
     pub const UNREADABLE: u16 = 8;
     /// The name was removed.
     pub const DELETED: u16 = 16;
+    /// The terminal was just made; what its address and its name stood for before is gone.
+    pub const OPENED: u16 = 32;
 }
 
 /// Ring buffers.

@@ -8,7 +8,7 @@
 use core::{ffi::c_void, ptr::addr_of};
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel, bpf_probe_read_user,
+    bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel, bpf_probe_read_user,
     bpf_probe_read_user_str, bpf_ringbuf_output, bpf_ringbuf_query,
 };
 use recorder_common::{CLASSES, CpuCounters, EventHeader, Flag, Ring, SCRATCH_SLOTS, STR_MAX, State};
@@ -63,6 +63,13 @@ pub fn count(pick: impl Fn(*mut CpuCounters) -> *mut u64, n: u64) {
 #[inline(always)]
 pub fn next_mark() -> u64 {
     NEXT_MARK.get_ptr_mut(0).map_or(0, |next| add(next, 1))
+}
+
+/// Tells the current thread from others: thread group and thread in 32 bits each.
+#[inline(always)]
+pub fn thread() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { bpf_get_current_pid_tgid() }
 }
 
 #[inline(always)]

@@ -1,11 +1,11 @@
 //! More entry points: `main.rs` is full.
 
 use aya_ebpf::{
-    macros::{fexit, tracepoint},
-    programs::{FExitContext, TracePointContext},
+    macros::{fentry, fexit, tracepoint},
+    programs::{FEntryContext, FExitContext, TracePointContext},
 };
 
-use crate::{args, change, file, send, sys_exit};
+use crate::{args, change, file, kernel, send, socket, sys_exit};
 
 /// Opens by a handle.
 #[fexit(function = "do_file_open_root")]
@@ -40,6 +40,19 @@ fn raw_sendmsg(ctx: FExitContext) -> i32 {
 fn rawv6_sendmsg(ctx: FExitContext) -> i32 {
     let [sock, msg, _, ret] = args(&ctx);
     send::passed(sock, msg, ret as i32, false);
+    0
+}
+
+/// `unix_stream_sendmsg(socket, msg, len)`.
+#[fentry(function = "unix_stream_sendmsg")]
+fn unix_send(ctx: FEntryContext) -> i32 {
+    socket::enters(args::<1>(&ctx)[0]);
+    0
+}
+
+#[tracepoint]
+fn sys_enter_send(_ctx: TracePointContext) -> u32 {
+    socket::enters_call(kernel::current());
     0
 }
 

@@ -141,6 +141,9 @@ pub static SOCKETS: HashMap<SocketName, u64> = HashMap::with_max_entries(1024, 0
 /// Managers that were asked for something.
 #[map]
 pub static ARMED: LruHashMap<u64, Armed> = LruHashMap::with_max_entries(1024, 0);
+/// Threads of sessions that are between entry and end of a send to such a manager: since when, `CLOCK_BOOTTIME` nanoseconds.
+#[map]
+pub static SENDING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);
 /// Control groups that such managers made: the mark of what starts in them.
 #[map]
 pub static PENDING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(4096, 0);

@@ -79,7 +79,7 @@ fn named(message: u64) -> u64 {
 
 /// The `struct sock` of a descriptor that is a socket, else 0.
 #[inline(always)]
-fn sock_of(task: TaskPtr, fd: u64) -> u64 {
+pub fn sock_of(task: TaskPtr, fd: u64) -> u64 {
     let file = kernel::file_of(task, fd as u32);
     let inode: u64 = kernel::read(file, off!(file_inode));
     let mode = u32::from(kernel::read::<u16>(inode, off!(inode_mode)));

@@ -1,7 +1,10 @@
 //! What people say to sockets of others: connections, messages to managers and engines, descriptors that they hand on
 //! (docs/delegation.md).
 
+mod ahead;
 mod retold;
+
+pub use ahead::{enters, enters_call};
 
 use core::ffi::c_void;
 
@@ -57,6 +60,7 @@ pub fn data_ready(sk: u64) {
     if found == GONE && retold::parts(sk, session) == 0 {
         told(sk, session, RequestEvent::OPAQUE);
     }
+    ahead::over();
 }
 
 /// True for the file of a terminal, however it is called where it lies; not for the other end of one.
@@ -109,6 +113,7 @@ pub extern "C" fn handed_on(sk: u64, session: u64, file: u64, which: u64) -> u32
     let len = event.path(Place::of_file(file));
     // SAFETY: the payload's place in the scratch.
     let payload = unsafe { &mut *event.payload::<RequestEvent>() };
+    payload.since_ns = 0;
     payload.connection = connection(sk);
     payload.total = (which >> 32) as u32;
     payload.offset = which as u32;
@@ -191,12 +196,23 @@ pub extern "C" fn request(sk: u64, session: u64) -> u32 {
         told(sk, session, RequestEvent::CONNECT);
         return TOLD;
     }
+    if !arm(&name, session) {
+        return 0;
+    }
+    let last: u64 = kernel::read(sk, off!(sock_queue_last));
+    // A receiver that was at work already may have it by now.
+    if last == 0 || last == sk + off!(sock_queue) as u64 { GONE } else { READS }
+}
+
+/// What a manager makes is looked at from here on, if the socket is one's; true if what is sent there is read.
+#[inline(always)]
+fn arm(name: &SocketName, session: u64) -> bool {
     // SAFETY: copied at once.
-    let manager = match unsafe { SOCKETS.get(&name) }.copied() {
+    let manager = match unsafe { SOCKETS.get(name) }.copied() {
         Some(manager) => manager,
-        None => match user_manager(&name) {
+        None => match user_manager(name) {
             Some(manager) => manager,
-            None => return 0,
+            None => return false,
         },
     };
     if manager != 0 {
@@ -209,9 +225,7 @@ pub extern "C" fn request(sk: u64, session: u64) -> u32 {
             emit::set_state(State::ARMED);
         }
     }
-    let last: u64 = kernel::read(sk, off!(sock_queue_last));
-    // A receiver that was at work already may have it by now.
-    if last == 0 || last == sk + off!(sock_queue) as u64 { GONE } else { READS }
+    true
 }
 
 /// The bytes of the message that was sent last, in parts; `GONE` if they can't be read.
@@ -276,6 +290,7 @@ pub extern "C" fn message_part(sk: u64, session: u64, whole: u64, from: u64, len
     let len = event.kernel_bytes::<0xfff>(from, len as usize);
     // SAFETY: the payload's place in the scratch.
     let payload = unsafe { &mut *event.payload::<RequestEvent>() };
+    payload.since_ns = ahead::since();
     payload.connection = connection(sk);
     payload.total = (whole >> 32) as u32;
     payload.offset = whole as u32;
@@ -293,6 +308,7 @@ pub extern "C" fn told(sk: u64, session: u64, what: u32) -> u32 {
     let Some(mut event) = Event::new::<RequestEvent>(Class::SESSION) else { return 0 };
     let path_len = append_name(&mut event, sk);
     let payload = RequestEvent {
+        since_ns: ahead::since(),
         connection: connection(sk),
         peer: peer(sk, what),
         what,

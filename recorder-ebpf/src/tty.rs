@@ -4,15 +4,15 @@
 //! tty_struct; addresses are reused, so an entry counts only while the terminal's session leader is the one that was
 //! seen when it was made (docs/kernel.md). Terminals that are no ptys: `line.rs`.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_probe_read_user};
-use recorder_common::{Class, Hook, Kind, Ring, State, TTY_CHUNK, TtyEvent, TtyState};
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use recorder_common::{Class, Flag, Hook, Kind, Ring, State, TTY_CHUNK, TtyEvent, TtyState};
 
 use crate::{
     emit::{self, Event},
     kernel::{self, Args, TaskPtr, off},
     line, log,
     maps::{PGRPS, SETTINGS, TTYS, TYPING},
-    scope,
+    scope, socket,
     stream::{self, Way},
 };
 
@@ -98,7 +98,7 @@ pub extern "C" fn adopt_controlling(session: u64) -> u32 {
             return 0;
         }
     }
-    adopt(tty, session, leader, u32::from(group_is(leader, session)));
+    adopt(tty, session, leader, u32::from(group_is(leader, session)), 0);
     1
 }
 
@@ -110,12 +110,12 @@ pub extern "C" fn adopt_opened(file: u64, session: u64) -> u32 {
     if master == 0 {
         return 0;
     }
-    adopt(kernel::read(master, off!(tty_link)), session, 0, 1);
+    adopt(kernel::read(master, off!(tty_link)), session, 0, 1, Flag::OPENED);
     1
 }
 
 #[inline(always)]
-fn adopt(tty: u64, mark: u64, leader: u32, whole: u32) {
+fn adopt(tty: u64, mark: u64, leader: u32, whole: u32, flags: u16) {
     let size = size(tty);
     let state = TtyState { mark, grace_ns: 0, leader, whole, rows: size.rows, cols: size.cols, reserved: 0 };
     if TTYS.insert(&tty, &state, 0).is_err() {
@@ -125,7 +125,7 @@ fn adopt(tty: u64, mark: u64, leader: u32, whole: u32) {
     }
     emit::set_state(State::TTYS);
     log::log_terminal(mark, kernel::read(tty, off!(tty_index)), leader);
-    event_of_size(tty, mark, size);
+    event_of_size(tty, mark, size, flags);
 }
 
 #[inline(always)]
@@ -145,8 +145,9 @@ pub fn payload(tty: u64, size: Size, len: u32, hidden: u32) -> TtyEvent {
 }
 
 #[inline(always)]
-fn event_of_size(tty: u64, mark: u64, size: Size) {
-    if let Some(event) = Event::new::<TtyEvent>(Class::TTY) {
+fn event_of_size(tty: u64, mark: u64, size: Size, flags: u16) {
+    if let Some(mut event) = Event::new::<TtyEvent>(Class::TTY) {
+        event.flags |= flags;
         event.send(Kind::TTY_RESIZE, Ring::BULK, mark, payload(tty, size, 0, 0), 0);
     }
 }
@@ -177,7 +178,7 @@ pub extern "C" fn wanted(tty: u64, writer_is: u64) -> u64 {
     if size.rows != state.rows || size.cols != state.cols {
         state.rows = size.rows;
         state.cols = size.cols;
-        event_of_size(tty, mark, size);
+        event_of_size(tty, mark, size, 0);
     }
     mark
 }
@@ -366,6 +367,7 @@ pub fn sys_exit_read(ret: i64, vectors: bool) {
 /// `sys_enter_write`, `sys_enter_writev`: remembers that the slave echoed lines when the typing began.
 #[inline(always)]
 pub fn sys_enter_write() {
+    socket::enters_call(kernel::current());
     if !armed() || tty_input() != 1 {
         return;
     }
@@ -377,9 +379,7 @@ pub fn sys_enter_write() {
 #[inline(always)]
 fn begin_typing(slave: u64) {
     if slave != 0 && echoes_lines(slave) {
-        // SAFETY: no arguments.
-        let key = unsafe { bpf_get_current_pid_tgid() };
-        let _ = TYPING.insert(&key, &slave, 0);
+        let _ = TYPING.insert(&emit::thread(), &slave, 0);
     }
 }
 
@@ -389,8 +389,7 @@ fn may_keep(slave: u64) -> bool {
     match tty_input() {
         2 => true,
         1 => {
-            // SAFETY: no arguments.
-            let key = unsafe { bpf_get_current_pid_tgid() };
+            let key = emit::thread();
             // SAFETY: copied at once.
             let before = unsafe { TYPING.get(&key) }.is_some_and(|s| *s == slave);
             let _ = TYPING.remove(&key);

@@ -6,7 +6,7 @@
 
 use recorder_common::{Class, Kind, REQUEST_PART, REQUEST_PARTS, RequestEvent, Ring};
 
-use super::{append_name, connection, peer};
+use super::{ahead, append_name, connection, peer};
 use crate::{
     emit::Event,
     kernel::{self, Args},
@@ -138,6 +138,7 @@ pub extern "C" fn part(sk: u64, session: u64, offset: u64, from: u64, len: u32) 
     let len = event.user_bytes::<0xfff>(from, len as usize);
     // SAFETY: the payload's place in the scratch.
     let payload = unsafe { &mut *event.payload::<RequestEvent>() };
+    payload.since_ns = ahead::since();
     payload.connection = connection(sk);
     payload.total = 0;
     payload.offset = offset as u32;

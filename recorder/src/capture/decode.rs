@@ -136,7 +136,9 @@ impl Decoder {
             Kind::GUARD => guard::first(head.boot_ns, &mut r)?,
             Kind::SENT => sends::first(head.boot_ns, &mut r)?,
             Kind::SOCKET => system::socket(&mut r)?,
-            Kind::TTY_OUTPUT | Kind::TTY_INPUT | Kind::TTY_RESIZE => terminal::tty(head.kind, &mut r)?,
+            Kind::TTY_OUTPUT | Kind::TTY_INPUT | Kind::TTY_RESIZE => {
+                terminal::tty(head.kind, head.flags, &mut r)?
+            }
             Kind::STREAM => terminal::stream(&mut r)?,
             other => return Err(DecodeError::Kind(other)),
         };

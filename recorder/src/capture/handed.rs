@@ -56,6 +56,7 @@ pub(super) fn request(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
     let missing = if is_last && what == RequestWhat::Send { e.total.saturating_sub(end) } else { 0 };
     Ok(Act::Request(Request {
         what,
+        since: (e.since_ns != 0).then(|| BootNanos::new(e.since_ns)),
         connection: e.connection,
         peer: e.peer,
         to: Bytes::from(to),

@@ -74,6 +74,7 @@ mod tests {
     fn output(ms: u64, pid: u32, tty: u64, text: &str) -> KernelEvent {
         let act = TtyAct {
             key: tty,
+            is_new: false,
             name: Bytes::from(format!("pts/{tty}").as_str()),
             data: Bytes::from(text),
             hidden: 0,

@@ -68,7 +68,12 @@ pub(super) struct Part {
     pub(super) blind: &'static str,
 }
 
-pub(super) const PARTS: [Part; 6] = [
+pub(super) const PARTS: [Part; 7] = [
+    // Messages before they are queued; unix sockets may be a module.
+    Part {
+        programs: &[Typed { program: "unix_send", target: "unix_stream_sendmsg" }],
+        blind: "what service managers start before a request is seen",
+    },
     // Terminals that are no ptys: what each kind shows, and its echo where the driver has a way of its own for single bytes.
     Part {
         programs: &[
@@ -186,7 +191,7 @@ pub(super) const BOTH: [Syscalls; 3] = [
     },
 ];
 
-pub(super) const SYSCALLS: [Syscalls; 20] = [
+pub(super) const SYSCALLS: [Syscalls; 21] = [
     Syscalls { program: "sys_exit_mmap", events: &["sys_exit_mmap"] },
     Syscalls {
         program: "sys_exit_open",
@@ -258,6 +263,10 @@ pub(super) const SYSCALLS: [Syscalls; 20] = [
             "sys_exit_setfsgid",
             "sys_exit_capset",
         ],
+    },
+    Syscalls {
+        program: "sys_enter_send",
+        events: &["sys_enter_sendto", "sys_enter_sendmsg", "sys_enter_sendmmsg"],
     },
     Syscalls {
         program: "sys_exit_send",

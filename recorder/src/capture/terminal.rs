@@ -1,11 +1,11 @@
 //! Events of terminals, and of standard streams that are none, as the model's acts.
 
-use recorder_common::{Kind, StreamEvent, StreamKey, TtyEvent};
+use recorder_common::{Flag, Kind, StreamEvent, StreamKey, TtyEvent};
 
 use super::decode::{DecodeError, Reader};
 use crate::model::{Act, Bytes, Streamed, TtyAct, TtyOp, stream_name, terminal_name};
 
-pub(super) fn tty(kind: u16, r: &mut Reader<'_>) -> Result<Act, DecodeError> {
+pub(super) fn tty(kind: u16, flags: u16, r: &mut Reader<'_>) -> Result<Act, DecodeError> {
     let e: TtyEvent = r.get()?;
     let op = match kind {
         Kind::TTY_OUTPUT => TtyOp::Output,
@@ -22,6 +22,7 @@ pub(super) fn tty(kind: u16, r: &mut Reader<'_>) -> Result<Act, DecodeError> {
         op,
         TtyAct {
             key: e.tty,
+            is_new: flags & Flag::OPENED != 0,
             name: Bytes::from(name.as_str()),
             data: Bytes::from(r.take(e.len)?),
             hidden: e.hidden,

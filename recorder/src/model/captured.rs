@@ -213,6 +213,8 @@ pub enum RequestWhat {
 pub struct Request {
     /// What it did.
     pub what: RequestWhat,
+    /// Since when a message was on its way; `None`: not known.
+    pub since: Option<BootNanos>,
     /// Tells connections apart while they live.
     pub connection: u64,
     /// The process that listens.
@@ -308,8 +310,10 @@ pub struct Streamed {
 /// A terminal event before the session has given the terminal a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TtyAct {
-    /// The kernel's address of the terminal: an identity within the session, never shown.
+    /// The kernel's address of the terminal: an identity within the session while it lives, never shown.
     pub key: u64,
+    /// It was just made: another one may have had its address and its name.
+    pub is_new: bool,
     /// Name, such as `pts/3`.
     pub name: Bytes,
     /// The bytes.

@@ -117,6 +117,8 @@ fn adopted(item: &Captured, capture: &Capture) -> Option<Vec<Captured>> {
 pub(super) struct Handing {
     rules: Handover,
     let_go: Vec<Dropped>,
+    /// Whose work something is was known late.
+    late: Vec<Captured>,
     /// Marks that were let go and may have left something in the maps.
     nobodys: Vec<Mark>,
     /// Until when managers and engines are looked at.
@@ -144,12 +146,13 @@ impl Handing {
         if let Err(error) = capture.look_at_managers() {
             tracing::error!(%error, "what is handed to managers is not seen");
         }
-        Self { rules, let_go: Vec::new(), nobodys: Vec::new(), standing: [None; 2] }
+        Self { rules, let_go: Vec::new(), late: Vec::new(), nobodys: Vec::new(), standing: [None; 2] }
     }
 
     /// Gives on what belongs to sessions.
     pub(super) fn pass(&mut self, captured: &mut Vec<Captured>, capture: &Capture) -> Vec<Captured> {
-        let mut out = Vec::with_capacity(captured.len());
+        let mut out = std::mem::take(&mut self.late);
+        out.reserve(captured.len());
         for item in captured.drain(..) {
             let from = out.len();
             self.rules.step(item, &Host, &mut out, &mut self.let_go);
@@ -169,7 +172,7 @@ impl Handing {
                 self.rules.closed(*mark);
             }
         }
-        self.rules.tick(now, &mut self.let_go);
+        self.rules.tick(now, &Host, &mut self.late, &mut self.let_go);
         for dropped in self.let_go.drain(..) {
             capture.let_go(&dropped);
             self.nobodys.push(dropped.mark);

@@ -138,6 +138,7 @@ fn who_writes_to_a_terminal_of_the_session_does_not_move_it_to_where_he_lives() 
     let elsewhere = Place { mnt_ns: 31, cgroup: 6, ..HOME };
     let words = TtyAct {
         key: 1,
+        is_new: false,
         name: Bytes::from("pts/1"),
         data: Bytes::from("recorded"),
         hidden: 0,

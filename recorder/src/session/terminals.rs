@@ -26,10 +26,10 @@ impl Terminals {
         self.shown
     }
 
-    fn at(&mut self, key: u64, name: &Bytes) -> &mut Terminal {
+    fn at(&mut self, key: u64, name: &Bytes, is_new: bool) -> &mut Terminal {
         let known = self.known.entry(key).or_default();
-        // Addresses are used again.
-        if known.no == 0 || known.name != *name {
+        // Addresses are used again, and names, and both together.
+        if is_new || known.no == 0 || known.name != *name {
             self.count += 1;
             *known = Terminal { no: self.count, name: name.clone(), away: 0 };
         }
@@ -41,7 +41,7 @@ impl Terminals {
             self.shown = self.shown.saturating_add(u64::try_from(act.data.len()).unwrap_or(0));
         }
         Tty {
-            no: self.at(act.key, &act.name).no,
+            no: self.at(act.key, &act.name, act.is_new).no,
             name: act.name,
             data: act.data,
             hidden: act.hidden,
@@ -54,7 +54,7 @@ impl Terminals {
     /// What a stream moved and was not taken along since that was last said.
     pub(super) fn missing(&mut self, streamed: Streamed) -> Option<(TtyOp, Tty)> {
         let name = Bytes::from(stream_name(streamed.fd));
-        let known = self.at(streamed.key, &name);
+        let known = self.at(streamed.key, &name, false);
         let more = streamed.away.saturating_sub(known.away);
         known.away = known.away.max(streamed.away);
         let tty = Tty { no: known.no, name, ..Tty::default() };
@@ -78,7 +78,21 @@ mod tests {
 
     fn shows(terminals: &mut Terminals, name: &str, key: u64, data: &str) -> Tty {
         let (name, data) = (Bytes::from(name), Bytes::from(data));
-        terminals.take(TtyOp::Output, TtyAct { key, name, data, hidden: 0, cols: 0, rows: 0 })
+        terminals.take(TtyOp::Output, TtyAct { key, is_new: false, name, data, hidden: 0, cols: 0, rows: 0 })
+    }
+
+    #[test]
+    fn a_terminal_that_is_made_anew_at_the_same_place_has_a_number_of_its_own() {
+        let mut all = Terminals::default();
+        let made = |all: &mut Terminals| {
+            let name = Bytes::from("pts/3");
+            let act =
+                TtyAct { key: 4, is_new: true, name, data: Bytes::default(), hidden: 0, cols: 80, rows: 24 };
+            all.take(TtyOp::Resize, act).no
+        };
+        assert_eq!((made(&mut all), shows(&mut all, "pts/3", 4, "a").no), (1, 1));
+        assert_eq!((made(&mut all), shows(&mut all, "pts/3", 4, "b").no), (2, 2));
+        assert_eq!(shows(&mut all, "pts/4", 4, "c").no, 3);
     }
 
     #[test]

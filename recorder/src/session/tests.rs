@@ -160,6 +160,7 @@ fn the_last_output_still_finds_its_session() {
         TtyOp::Output,
         TtyAct {
             key: 1,
+            is_new: false,
             name: Bytes::from("pts/1"),
             data: Bytes::from("bye"),
             hidden: 0,
@@ -218,7 +219,15 @@ fn a_reused_terminal_address_is_another_terminal() {
     let tty = |name: &str| {
         Act::Tty(
             TtyOp::Output,
-            TtyAct { key: 1, name: Bytes::from(name), data: Bytes::from("x"), hidden: 0, cols: 1, rows: 1 },
+            TtyAct {
+                key: 1,
+                is_new: false,
+                name: Bytes::from(name),
+                data: Bytes::from("x"),
+                hidden: 0,
+                cols: 1,
+                rows: 1,
+            },
         )
     };
     let out = run(

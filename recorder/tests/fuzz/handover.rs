@@ -38,6 +38,7 @@ fn sent(to: &str, bytes: &[u8], missing: u32) -> Captured {
     };
     let request = Request {
         what: RequestWhat::Send,
+        since: None,
         connection: 1,
         peer: 1,
         to: Bytes::from(to),

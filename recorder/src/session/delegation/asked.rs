@@ -21,6 +21,7 @@ pub(super) struct Wanted {
     pub(super) words: String,
     /// He said what it is to run.
     pub(super) is_his: bool,
+    since: BootNanos,
     until: BootNanos,
     /// It starts by itself, perhaps often.
     is_standing: bool,
@@ -43,7 +44,8 @@ impl Asked {
             let named = |unit: &str, is_standing| {
                 let wait = if is_standing { LATER_NS } else { SOON_NS };
                 let until = BootNanos::new(now.get().saturating_add(wait));
-                Wanted { by, unit: unit.to_owned(), words: words.to_owned(), is_his, until, is_standing }
+                let (unit, words) = (unit.to_owned(), words.to_owned());
+                Wanted { by, unit, words, is_his, since: now, until, is_standing }
             };
             if let Some((stem, _)) = starter {
                 self.add(named(&format!("{stem}.service"), true));
@@ -62,10 +64,11 @@ impl Asked {
         self.wanted.push(new);
     }
 
-    /// Who asked last for a unit whose control group this is.
-    pub(super) fn of_cgroup(&mut self, path: &str, now: BootNanos) -> Option<&Wanted> {
-        self.wanted.retain(|wanted| now <= wanted.until);
-        let newest = |part: &str| self.wanted.iter().rfind(|wanted| wanted.unit == part);
+    /// Who asked last for a unit whose control group this is, and which was made then.
+    pub(super) fn of_cgroup(&mut self, path: &str, made: BootNanos) -> Option<&Wanted> {
+        self.wanted.retain(|wanted| made <= wanted.until);
+        let newest =
+            |part: &str| self.wanted.iter().rfind(|wanted| wanted.since <= made && wanted.unit == part);
         units_of(path).find_map(newest)
     }
 

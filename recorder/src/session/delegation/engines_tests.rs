@@ -65,8 +65,15 @@ impl Bench {
     }
 
     fn send(&mut self, mark: u64, to: &str, what: RequestWhat, bytes: &[u8]) -> Vec<Act> {
-        let request =
-            Request { what, connection: 9, peer: 1, to: to.into(), bytes: Bytes::from(bytes), missing: 0 };
+        let request = Request {
+            what,
+            since: None,
+            connection: 9,
+            peer: 1,
+            to: to.into(),
+            bytes: Bytes::from(bytes),
+            missing: 0,
+        };
         self.event(mark, Act::Request(request))
     }
 

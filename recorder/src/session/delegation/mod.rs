@@ -10,6 +10,7 @@ mod http;
 mod jobs;
 mod plants;
 mod requests;
+mod units;
 mod words;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -24,10 +25,7 @@ pub use engines::Container;
 use engines::Engines;
 use jobs::Jobs;
 use plants::{Plants, Run};
-use words::lets_people_in;
 
-/// A unit that nobody asked for by name may still belong to a request that could not be read; for so long after it.
-const WINDOW_NS: u64 = 5_000_000_000;
 /// Units that sessions wrote are looked for in steps of so long.
 const UNITS_NS: u64 = 3600 * 1_000_000_000;
 /// Events of one branch that wait; what holds more is somebody's, or nobody's business.
@@ -51,12 +49,21 @@ pub trait Files {
     fn container(&self, id: &str) -> Option<Container>;
 }
 
+/// What a step needs of the host, and where it puts what comes of it.
+struct Pass<'a, F> {
+    files: &'a F,
+    out: &'a mut Vec<Captured>,
+    let_go: &'a mut Vec<Dropped>,
+}
+
 /// Something that starts, and is nobody's yet.
 #[derive(Debug)]
 struct Waiting {
     branch: Branch,
     daemon: Bytes,
     since: BootNanos,
+    /// Where a unit was made.
+    unit: Option<Box<KernelEvent>>,
     stdin: Option<Stdin>,
     held: Vec<Captured>,
     tasks: Vec<TaskId>,
@@ -158,20 +165,26 @@ impl Handover {
         match &event.act {
             Act::Branch(branch) => {
                 let branch = branch.clone();
-                self.branch(&event, branch, out, let_go);
+                self.branch(&event, branch, &mut Pass { files, out, let_go });
                 return;
             }
             // Also of people who are not recorded: nothing else of them comes here.
             Act::Request(request) if !self.waiting.contains_key(&mark) => {
                 let request = request.clone();
                 self.request(&event, &request, files, out);
+                if let Some(since) = request.since {
+                    self.come_late(since, &mut Pass { files, out, let_go });
+                }
                 return;
             }
-            Act::Request(_) => return,
+            // What PAM says before a job is none of the job's.
+            Act::Request(_) if self.waiting.get(&mark).is_some_and(|waiting| waiting.unit.is_none()) => {
+                return;
+            }
             _ => {}
         }
         if self.waiting.contains_key(&mark) {
-            self.wait(*event, files, out, let_go);
+            self.wait(*event, &mut Pass { files, out, let_go });
             return;
         }
         match &event.act {
@@ -188,17 +201,22 @@ impl Handover {
         }
     }
 
-    /// Lets go what has waited for too long. Call now and then.
-    pub fn tick(&mut self, now: BootNanos, let_go: &mut Vec<Dropped>) {
-        let late: Vec<Mark> = self
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| now.since(waiting.since) > PATIENCE_NS)
-            .map(|(mark, _)| *mark)
-            .collect();
-        for mark in late {
+    /// Decides on what has waited for long enough: it is given on or let go. Call now and then.
+    pub fn tick(
+        &mut self,
+        now: BootNanos,
+        files: &impl Files,
+        out: &mut Vec<Captured>,
+        let_go: &mut Vec<Dropped>,
+    ) {
+        self.units_late(now, &mut Pass { files, out, let_go });
+        for mark in self.waiting_if(|waiting| now.since(waiting.since) > PATIENCE_NS) {
             self.drop_branch(mark, let_go);
         }
+    }
+
+    fn waiting_if(&self, is_meant: impl Fn(&Waiting) -> bool) -> Vec<Mark> {
+        self.waiting.iter().filter(|(_, waiting)| is_meant(waiting)).map(|(mark, _)| *mark).collect()
     }
 
     /// A session is over: what it asked for counts on, its connections don't.
@@ -209,17 +227,12 @@ impl Handover {
         self.engines.closed(mark);
     }
 
-    fn branch(
-        &mut self,
-        event: &KernelEvent,
-        branch: Branch,
-        out: &mut Vec<Captured>,
-        let_go: &mut Vec<Dropped>,
-    ) {
+    fn branch(&mut self, event: &KernelEvent, branch: Branch, pass: &mut Pass<'_, impl Files>) {
         let (mark, now) = (event.mark, event.boot_ns);
         let waiting = Waiting {
             daemon: event.task.comm.clone(),
             since: now,
+            unit: (branch.cause == BranchCause::Unit).then(|| Box::new(event.clone())),
             stdin: None,
             held: Vec::new(),
             tasks: Vec::new(),
@@ -228,64 +241,16 @@ impl Handover {
         if self.waiting.len() >= MOST {
             let oldest = self.waiting.iter().min_by_key(|(_, w)| w.since).map(|(mark, _)| *mark);
             if let Some(oldest) = oldest {
-                self.drop_branch(oldest, let_go);
+                self.drop_branch(oldest, pass.let_go);
             }
         }
-        let cause = waiting.branch.cause;
         self.waiting.insert(mark, waiting);
-        match cause {
-            BranchCause::Unit => match self.unit(mark, now) {
-                Some((handed, true)) => self.settle(mark, event, handed, out),
-                Some((handed, false)) => {
-                    tell(event, &handed, out);
-                    self.drop_branch(mark, let_go);
-                }
-                None => self.drop_branch(mark, let_go),
-            },
-            // The program and its arguments come with the exec right behind.
-            BranchCause::Job | BranchCause::Plant | BranchCause::Script | BranchCause::Engine => {}
-        }
-    }
-
-    /// Whose unit a control group is, and whether what runs in it is his work: a unit of the host that he had started is not.
-    fn unit(&mut self, mark: Mark, now: BootNanos) -> Option<(Handed, bool)> {
-        let waiting = self.waiting.get(&mark)?;
-        let path = waiting.branch.path.clone();
-        let text = path.as_utf8()?;
-        let handed = |from, trigger, confidence, what: &str| Handed {
-            from: Some(from),
-            trigger,
-            confidence,
-            to: waiting.daemon.clone(),
-            what: Bytes::from(what),
-            evidence: path.clone(),
-        };
-        let written = self.plants.writer_of(text);
-        // Who has something started that another one wrote is told of it; what it does is the writer's.
-        let of_another = |asker| written.is_some_and(|(_, by)| by != asker);
-        let wanted = self.asked.of_cgroup(text, now);
-        if let Some(wanted) = wanted.filter(|wanted| wanted.is_his || !of_another(wanted.by)) {
-            let is_his = (wanted.is_his || written.is_some()) && !lets_people_in(&wanted.unit);
-            return Some((handed(wanted.by, Trigger::Unit, Confidence::Certain, &wanted.words), is_his));
-        }
-        if let Some((unit, by)) = written {
-            return Some((handed(by, Trigger::Plant, Confidence::Certain, unit), !lets_people_in(unit)));
-        }
-        // Whose message could not be read, and not who spoke last.
-        let (by, _) =
-            self.unread.iter().filter(|(_, at)| now.since(**at) < WINDOW_NS).max_by_key(|(_, at)| **at)?;
-        let is_his = !text.split('/').any(lets_people_in);
-        Some((handed(*by, Trigger::Unit, Confidence::Likely, "a request that could not be read"), is_his))
+        // Of all others the program and its arguments come with the exec right behind.
+        self.unit(mark, true, pass);
     }
 
     /// An event of something that waits.
-    fn wait(
-        &mut self,
-        event: KernelEvent,
-        files: &impl Files,
-        out: &mut Vec<Captured>,
-        let_go: &mut Vec<Dropped>,
-    ) {
+    fn wait(&mut self, event: KernelEvent, pass: &mut Pass<'_, impl Files>) {
         let mark = event.mark;
         let Some(waiting) = self.waiting.get_mut(&mark) else { return };
         waiting.tasks.push(event.task.id);
@@ -300,7 +265,7 @@ impl Handover {
         let verdict = match (&event.act, waiting.branch.cause) {
             (Act::Exec(exec), BranchCause::Plant) => {
                 let handed = plant(waiting, exec);
-                ran(self.plants.runs(exec.dev, exec.ino), handed, &event, out)
+                ran(self.plants.runs(exec.dev, exec.ino), handed, &event, pass.out)
             }
             (Act::Exec(_), BranchCause::Script) => {
                 let branch = &waiting.branch;
@@ -309,32 +274,33 @@ impl Handover {
                     0 => (self.plants.runs_path(&branch.path), Confidence::Likely),
                     ino => (self.plants.runs(branch.device, ino), Confidence::Certain),
                 };
-                ran(run, script(waiting, confidence), &event, out)
+                ran(run, script(waiting, confidence), &event, pass.out)
             }
             (Act::Exec(exec), BranchCause::Job) => {
                 let (daemon, stdin) = (waiting.daemon.clone(), waiting.stdin.clone());
-                // The daemon is a session's own, unless its mark was let go.
-                let own = waiting.branch.parent.filter(|daemon| !self.dropped.contains(daemon));
-                self.job(&daemon, own, stdin, event.task.euid, exec, files)
+                // The daemon is a session's own, unless its mark was let go or nothing is known of it yet.
+                let own = waiting.branch.parent;
+                let own = own.filter(|own| !self.dropped.contains(own) && !self.waiting.contains_key(own));
+                self.job(&daemon, own, stdin, event.task.euid, exec, pass.files)
             }
-            (Act::Exec(exec), BranchCause::Engine) => self.runtime(&event, exec, files, out),
+            (Act::Exec(exec), BranchCause::Engine) => self.runtime(&event, exec, pass.files, pass.out),
             _ => Verdict::Wait,
         };
         match verdict {
             Verdict::Known(handed) => {
-                self.settle(mark, &event, handed, out);
-                out.push(Captured::Event(Box::new(event)));
+                self.settle(mark, &event, handed, pass);
+                pass.out.push(Captured::Event(Box::new(event)));
             }
-            Verdict::Nobodys => self.drop_branch(mark, let_go),
+            Verdict::Nobodys => self.drop_branch(mark, pass.let_go),
             Verdict::Wait => {
                 let Some(waiting) = self.waiting.get_mut(&mark) else { return };
                 waiting.held.push(Captured::Event(Box::new(event)));
                 self.held += 1;
                 if waiting.held.len() > MOST_HELD {
-                    self.drop_branch(mark, let_go);
+                    self.drop_branch(mark, pass.let_go);
                 } else if self.held > MOST_HELD_OF_ALL {
                     let most = self.waiting.iter().max_by_key(|(_, w)| w.held.len()).map(|(mark, _)| *mark);
-                    self.drop_branch(most.unwrap_or(mark), let_go);
+                    self.drop_branch(most.unwrap_or(mark), pass.let_go);
                 }
             }
         }
@@ -380,12 +346,14 @@ impl Handover {
     }
 
     /// It is known whose it is: everything that waited goes on.
-    fn settle(&mut self, mark: Mark, event: &KernelEvent, handed: Handed, out: &mut Vec<Captured>) {
+    fn settle(&mut self, mark: Mark, event: &KernelEvent, handed: Handed, pass: &mut Pass<'_, impl Files>) {
         let Some(waiting) = self.waiting.remove(&mark) else { return };
         let at = KernelEvent { act: Act::Handed(Box::new(handed)), ..event.clone() };
-        out.push(Captured::Event(Box::new(at)));
+        pass.out.push(Captured::Event(Box::new(at)));
         self.held = self.held.saturating_sub(waiting.held.len());
-        out.extend(waiting.held);
+        for held in waiting.held {
+            self.step(held, pass.files, pass.out, pass.let_go);
+        }
     }
 
     fn drop_branch(&mut self, mark: Mark, let_go: &mut Vec<Dropped>) {

@@ -7,8 +7,8 @@ use super::{Files, Handover, MOST};
 use recorder_common::PASSED_FILES;
 
 use crate::model::{
-    Act, Bytes, Captured, Confidence, Delegation, DelegationRole, KernelEvent, Mark, Request, RequestWhat,
-    SessionId, Shared, Trigger,
+    Act, BootNanos, Bytes, Captured, Confidence, Delegation, DelegationRole, KernelEvent, Mark, Request,
+    RequestWhat, SessionId, Shared, Trigger,
 };
 
 /// Characters that are kept of what was asked for.
@@ -23,7 +23,9 @@ impl Handover {
         files: &impl Files,
         out: &mut Vec<Captured>,
     ) {
-        let (mark, now) = (event.mark, event.boot_ns);
+        // From then on its receiver may have acted.
+        let since = request.since.unwrap_or(event.boot_ns).min(event.boot_ns);
+        let mark = event.mark;
         let key = (mark, request.connection);
         if is_engine(request.to.as_slice()) && request.what != RequestWhat::Connect {
             self.ask_engine(event, request, out);
@@ -37,7 +39,7 @@ impl Handover {
                 }
             }
             RequestWhat::Opaque => {
-                self.unread.insert(mark, now);
+                self.unread.insert(mark, since);
                 self.say(event, request, Trigger::Bus, Bytes::from("a message that could not be read"), out);
             }
             RequestWhat::Terminal => self.terminal(event, request, out),
@@ -45,11 +47,11 @@ impl Handover {
             RequestWhat::Send | RequestWhat::Retold => {
                 // Another thread of his may have changed it since: what starts without being named in it may still be his.
                 if request.what == RequestWhat::Retold {
-                    self.unread.insert(mark, now);
+                    self.unread.insert(mark, since);
                 }
                 if self.streams.len() >= MOST && !self.streams.contains_key(&key) {
                     // What was said in the middle of a message is not known any more.
-                    self.unread.extend(self.streams.drain().map(|((mark, _), _)| (mark, now)));
+                    self.unread.extend(self.streams.drain().map(|((mark, _), _)| (mark, since)));
                 }
                 let stream = self.streams.entry(key).or_default();
                 let mut calls = stream.push(request.bytes.as_slice());
@@ -58,10 +60,10 @@ impl Handover {
                 }
                 if !stream.is_sound() {
                     self.streams.remove(&key);
-                    self.unread.insert(mark, now);
+                    self.unread.insert(mark, since);
                 }
                 for call in calls {
-                    self.call(event, request, &call, files, out);
+                    self.call(event, request, (&call, since), files, out);
                 }
             }
         }
@@ -100,7 +102,7 @@ impl Handover {
         &mut self,
         event: &KernelEvent,
         request: &Request,
-        call: &Call,
+        (call, since): (&Call, BootNanos),
         files: &impl Files,
         out: &mut Vec<Captured>,
     ) {
@@ -127,9 +129,9 @@ impl Handover {
             let aliases: Vec<String> = units.iter().filter_map(|unit| files.alias(unit)).collect();
             units.extend(aliases);
             let is_his = call.member == "StartTransientUnit";
-            self.asked.start(event.mark, &units, &words, is_his, event.boot_ns);
+            self.asked.start(event.mark, &units, &words, is_his, since);
             if call.is_cut || units.is_empty() {
-                self.unread.insert(event.mark, event.boot_ns);
+                self.unread.insert(event.mark, since);
             }
         }
         let what = if trigger == Trigger::Unit || call.destination.is_empty() {

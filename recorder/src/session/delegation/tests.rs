@@ -35,6 +35,14 @@ impl Bench {
         Self { rules: Handover::new(true), host: Host::default(), now: 1, let_go: Vec::new() }
     }
 
+    /// Time goes by; what is decided then.
+    fn wait(&mut self, ns: u64) -> Vec<Act> {
+        self.now += ns;
+        let mut out = Vec::new();
+        self.rules.tick(BootNanos::new(self.now), &self.host, &mut out, &mut self.let_go);
+        acts(out)
+    }
+
     fn event(&mut self, mark: u64, pid: u32, comm: &str, act: Act) -> Vec<Act> {
         self.now += 1_000_000;
         let at = BootNanos::new(self.now);
@@ -51,12 +59,7 @@ impl Bench {
         };
         let mut out = Vec::new();
         self.rules.step(Captured::Event(Box::new(event)), &self.host, &mut out, &mut self.let_go);
-        out.into_iter()
-            .map(|item| match item {
-                Captured::Event(event) => event.act,
-                Captured::Lost(loss) => panic!("{loss:?}"),
-            })
-            .collect()
+        acts(out)
     }
 
     fn send(&mut self, bytes: Vec<u8>) -> Vec<Act> {
@@ -64,8 +67,14 @@ impl Bench {
     }
 
     fn send_of(&mut self, mark: u64, bytes: Vec<u8>) -> Vec<Act> {
+        self.send_late(mark, RequestWhat::Send, None, bytes)
+    }
+
+    /// It was on its way since then when it was told of.
+    fn send_late(&mut self, mark: u64, what: RequestWhat, since: Option<u64>, bytes: Vec<u8>) -> Vec<Act> {
         let request = Request {
-            what: RequestWhat::Send,
+            what,
+            since: since.map(BootNanos::new),
             connection: mark,
             peer: 1,
             to: "/run/systemd/private".into(),
@@ -104,6 +113,14 @@ impl Bench {
             Act::Exec(Exec { path: "/bin/sh".into(), argv, ino: 3, ..Exec::default() }),
         )
     }
+}
+
+fn acts(out: Vec<Captured>) -> Vec<Act> {
+    let acts = out.into_iter().map(|item| match item {
+        Captured::Event(event) => event.act,
+        Captured::Lost(loss) => panic!("{loss:?}"),
+    });
+    acts.collect()
 }
 
 fn handed(acts: &[Act]) -> &Handed {
@@ -147,6 +164,9 @@ fn a_unit_that_nobody_asked_for_is_let_go_with_all_that_it_starts() {
     let mut b = Bench::new();
     b.send(start("work.service"));
     assert_eq!(b.branch(70, BranchCause::Unit, Some(SESSION), "/system.slice/other.service", "systemd"), []);
+    assert_eq!(b.wait(1_900_000_000), []);
+    assert_eq!(b.let_go, [], "a request may still be told of");
+    assert_eq!(b.wait(200_000_000), []);
     assert_eq!(b.let_go.pop().map(|d| (d.mark, d.cgroup)), Some((Mark::new(70), Some(70))));
     assert_eq!(b.exec(70, 300, &["sh"]), []);
     assert_eq!(
@@ -196,6 +216,7 @@ fn a_program_of_a_package_is_told_once_and_looked_at_no_more() {
 fn opaque() -> Act {
     Act::Request(Request {
         what: RequestWhat::Opaque,
+        since: None,
         connection: 9,
         peer: 1,
         to: "/run/systemd/private".into(),
@@ -206,7 +227,15 @@ fn opaque() -> Act {
 
 /// A descriptor of that file, handed to process 40 at that socket.
 fn passes(to: &str, path: &str, what: RequestWhat) -> Act {
-    Act::Request(Request { what, connection: 9, peer: 40, to: to.into(), bytes: path.into(), missing: 0 })
+    Act::Request(Request {
+        what,
+        since: None,
+        connection: 9,
+        peer: 40,
+        to: to.into(),
+        bytes: path.into(),
+        missing: 0,
+    })
 }
 
 #[test]
@@ -258,6 +287,7 @@ fn what_he_says_that_he_sent_is_certain_by_its_name_and_anything_else_may_be_his
     let mut b = Bench::new();
     let request = |bytes| Request {
         what: RequestWhat::Retold,
+        since: None,
         connection: 9,
         peer: 1,
         to: "/run/systemd/private".into(),
@@ -270,6 +300,38 @@ fn what_he_says_that_he_sent_is_certain_by_its_name_and_anything_else_may_be_his
     // It was another name when it was sent.
     let acts = b.branch(71, BranchCause::Unit, Some(SESSION), "/system.slice/other.service", "systemd");
     assert_eq!(handed(&acts).confidence, Confidence::Likely);
+}
+
+#[test]
+fn a_unit_may_be_older_than_the_word_of_its_request() {
+    let mut b = Bench::new();
+    let other = b.now + 500_000;
+    b.branch(70, BranchCause::Unit, Some(SESSION), "/system.slice/work.service", "systemd");
+    assert_eq!(b.exec(70, 300, &["sh"]), [], "it waits");
+    let later = b.now + 500_000;
+    // That one was not on its way yet when the unit was made.
+    let asked = b.send_late(SESSION + 1, RequestWhat::Send, Some(later), start("work.service"));
+    assert!(matches!(&asked[..], [Act::Asked(_)]), "{asked:?}");
+    let all = b.send_late(SESSION, RequestWhat::Send, Some(other), start("work.service"));
+    let [Act::Asked(_), of, Act::Exec(_)] = &all[..] else { panic!("{all:?}") };
+    let of = handed(std::slice::from_ref(of));
+    assert_eq!((of.from, of.confidence), (Some(Mark::new(SESSION)), Confidence::Certain));
+    assert!(!b.rules.is_waiting() && b.let_go.is_empty());
+}
+
+#[test]
+fn what_a_late_word_does_not_name_may_be_his_and_waits_for_the_rest_of_it() {
+    let mut b = Bench::new();
+    let since = b.now + 500_000;
+    b.branch(70, BranchCause::Unit, Some(SESSION), "/system.slice/some.service", "systemd");
+    b.branch(71, BranchCause::Unit, Some(SESSION), "/system.slice/work.service", "systemd");
+    let mut parts = start("work.service");
+    let end = parts.split_off(40);
+    assert_eq!(b.send_late(SESSION, RequestWhat::Retold, Some(since), parts), []);
+    let all = b.send_late(SESSION, RequestWhat::Retold, Some(since), end);
+    let [Act::Asked(_), Act::Handed(of)] = &all[..] else { panic!("{all:?}") };
+    assert_eq!(of.confidence, Confidence::Certain);
+    assert_eq!(handed(&b.wait(2_100_000_000)).confidence, Confidence::Likely);
 }
 
 #[test]
@@ -310,7 +372,7 @@ fn a_job_is_whose_line_it_is() {
 fn a_job_of_a_daemon_that_is_looked_at_is_judged_by_itself() {
     let mut b = Bench::new();
     b.branch(60, BranchCause::Unit, Some(SESSION), "/system.slice/cron.service", "systemd");
-    assert_eq!(b.let_go.len(), 1, "the daemon is nobody's");
+    assert!(b.let_go.is_empty(), "nothing is known of the daemon yet");
     b.branch(70, BranchCause::Job, Some(60), "", "cron");
     assert_eq!(handed(&b.exec(70, 301, &["/bin/sh", "-c", "hourly"])).from, None);
     b.branch(71, BranchCause::Job, Some(61), "", "cron");
@@ -353,8 +415,7 @@ fn what_waits_is_bounded_in_number_and_in_time() {
         b.branch(mark, BranchCause::Job, None, "", "cron");
     }
     assert!(b.rules.waiting.len() <= MOST && b.let_go.len() == 2000 - MOST);
-    b.now += 31_000_000_000;
-    b.rules.tick(BootNanos::new(b.now), &mut b.let_go);
+    assert_eq!(b.wait(31_000_000_000), []);
     assert!(!b.rules.is_waiting() && b.let_go.len() == 2000);
     b.branch(5000, BranchCause::Job, None, "", "cron");
     for pid in 0..5000 {
@@ -369,6 +430,7 @@ fn sockets_of_every_day_are_not_told() {
     let connect = |to: &str| {
         Act::Request(Request {
             what: RequestWhat::Connect,
+            since: None,
             connection: 9,
             peer: 77,
             to: to.into(),

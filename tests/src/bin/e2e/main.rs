@@ -153,6 +153,7 @@ const SCENARIOS: &[Scenario] = &[
     e2e("e6-paused-instead-of-losing", Place::Any, floods::paused_instead_of_losing),
     e2e("e7-masses-and-full-maps", Place::Once, crowds::masses),
     e2e("relay-is-folded", Place::Once, relays::relay_is_folded),
+    e2e("terminals-used-again", Place::Any, relays::terminals_used_again),
     e2e("odd-bytes", Place::Any, hostile::odd_bytes),
     e2e("secret-at-hidden-prompt", Place::Any, secrets::hidden_prompt),
     e2e("secret-at-sudo", Place::Accounts, secrets::sudo_prompt),

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, ensure};
 use recorder_tests::{account::Sudo, journal::Events, pty::find};
 
-use crate::stage::Stage;
+use crate::{secrets::leave, stage::Stage};
 
 const SHOWN_BYTES: u32 = 400_000;
 
@@ -47,6 +47,34 @@ pub(crate) fn relay_is_folded(stage: &mut Stage) -> Result<()> {
     for (program, tag, shown) in done {
         judge(stage, &events, &events.session_of(&stage.tag(&tag))?, &shown).context(program)?;
     }
+    Ok(())
+}
+
+/// Terminals that a session opens one after the other mostly lie where the last one lay, and are called the same.
+pub(crate) fn terminals_used_again(stage: &mut Stage) -> Result<()> {
+    const TIMES: usize = 12;
+    let oncall = stage.account("oncall", Sudo::Free)?;
+    let running = stage.record()?;
+    let mut terminal = stage.shell(&oncall)?;
+    stage.become_root(&mut terminal)?;
+    terminal.ask(&format!("{}; echo did-$((40+1))", stage.noop("begins")), "did-41", stage.limit(20))?;
+    let relay = format!("{} relay /bin/sh -c 'echo inner-'$n", stage.workload());
+    let numbers: String = (1..=TIMES).map(|n| format!(" {n}")).collect();
+    let line = format!("for n in{numbers}; do {relay}; done; echo did-$((40+2))");
+    terminal.ask(&line, "did-42", stage.limit(60))?;
+    leave(stage, terminal, 2)?;
+    let events = stage.finish(running)?;
+    let session = events.session_of(&stage.tag("begins"))?;
+    let streams = events.streams(&session, "tty_output")?;
+    let inner: Vec<_> = streams.values().rev().take(TIMES).map(|stream| stream.bytes.as_slice()).collect();
+    for (n, bytes) in (1..=TIMES).rev().zip(&inner) {
+        ensure!(
+            *bytes == format!("inner-{n}\r\n").as_bytes(),
+            "terminal {n} of {TIMES} showed {}",
+            bytes.escape_ascii()
+        );
+    }
+    ensure!(streams.len() > TIMES, "{} terminals", streams.len());
     Ok(())
 }
 

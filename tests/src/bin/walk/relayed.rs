@@ -49,7 +49,11 @@ pub(crate) fn relays_folded(walk: &Walk) -> Result<()> {
     // A multiplexer draws anew what it has; here and there that is what the pane said, byte for byte. The pane itself is whole.
     let pane = streams.get(&4).map(|s| s.bytes.as_slice()).unwrap_or_default();
     let counted = (1..=300).map(|n| n.to_string()).collect::<Vec<_>>().join("\r\n");
-    ensure!(recorder_tests::pty::find(pane, counted.as_bytes()).is_some(), "tmux's pane is not whole");
+    ensure!(
+        recorder_tests::pty::find(pane, counted.as_bytes()).is_some(),
+        "tmux's pane is not whole, it has {}",
+        pane.escape_ascii()
+    );
     ensure!(of(4).1 < counted.len() / 2, "tmux redraws, but of its pane {:?} are left out", of(4));
     Ok(())
 }
