@@ -8,8 +8,8 @@
 use core::{ffi::c_void, ptr::addr_of};
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel, bpf_probe_read_user,
-    bpf_probe_read_user_str, bpf_ringbuf_output, bpf_ringbuf_query,
+    bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel,
+    bpf_probe_read_user, bpf_probe_read_user_str, bpf_ringbuf_output, bpf_ringbuf_query,
 };
 use recorder_common::{CLASSES, CpuCounters, EventHeader, Flag, Ring, SCRATCH_SLOTS, STR_MAX, State};
 

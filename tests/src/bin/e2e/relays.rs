@@ -59,8 +59,8 @@ pub(crate) fn terminals_used_again(stage: &mut Stage) -> Result<()> {
     stage.become_root(&mut terminal)?;
     terminal.ask(&format!("{}; echo did-$((40+1))", stage.noop("begins")), "did-41", stage.limit(20))?;
     let relay = format!("{} relay /bin/sh -c 'echo inner-'$n", stage.workload());
-    let numbers: String = (1..=TIMES).map(|n| format!(" {n}")).collect();
-    let line = format!("for n in{numbers}; do {relay}; done; echo did-$((40+2))");
+    let numbers = (1..=TIMES).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
+    let line = format!("for n in {numbers}; do {relay}; done; echo did-$((40+2))");
     terminal.ask(&line, "did-42", stage.limit(60))?;
     leave(stage, terminal, 2)?;
     let events = stage.finish(running)?;
