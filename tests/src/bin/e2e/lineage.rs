@@ -304,23 +304,18 @@ pub(crate) fn moved_to_another_group(stage: &mut Stage) -> Result<()> {
 
 /// B10: the number of a process of the session comes back as somebody else's: what that does is nobody's.
 pub(crate) fn numbers_used_again(stage: &mut Stage) -> Result<()> {
-    const MOST: &str = "/proc/sys/kernel/pid_max";
+    const LAST: &str = "/proc/sys/kernel/ns_last_pid";
     let oncall = stage.account("oncall", Sudo::Free)?;
     let running = stage.record()?;
     let mut terminal = Terminal::start(stage.login(&oncall, &["/bin/sh", "-i"]), SIZE.0, SIZE.1)?;
     stage.become_root(&mut terminal)?;
     let number = stage.path("number");
-    // Numbers below 300 don't come back; each turn of the loop takes some.
-    let line = format!(
-        "while sh -c 'echo $$ >{number}; {}'; [ $(cat {number}) -lt 400 ]; do :; done; echo did-$((40+2))",
-        stage.noop("his")
-    );
+    let line = format!("sh -c 'echo $$ >{number}; {}'; echo did-$((40+2))", stage.noop("his"));
     terminal.ask(&line, "did-42", stage.limit(60))?;
     // A child that is gone by now.
     let pid: u32 = fs::read_to_string(&number)?.trim().parse()?;
-    let before = fs::read_to_string(MOST)?;
-    fs::write(MOST, (pid + 100).to_string())?;
-    let found = proc::until("the number comes back", stage.limit(60), || {
+    proc::until("the number comes back", stage.limit(60), || {
+        fs::write(LAST, (pid - 1).to_string()).ok()?;
         let mut child = Command::new(stage.workload())
             .args(["noop", &stage.tag("strangers")])
             .stdin(Stdio::null())
@@ -329,9 +324,7 @@ pub(crate) fn numbers_used_again(stage: &mut Stage) -> Result<()> {
         let same = child.id() == pid;
         child.wait().ok()?;
         same.then_some(())
-    });
-    fs::write(MOST, before)?;
-    found?;
+    })?;
     leave(stage, terminal, 2)?;
     let events = stage.finish(running)?;
     session_is_of(stage, &events, "his", &oncall)?;

@@ -8,6 +8,9 @@ use recorder_tests::{account::Sudo, journal::Events, pty::find};
 use crate::{secrets::leave, stage::Stage};
 
 const SHOWN_BYTES: u32 = 400_000;
+/// A relay that lags behind acts of the session for more than a moment is stored twice: here one in thirty does, where others use the
+/// processors. Of so many one does not.
+const TIMES: usize = 3;
 
 /// `script`, where there is one, and a relay of our own: the outer terminal is there whole, of the inner one what was left out stands on
 /// the outer, byte for byte; every byte of both is accounted for.
@@ -18,8 +21,9 @@ pub(crate) fn relay_is_folded(stage: &mut Stage) -> Result<()> {
     let running = stage.record()?;
     let script = ["/usr/bin/script", "/bin/script"].into_iter().find(|path| Path::new(path).exists());
     let mut done = Vec::new();
-    for program in script.into_iter().chain(std::iter::once("relay")) {
-        let (tag, truth) = (format!("inside-{}", program.len()), stage.path("truth"));
+    let programs = script.into_iter().chain(std::iter::once("relay"));
+    for (program, time) in programs.flat_map(|program| (0..TIMES).map(move |time| (program, time))) {
+        let (tag, truth) = (format!("inside-{}-{time}", program.len()), stage.path("truth"));
         // Acts between what is shown: nothing may pass anything.
         let inside = format!(
             "{} show --bytes {} --truth {truth}; {}; echo what-$((40+2)); for n in 1 2 3 4 5 6; do read x; echo got-$x-$n; done; for n in 1 2 3 4 5 6; do {}; echo line-$n; done",
@@ -44,8 +48,16 @@ pub(crate) fn relay_is_folded(stage: &mut Stage) -> Result<()> {
         done.push((program, tag, shown));
     }
     let events = stage.finish(running)?;
-    for (program, tag, shown) in done {
-        judge(stage, &events, &events.session_of(&stage.tag(&tag))?, &shown).context(program)?;
+    // Emulated ones lag more often.
+    let enough = if stage.is_emulated() { 50 } else { 95 };
+    for of_one in done.chunks(TIMES) {
+        let mut most = 0;
+        for (program, tag, shown) in of_one {
+            let part =
+                judge(stage, &events, &events.session_of(&stage.tag(tag))?, shown).context(*program)?;
+            most = most.max(part);
+        }
+        ensure!(most >= enough, "{most} of a hundred bytes are left out at most");
     }
     Ok(())
 }
@@ -78,20 +90,19 @@ pub(crate) fn terminals_used_again(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-fn judge(stage: &Stage, events: &Events, session: &str, shown: &[u8]) -> Result<()> {
+/// How many of a hundred bytes of an inner terminal are left out at least; all are there as they were shown.
+fn judge(stage: &Stage, events: &Events, session: &str, shown: &[u8]) -> Result<usize> {
     let streams = events.streams(session, "tty_output")?;
     let outer = streams.get(&1).context("no terminal")?;
     ensure!(outer.left_out == 0 && outer.bytes == shown, "the outer terminal is not there as it was shown");
     let all = shown.len();
-    // A relay that lags behind acts of the session for more than a moment is stored twice: emulated ones do, and here one in thirty,
-    // where others use the processors. On a quiet machine all of it is left out.
-    let most = all / 2;
+    let mut part = 100;
     // Where there is sudo it has a terminal of its own, and the relay's is inside that one.
     ensure!(streams.len() > 1, "there is no inner terminal");
     for (no, inner) in streams.iter().skip(1) {
         println!("  terminal {no} of {session}: {} bytes, {} left out", inner.bytes.len(), inner.left_out);
         ensure!(inner.bytes == shown, "{} bytes of terminal {no} of {all}", inner.bytes.len());
-        ensure!(inner.left_out >= most, "only {} of {all} bytes are left out", inner.left_out);
+        part = part.min(inner.left_out * 100 / all);
     }
     let typed = events.streams(session, "tty_input")?;
     let of = |no| typed.get(&no).context("nothing typed");
@@ -112,5 +123,5 @@ fn judge(stage: &Stage, events: &Events, session: &str, shown: &[u8]) -> Result<
         find(&told, b"terminal 2 was copied to terminal 1").is_some(),
         "the timeline does not tell of it"
     );
-    Ok(())
+    Ok(part)
 }
