@@ -25,6 +25,7 @@ pub use engines::Container;
 use engines::Engines;
 use jobs::Jobs;
 use plants::{Plants, Run};
+use units::may_be_late;
 
 /// Units that sessions wrote are looked for in steps of so long.
 const UNITS_NS: u64 = 3600 * 1_000_000_000;
@@ -244,9 +245,12 @@ impl Handover {
                 self.drop_branch(oldest, pass.let_go);
             }
         }
+        let cause = waiting.branch.cause;
         self.waiting.insert(mark, waiting);
-        // Of all others the program and its arguments come with the exec right behind.
-        self.unit(mark, true, pass);
+        // Of all but units the program and its arguments come with the exec right behind.
+        if cause == BranchCause::Unit && !self.unit(mark, true, pass) && !may_be_late(event) {
+            self.drop_branch(mark, pass.let_go);
+        }
     }
 
     /// An event of something that waits.

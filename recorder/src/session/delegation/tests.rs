@@ -21,22 +21,22 @@ impl Files for Host {
     }
 }
 
-struct Bench {
-    rules: Handover,
+pub(super) struct Bench {
+    pub(super) rules: Handover,
     host: Host,
-    now: u64,
-    let_go: Vec<Dropped>,
+    pub(super) now: u64,
+    pub(super) let_go: Vec<Dropped>,
 }
 
-const SESSION: u64 = 5;
+pub(super) const SESSION: u64 = 5;
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { rules: Handover::new(true), host: Host::default(), now: 1, let_go: Vec::new() }
     }
 
     /// Time goes by; what is decided then.
-    fn wait(&mut self, ns: u64) -> Vec<Act> {
+    pub(super) fn wait(&mut self, ns: u64) -> Vec<Act> {
         self.now += ns;
         let mut out = Vec::new();
         self.rules.tick(BootNanos::new(self.now), &self.host, &mut out, &mut self.let_go);
@@ -44,10 +44,14 @@ impl Bench {
     }
 
     fn event(&mut self, mark: u64, pid: u32, comm: &str, act: Act) -> Vec<Act> {
+        self.event_as(0, mark, pid, comm, act)
+    }
+
+    pub(super) fn event_as(&mut self, euid: u32, mark: u64, pid: u32, comm: &str, act: Act) -> Vec<Act> {
         self.now += 1_000_000;
         let at = BootNanos::new(self.now);
         let id = TaskId { pid, start: BootNanos::new(7) };
-        let task = Arc::new(Task { id, tid: pid, comm: comm.into(), ..Task::default() });
+        let task = Arc::new(Task { id, tid: pid, comm: comm.into(), euid, ..Task::default() });
         let event = KernelEvent {
             boot_ns: at,
             cpu: 0,
@@ -71,7 +75,13 @@ impl Bench {
     }
 
     /// It was on its way since then when it was told of.
-    fn send_late(&mut self, mark: u64, what: RequestWhat, since: Option<u64>, bytes: Vec<u8>) -> Vec<Act> {
+    pub(super) fn send_late(
+        &mut self,
+        mark: u64,
+        what: RequestWhat,
+        since: Option<u64>,
+        bytes: Vec<u8>,
+    ) -> Vec<Act> {
         let request = Request {
             what,
             since: since.map(BootNanos::new),
@@ -84,7 +94,7 @@ impl Bench {
         self.event(mark, 100, "systemctl", Act::Request(request))
     }
 
-    fn branch(
+    pub(super) fn branch(
         &mut self,
         mark: u64,
         cause: BranchCause,
@@ -92,19 +102,10 @@ impl Bench {
         path: &str,
         comm: &str,
     ) -> Vec<Act> {
-        let branch = Branch {
-            cause,
-            parent: parent.map(Mark::new),
-            object: mark,
-            device: (0, 0),
-            dev: 0,
-            generation: 1,
-            path: path.into(),
-        };
-        self.event(mark, 1, comm, Act::Branch(branch))
+        self.event(mark, 1, comm, branch(mark, cause, parent, path))
     }
 
-    fn exec(&mut self, mark: u64, pid: u32, argv: &[&str]) -> Vec<Act> {
+    pub(super) fn exec(&mut self, mark: u64, pid: u32, argv: &[&str]) -> Vec<Act> {
         let argv = argv.iter().map(|arg| Bytes::from(*arg)).collect();
         self.event(
             mark,
@@ -115,6 +116,18 @@ impl Bench {
     }
 }
 
+pub(super) fn branch(mark: u64, cause: BranchCause, parent: Option<u64>, path: &str) -> Act {
+    Act::Branch(Branch {
+        cause,
+        parent: parent.map(Mark::new),
+        object: mark,
+        device: (0, 0),
+        dev: 0,
+        generation: 1,
+        path: path.into(),
+    })
+}
+
 fn acts(out: Vec<Captured>) -> Vec<Act> {
     let acts = out.into_iter().map(|item| match item {
         Captured::Event(event) => event.act,
@@ -123,7 +136,7 @@ fn acts(out: Vec<Captured>) -> Vec<Act> {
     acts.collect()
 }
 
-fn handed(acts: &[Act]) -> &Handed {
+pub(super) fn handed(acts: &[Act]) -> &Handed {
     match acts.first() {
         Some(Act::Handed(handed)) => handed,
         other => panic!("{other:?}"),
@@ -136,7 +149,7 @@ fn asks(member: &str, unit: &str) -> Vec<u8> {
     all
 }
 
-fn start(unit: &str) -> Vec<u8> {
+pub(super) fn start(unit: &str) -> Vec<u8> {
     asks("StartTransientUnit", unit)
 }
 
@@ -300,38 +313,6 @@ fn what_he_says_that_he_sent_is_certain_by_its_name_and_anything_else_may_be_his
     // It was another name when it was sent.
     let acts = b.branch(71, BranchCause::Unit, Some(SESSION), "/system.slice/other.service", "systemd");
     assert_eq!(handed(&acts).confidence, Confidence::Likely);
-}
-
-#[test]
-fn a_unit_may_be_older_than_the_word_of_its_request() {
-    let mut b = Bench::new();
-    let other = b.now + 500_000;
-    b.branch(70, BranchCause::Unit, Some(SESSION), "/system.slice/work.service", "systemd");
-    assert_eq!(b.exec(70, 300, &["sh"]), [], "it waits");
-    let later = b.now + 500_000;
-    // That one was not on its way yet when the unit was made.
-    let asked = b.send_late(SESSION + 1, RequestWhat::Send, Some(later), start("work.service"));
-    assert!(matches!(&asked[..], [Act::Asked(_)]), "{asked:?}");
-    let all = b.send_late(SESSION, RequestWhat::Send, Some(other), start("work.service"));
-    let [Act::Asked(_), of, Act::Exec(_)] = &all[..] else { panic!("{all:?}") };
-    let of = handed(std::slice::from_ref(of));
-    assert_eq!((of.from, of.confidence), (Some(Mark::new(SESSION)), Confidence::Certain));
-    assert!(!b.rules.is_waiting() && b.let_go.is_empty());
-}
-
-#[test]
-fn what_a_late_word_does_not_name_may_be_his_and_waits_for_the_rest_of_it() {
-    let mut b = Bench::new();
-    let since = b.now + 500_000;
-    b.branch(70, BranchCause::Unit, Some(SESSION), "/system.slice/some.service", "systemd");
-    b.branch(71, BranchCause::Unit, Some(SESSION), "/system.slice/work.service", "systemd");
-    let mut parts = start("work.service");
-    let end = parts.split_off(40);
-    assert_eq!(b.send_late(SESSION, RequestWhat::Retold, Some(since), parts), []);
-    let all = b.send_late(SESSION, RequestWhat::Retold, Some(since), end);
-    let [Act::Asked(_), Act::Handed(of)] = &all[..] else { panic!("{all:?}") };
-    assert_eq!(of.confidence, Confidence::Certain);
-    assert_eq!(handed(&b.wait(2_100_000_000)).confidence, Confidence::Likely);
 }
 
 #[test]
