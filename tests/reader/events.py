@@ -165,7 +165,7 @@ def _found(f):
     return {**out, "mtime": rfc3339(f["mtime"]), "ctime": rfc3339(f["ctime"]), "file_caps": f["caps"] != 0, "sha256": sha256}
 
 
-GUARD_ACTS = ("", "signal", "trace", "limit", "priority", "open", "create", "unlink", "rename", "link", "attributes", "truncate", "xattr", "ioctl", "map", "mount", "umount", "lock", "watch")
+GUARD_ACTS = ("", "signal", "trace", "limit", "priority", "open", "create", "unlink", "rename", "link", "attributes", "truncate", "xattr", "ioctl", "map", "mount", "umount", "lock", "watch", "held")
 GUARD_OBJECTS = ("", "process", "journal", "map", "switch", "cgroup", "config", "unit", "program", "device")
 
 

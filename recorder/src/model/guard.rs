@@ -43,6 +43,8 @@ codes! {
         Lock = 17, "lock";
         /// Somebody wants to be asked before it is opened.
         Watch = 18, "watch";
+        /// It had it open to write, or mapped to be written, when the recorder began to look.
+        Held = 19, "held";
     }
 }
 

@@ -4,11 +4,11 @@
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
-    sync::Arc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
-use super::alarm;
+use super::{alarm, held};
 use crate::{
     capture::{Capture, GuardMode, GuardPlaces},
     config::{Config, GuardKey},
@@ -74,6 +74,8 @@ struct Told {
 /// What was tried, and how much of it was told.
 pub(super) struct Watch {
     fresh: Vec<KernelEvent>,
+    /// Who held what before, as it is found.
+    held: Option<mpsc::Receiver<KernelEvent>>,
     told: HashMap<Key, Told>,
     /// Who was gone when the counts were read last: of these nothing more comes.
     gone: HashSet<TaskId>,
@@ -82,9 +84,16 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(now: Instant) -> Self {
+    /// Looks from now on, and for what was held before.
+    pub(super) fn start(config: &Config, capture: &Capture) -> Self {
+        let look = || held::look(places(config).journal, capture.marks().ok());
+        let held = (config.guard != GuardKey::Off).then(look);
+        Self { held, ..Self::new(Instant::now()) }
+    }
+
+    fn new(now: Instant) -> Self {
         let (fresh, told, gone) = (Vec::new(), HashMap::new(), HashSet::new());
-        Self { fresh, told, gone, counted: now, lines: 0 }
+        Self { fresh, held: None, told, gone, counted: now, lines: 0 }
     }
 
     /// Takes what concerns it out of what came: it is no session's act.
@@ -95,6 +104,7 @@ impl Watch {
                 self.fresh.push(*event);
             }
         }
+        self.fresh.extend(self.held.iter().flat_map(mpsc::Receiver::try_iter));
     }
 
     /// True if the kernel's counts are to be read.
@@ -116,7 +126,7 @@ impl Watch {
                 alarm(&guard);
             }
             let told = Told {
-                count: 1,
+                count: guard.count,
                 last: boot_ns,
                 task: Some(Arc::clone(&task)),
                 session,

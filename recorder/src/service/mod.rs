@@ -22,6 +22,7 @@ mod grants;
 mod guard;
 mod handover;
 mod heirs;
+mod held;
 mod herald;
 mod host;
 mod kept;
@@ -256,7 +257,9 @@ fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceErr
     let beat = Beat::default();
     let mut listener = Listener::new(beat.clone(), gauge.clone(), std::time::Instant::now());
     let redactor = Redactor::new(config, encryption.is_on())?;
-    let settings = pump_settings(config, first.control, (ending, pause, gauge, beat), (living, redactor));
+    let watch = guard::Watch::start(config, &capture);
+    let settings =
+        pump_settings(config, first.control, (ending, pause, gauge, beat), (living, redactor, watch));
     let pump = std::thread::Builder::new()
         .name("pump".into())
         .spawn(move || pump::run(capture, seeded, desk, &pump_end, to_writer, &pump_stop, settings))
@@ -370,7 +373,7 @@ fn pump_settings(
     config: &Config,
     first: Vec<crate::model::Record>,
     (ending, pause, gauge, beat): (Option<Ending>, Option<Pause>, Gauge, Beat),
-    (living, redactor): (Living, Redactor),
+    (living, redactor, watch): (Living, Redactor, guard::Watch),
 ) -> pump::Settings {
     let first = redactor.told(clock::boot()).into_iter().chain(first).collect();
     let (journal_dir, tell) = (config.journal_dir.clone(), config.notices.at_elevation);
@@ -387,7 +390,7 @@ fn pump_settings(
         beat,
         living,
         content: content::settings(config),
-        watch: guard::Watch::new(std::time::Instant::now()),
+        watch,
         redactor,
     }
 }

@@ -2,15 +2,16 @@
 
 use std::{
     fs,
+    io::Read as _,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
 use recorder_tests::{
     account::Sudo,
-    journal::{Events, field, number, text},
+    journal::{Events, field, files, number, text},
     proc,
     recorder::Running,
 };
@@ -254,5 +255,43 @@ pub(crate) fn attempts_are_refused(stage: &mut Stage) -> Result<()> {
         own.is_some_and(|e| number(e, &["guard", "signal"]) == Some(9)),
         "the early kill is not on record"
     );
+    Ok(())
+}
+
+/// What of the journal somebody had open to write, or mapped to be written, when the recorder came: of what he does with it no hook tells.
+pub(crate) fn held_from_before(stage: &mut Stage) -> Result<()> {
+    configure(stage, "record")?;
+    let before = stage.record()?;
+    stage.finish(before)?;
+    let [first, second] = [0, 1].map(|n| files(&stage.site.journal).map(|all| all.get(n).cloned()));
+    let (open, mapped) = (first?.context("no file")?, second?.context("no second file")?);
+    let mut holder = Command::new(stage.workload())
+        .arg("keep")
+        .args([Path::new("--open"), &open, Path::new("--mapped"), &open, Path::new("--mapped"), &mapped])
+        .args([Path::new("--read"), &mapped])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut said = [0; 5];
+    holder.stdout.take().context("no standard output")?.read_exact(&mut said)?;
+    let running = stage.record()?;
+    let found = proc::until("what was held is on record", stage.limit(30), || {
+        let events = Events::load(&stage.site).ok()?;
+        let told = events.of_kind("guard").filter(|event| text(event, &["guard", "act"]) == "held");
+        let told = told.map(|event| {
+            let (path, pid) = (text(event, &["guard", "path"]), number(event, &["guard", "pid"]));
+            (PathBuf::from(path), pid, number(event, &["guard", "count"]))
+        });
+        let mut told: Vec<_> = told.collect();
+        told.sort();
+        (told.len() >= 2).then_some(told)
+    })?;
+    let by = Some(u64::from(holder.id()));
+    drop(holder.stdin.take());
+    holder.wait()?;
+    stage.finish(running)?;
+    let mut wanted = vec![(open, by, Some(2)), (mapped, by, Some(1))];
+    wanted.sort();
+    ensure!(found == wanted, "{found:?} instead of {wanted:?}");
     Ok(())
 }

@@ -220,6 +220,7 @@ const SCENARIOS: &[Scenario] = &[
     e2e("e5-ftrace-off", Place::Alone, liveness::e5_ftrace_off),
     e2e("e1-e4-e5-f2-attempts-on-record", Place::Alone, guard::attempts_are_recorded),
     e2e("e1-e4-e5-f2-attempts-refused", Place::Alone, guard::attempts_are_refused),
+    e2e("e1-held-from-before", Place::Any, guard::held_from_before),
     e2e("e9-acts-before-the-start", Place::Any, liveness::e9_acts_before_the_start),
     e2e("restart-in-the-middle", Place::Any, restarts::restart_in_the_middle),
     e2e("e11-restart-while-busy", Place::Any, liveness::e11_restart_while_busy),

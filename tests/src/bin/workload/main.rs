@@ -9,6 +9,7 @@ mod crowd;
 mod daemon;
 mod execs;
 mod files;
+mod keep;
 mod masses;
 mod odd;
 mod races;
@@ -68,6 +69,8 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         argv: Vec<String>,
     },
+    /// Have files open, and mapped, until standard input ends
+    Keep(keep::Args),
     /// Say something to a socket and wait for an answer
     Say(say::Args),
     /// Start one job, as a daemon does that is named like this file
@@ -143,6 +146,7 @@ fn run(command: Command) -> Result<()> {
             Err(human::log_in(uid, gid, &name, &home, &argv).into())
         }
         Command::Elevate { argv } => Err(human::elevate(&argv).into()),
+        Command::Keep(args) => keep::run(&args),
         Command::Say(args) => say::run(&args),
         Command::Daemon(args) => daemon::run(&args),
         Command::Hold(args) => contents::wait(&args),

@@ -1,0 +1,175 @@
+//! Who had files of the journal open to write, or mapped to be written, before anybody looked (docs/guard.md): of what he does with them
+//! no hook tells.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::{self, File},
+    io::Read as _,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+};
+
+use rustix::fs::{AtFlags, CWD, StatxFlags};
+
+use crate::{
+    capture::Marks,
+    model::{Act, Bytes, Flags, Guard, GuardAct, GuardObject, KernelEvent, Mark, Place, SessionId, Task},
+    sys::{
+        clock,
+        process::{self, Process},
+    },
+};
+
+/// Bytes of what the kernel says of a descriptor that are read; what is looked for stands in its first lines (fs/proc/fd.c).
+const HEAD: u64 = 128;
+/// Levels of directories in the journal.
+const LEVELS: u8 = 3;
+/// Files of processes that are told; nobody has so many by accident.
+const MOST: usize = 1024;
+
+/// A file, as the kernel tells files apart.
+type Identity = (u32, u32, u64);
+
+/// Looks in a thread of its own: a process whose memory is being mapped from a file system that never answers can't be looked at until it
+/// does, and nobody's start waits for that.
+pub(super) fn look(journal: Vec<PathBuf>, marks: Option<Marks>) -> mpsc::Receiver<KernelEvent> {
+    let (tell, told) = mpsc::channel();
+    let thread = std::thread::Builder::new().name("held".to_owned());
+    let begun = thread.spawn(move || {
+        let mut files = HashMap::new();
+        for dir in &journal {
+            tree(dir, LEVELS, &mut files);
+        }
+        for event in search(&files, marks.as_ref()).into_iter().take(MOST) {
+            if tell.send(event).is_err() {
+                return;
+            }
+        }
+    });
+    if let Err(error) = begun {
+        tracing::error!(%error, "who holds files of the journal is not known");
+    }
+    told
+}
+
+fn search(files: &HashMap<Identity, PathBuf>, marks: Option<&Marks>) -> Vec<KernelEvent> {
+    let me = std::process::id();
+    let mut out = Vec::new();
+    for pid in process::pids().unwrap_or_default().into_iter().filter(|pid| *pid != me) {
+        // By its files, so that the same comes out whatever the order of descriptors is.
+        let mut held = BTreeMap::<&Path, u64>::new();
+        let open = descriptors(pid).into_iter().chain(mappings(pid));
+        for path in open.filter_map(|link| files.get(&identity(&link)?)) {
+            *held.entry(path).or_default() += 1;
+        }
+        if held.is_empty() {
+            continue;
+        }
+        let Some(by) = process::read(pid) else { continue };
+        let mark = marks.and_then(|marks| marks.session_of(pid).ok().flatten()).unwrap_or_default();
+        out.extend(held.into_iter().map(|(path, count)| event(&by, mark, path, count)));
+    }
+    out
+}
+
+fn tree(dir: &Path, levels: u8, files: &mut HashMap<Identity, PathBuf>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && levels > 0 => tree(&path, levels - 1, files),
+            Ok(kind) if kind.is_file() => {
+                if let Some(identity) = identity(&path) {
+                    files.insert(identity, path);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What lies behind a link of procfs, without a question to its file system: one that never answers is not asked.
+fn identity(path: &Path) -> Option<Identity> {
+    let what = rustix::fs::statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::INO).ok()?;
+    Some((what.stx_dev_major, what.stx_dev_minor, what.stx_ino))
+}
+
+/// Descriptors that may write.
+fn descriptors(pid: u32) -> Vec<PathBuf> {
+    let of = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+    let may_write = of.filter(|entry| {
+        let mut text = String::new();
+        let read = File::open(entry.path()).and_then(|file| file.take(HEAD).read_to_string(&mut text));
+        read.is_ok() && writes(&text)
+    });
+    may_write.map(|entry| PathBuf::from(format!("/proc/{pid}/fd")).join(entry.file_name())).collect()
+}
+
+/// `flags:` in octal digits; how it was opened stands in the last two bits.
+fn writes(fdinfo: &str) -> bool {
+    let flags =
+        fdinfo.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & 3 != 0)
+}
+
+/// Mappings of files that are shared and may be written.
+fn mappings(pid: u32) -> Vec<PathBuf> {
+    let Ok(text) = fs::read(format!("/proc/{pid}/maps")) else { return Vec::new() };
+    let places = text.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut words = line.split(|byte| *byte == b' ');
+        let (place, rights) = (words.next()?, words.next()?);
+        (rights.get(1) == Some(&b'w') && rights.get(3) == Some(&b's')).then_some(place)
+    });
+    let dir = PathBuf::from(format!("/proc/{pid}/map_files"));
+    places.map(|place| dir.join(std::ffi::OsStr::from_bytes(place))).collect()
+}
+
+fn event(by: &Process, mark: Mark, path: &Path, count: u64) -> KernelEvent {
+    let now = clock::boot();
+    let [uid, euid, ..] = by.uids;
+    let guard = Guard {
+        act: GuardAct::Held,
+        object: GuardObject::Journal,
+        denied: 0,
+        detail: 0,
+        path: Bytes::new(path.as_os_str().as_bytes().to_vec()),
+        to: Bytes::default(),
+        session: SessionId::NOBODY,
+        by: by.id,
+        count,
+        first: now,
+        last: now,
+    };
+    let task = Task {
+        id: by.id,
+        tid: by.id.pid,
+        ppid: by.ppid,
+        comm: Bytes::new(by.comm.clone()),
+        auid: by.loginuid,
+        uid,
+        euid,
+    };
+    KernelEvent {
+        boot_ns: now,
+        cpu: u16::MAX,
+        mark,
+        flags: Flags::SEEDED,
+        task: Arc::new(task),
+        place: Place::default(),
+        act: Act::Guard(Box::new(guard)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_descriptor_was_opened_stands_in_its_flags() {
+        for (flags, may) in [("0100000", false), ("02100001", true), ("0100002", true), ("010000000", false)]
+        {
+            assert_eq!(writes(&format!("pos:\t0\nflags:\t{flags}\nmnt_id:\t29\n")), may, "{flags}");
+        }
+        assert!(!writes("") && !writes("flags:\tx"));
+    }
+}
