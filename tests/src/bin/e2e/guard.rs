@@ -260,9 +260,9 @@ pub(crate) fn attempts_are_refused(stage: &mut Stage) -> Result<()> {
 
 /// What of the journal somebody had open to write, or mapped to be written, when the recorder came: of what he does with it no hook tells.
 pub(crate) fn held_from_before(stage: &mut Stage) -> Result<()> {
-    configure(stage, "record")?;
     let before = stage.record()?;
     stage.finish(before)?;
+    configure(stage, "record")?;
     let [first, second] = [0, 1].map(|n| files(&stage.site.journal).map(|all| all.get(n).cloned()));
     let (open, mapped) = (first?.context("no file")?, second?.context("no second file")?);
     let mut holder = Command::new(stage.workload())
