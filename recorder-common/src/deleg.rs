@@ -41,6 +41,8 @@ impl BranchEvent {
     pub const SCRIPT: u32 = 4;
     /// A container engine that was asked for something has a runtime start or enter a container.
     pub const ENGINE: u32 = 5;
+    /// As `UNIT`, while a request to that manager was on its way and not told of yet.
+    pub const UNIT_AHEAD: u32 = 6;
 }
 
 /// Payload of `Kind::REQUEST`; `path_len` bytes of the socket's name follow, then `len` bytes that were sent.
@@ -142,6 +144,8 @@ pub struct Armed {
     pub mark: u64,
     /// Until when what it makes is looked at, `CLOCK_BOOTTIME` nanoseconds.
     pub until: u64,
+    /// The thread whose request was on its way last; whether it still is, the map of those that send says. 0: none.
+    pub sender: u64,
 }
 
 impl Armed {

@@ -12,7 +12,7 @@ use crate::{
     emit::{self, Event},
     kernel::{self, Place, TaskPtr, off},
     maps::{ARMED, PENDING, PLANTED, TURNS},
-    scope,
+    scope, socket,
 };
 
 /// In a value of `PENDING`: a user's manager made it. Marks are times and don't reach it.
@@ -37,17 +37,18 @@ fn cgroup_of(task: TaskPtr) -> u64 {
     id_of(kernel::read(set as u64, off!(css_set_cgroup)))
 }
 
-/// The session on whose behalf the current task may be at work, if it is a manager that was asked for something; 0 if not.
+/// The session on whose behalf the current task may be at work, if it is a manager that was asked for something, and the thread whose
+/// request was on its way last.
 #[inline(always)]
-fn asked() -> u64 {
+fn asked() -> Option<(u64, u64)> {
     let task = kernel::current();
     let uid = u64::from(kernel::creds(task).uid);
     let tgid = u64::from(kernel::tgid(task));
     let key = if tgid == 1 { 1 } else { Armed::USER | uid };
     // SAFETY: copied at once.
     match unsafe { ARMED.get(&key) } {
-        Some(armed) if emit::now() < armed.until => armed.mark,
-        _ => 0,
+        Some(armed) if emit::now() < armed.until => Some((armed.mark, armed.sender)),
+        _ => None,
     }
 }
 
@@ -57,10 +58,7 @@ pub fn cgroup_made(cgroup: u64, path: u64) {
     if emit::state(State::ARMED) == 0 || scope::session_of(kernel::current()) != 0 {
         return;
     }
-    let parent = asked();
-    if parent == 0 {
-        return;
-    }
+    let Some((parent, sender)) = asked() else { return };
     let id = id_of(cgroup);
     let mark = emit::next_mark();
     let of_user = if kernel::tgid(kernel::current()) == 1 { 0 } else { OF_USER };
@@ -69,7 +67,8 @@ pub fn cgroup_made(cgroup: u64, path: u64) {
         emit::count(|c| unsafe { &raw mut (*c).map_full }, 1);
         return;
     }
-    branch(mark, parent, id, path, BranchEvent::UNIT);
+    let is_ahead = socket::is_sending(sender);
+    branch(mark, parent, id, path, if is_ahead { BranchEvent::UNIT_AHEAD } else { BranchEvent::UNIT });
 }
 
 /// Says that something starts. A global function, as its callers have no room on the stack.

@@ -4,7 +4,7 @@
 mod ahead;
 mod retold;
 
-pub use ahead::{enters, enters_call};
+pub use ahead::{enters, enters_call, is_sending};
 
 use core::ffi::c_void;
 
@@ -196,7 +196,7 @@ pub extern "C" fn request(sk: u64, session: u64) -> u32 {
         told(sk, session, RequestEvent::CONNECT);
         return TOLD;
     }
-    if !arm(&name, session) {
+    if !arm(&name, session, 0) {
         return 0;
     }
     let last: u64 = kernel::read(sk, off!(sock_queue_last));
@@ -204,9 +204,10 @@ pub extern "C" fn request(sk: u64, session: u64) -> u32 {
     if last == 0 || last == sk + off!(sock_queue) as u64 { GONE } else { READS }
 }
 
-/// What a manager makes is looked at from here on, if the socket is one's; true if what is sent there is read.
+/// What a manager makes is looked at from here on, if the socket is one's; true if what is sent there is read. `sender`: the thread that is
+/// about to send, 0 if it has.
 #[inline(always)]
-fn arm(name: &SocketName, session: u64) -> bool {
+fn arm(name: &SocketName, session: u64, sender: u64) -> bool {
     // SAFETY: copied at once.
     let manager = match unsafe { SOCKETS.get(name) }.copied() {
         Some(manager) => manager,
@@ -219,8 +220,11 @@ fn arm(name: &SocketName, session: u64) -> bool {
         let soon = emit::now() + if manager == Armed::ENGINE { ENGINE_NS } else { ARM_NS };
         // Where something may start by itself the service looks for longer.
         // SAFETY: copied at once.
-        let until = unsafe { ARMED.get(&manager) }.map_or(0, |armed| armed.until);
-        let armed = Armed { mark: session, until: if until > soon { until } else { soon } };
+        let (until, other) =
+            unsafe { ARMED.get(&manager) }.map_or((0, 0), |armed| (armed.until, armed.sender));
+        // Who set out before and is on his way still is the one to be waited for.
+        let sender = if sender == 0 || is_sending(other) { other } else { sender };
+        let armed = Armed { mark: session, until: if until > soon { until } else { soon }, sender };
         if ARMED.insert(&manager, &armed, 0).is_ok() {
             emit::set_state(State::ARMED);
         }

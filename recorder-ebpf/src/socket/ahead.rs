@@ -38,11 +38,19 @@ pub extern "C" fn of_socket(sk: u64, session: u64) -> u32 {
         return 0;
     }
     let Some(name) = super::name_of(kernel::read(sk, off!(unix_peer))) else { return 0 };
-    if !super::arm(&name, session) {
+    let me = emit::thread();
+    if !super::arm(&name, session, me) {
         return 0;
     }
-    let _ = SENDING.insert(&emit::thread(), &emit::now(), 0);
+    let _ = SENDING.insert(&me, &emit::now(), 0);
     1
+}
+
+/// True if the message of that thread is on its way and not told of yet.
+#[inline(always)]
+pub fn is_sending(thread: u64) -> bool {
+    // SAFETY: nothing is read of it.
+    thread != 0 && unsafe { SENDING.get(&thread) }.is_some()
 }
 
 /// Since when the current task's message was on its way; 0 if that is not known.

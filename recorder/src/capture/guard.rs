@@ -21,6 +21,7 @@ use zerocopy::transmute;
 use super::{
     backend::Backend,
     decode::{DecodeError, Reader, joined},
+    devices::devices,
     load::Loaded,
     programs::Typed,
     ring::Capture,
@@ -356,31 +357,6 @@ fn units(cgroup: &str) -> Vec<PathBuf> {
         .flat_map(|dir| [Path::new(dir).join(unit), Path::new(dir).join(format!("{unit}.d"))])
         .filter(|path| path.exists())
         .collect()
-}
-
-/// Block devices that a directory lies on: its own, the disk that it is a part of, and what is below a mapping.
-fn devices(dir: &Path) -> Vec<(u32, u32)> {
-    use std::os::unix::fs::MetadataExt;
-    let mut found = Vec::new();
-    let Ok(meta) = fs::metadata(dir) else { return found };
-    let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
-    let mut wanted = vec![PathBuf::from(format!("/sys/dev/block/{major}:{minor}"))];
-    // More than there are in any chain.
-    for _ in 0..64 {
-        let Some(at) = wanted.pop() else { break };
-        let Ok(at) = at.canonicalize() else { continue };
-        let text = fs::read_to_string(at.join("dev")).unwrap_or_default();
-        if let Some((major, minor)) = text.trim().split_once(':')
-            && let (Ok(major), Ok(minor)) = (major.parse(), minor.parse())
-        {
-            found.push((major, minor));
-        }
-        if at.join("partition").exists() {
-            wanted.extend(at.parent().map(Path::to_owned));
-        }
-        wanted.extend(fs::read_dir(at.join("slaves")).into_iter().flatten().flatten().map(|e| e.path()));
-    }
-    found
 }
 
 fn attempt(key: &GuardKey, value: &CapUse, names: &HashMap<u32, String>) -> Guard {

@@ -9,7 +9,7 @@ use crate::model::{Act, BootNanos, Branch, BranchCause, Bytes, Mark, Reached, Re
 pub(super) fn branch(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
     let e: BranchEvent = r.get()?;
     let cause = match e.cause {
-        BranchEvent::UNIT => BranchCause::Unit,
+        BranchEvent::UNIT | BranchEvent::UNIT_AHEAD => BranchCause::Unit,
         BranchEvent::JOB => BranchCause::Job,
         BranchEvent::PLANT => BranchCause::Plant,
         BranchEvent::SCRIPT => BranchCause::Script,
@@ -19,6 +19,7 @@ pub(super) fn branch(r: &mut Reader<'_>) -> Result<Act, DecodeError> {
     let parent = (e.parent != 0).then(|| Mark::new(e.parent));
     Ok(Act::Branch(Branch {
         cause,
+        is_ahead: e.cause == BranchEvent::UNIT_AHEAD,
         parent,
         object: e.object,
         device: dev(e.dev),

@@ -37,7 +37,7 @@ pub enum Standing {
 /// The maps.
 pub(super) struct Managers {
     sockets: BpfHashMap<MapData, [u8; SUN_PATH], u64>,
-    armed: BpfHashMap<MapData, u64, [u8; 16]>,
+    armed: BpfHashMap<MapData, u64, [u8; 24]>,
     pending: BpfHashMap<MapData, u64, u64>,
     planted: BpfHashMap<MapData, [u8; 16], u64>,
     scripts: BpfHashMap<MapData, [u8; SCRIPT_NAME], u64>,
@@ -66,8 +66,8 @@ impl Managers {
 
     pub(super) fn keep_looking(&mut self, manager: Standing, until: BootNanos) -> Result<(), MapError> {
         // Whose it may be says the unit's name alone: no session is behind it by its time.
-        let armed = Armed { mark: u64::MAX, until: until.get() };
-        let mut raw = [0; 16];
+        let armed = Armed { mark: u64::MAX, until: until.get(), sender: 0 };
+        let mut raw = [0; 24];
         raw.copy_from_slice(armed.as_bytes());
         let key = match manager {
             Standing::System => SYSTEM,

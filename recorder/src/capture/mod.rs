@@ -10,6 +10,7 @@ mod caps;
 mod change;
 mod counters;
 mod decode;
+mod devices;
 mod folds;
 mod gate;
 mod guard;

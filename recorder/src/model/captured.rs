@@ -172,6 +172,8 @@ pub enum BranchCause {
 pub struct Branch {
     /// Why.
     pub cause: BranchCause,
+    /// Of a unit: a request to its manager was on its way and not told of yet.
+    pub is_ahead: bool,
     /// The session that may be behind it, if one is known.
     pub parent: Option<Mark>,
     /// The control group's id or the program's inode; 0 for a script that is known by its path.

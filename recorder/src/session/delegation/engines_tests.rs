@@ -94,6 +94,7 @@ impl Bench {
         let mark = self.next;
         let branch = Branch {
             cause: BranchCause::Engine,
+            is_ahead: false,
             parent: None,
             object: 0,
             device: (0, 0),

@@ -245,10 +245,11 @@ impl Handover {
                 self.drop_branch(oldest, pass.let_go);
             }
         }
-        let cause = waiting.branch.cause;
+        let is_unit = waiting.unit.is_some();
+        let may_be_late = may_be_late(event, &waiting.branch);
         self.waiting.insert(mark, waiting);
         // Of all but units the program and its arguments come with the exec right behind.
-        if cause == BranchCause::Unit && !self.unit(mark, true, pass) && !may_be_late(event) {
+        if is_unit && !self.unit(mark, true, pass) && !may_be_late {
             self.drop_branch(mark, pass.let_go);
         }
     }

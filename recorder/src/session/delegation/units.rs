@@ -2,17 +2,18 @@
 
 use super::words::lets_people_in;
 use super::{Files, Handover, Pass, tell};
-use crate::model::{BootNanos, Bytes, Confidence, Handed, KernelEvent, Mark, Trigger};
+use crate::model::{BootNanos, Branch, Bytes, Confidence, Handed, KernelEvent, Mark, Trigger};
 
 /// A unit that nobody asked for by name may still belong to a request that could not be read; for so long after it.
 const WINDOW_NS: u64 = 5_000_000_000;
 /// A unit waits so long for a request that was on its way when it was made: its sender may have lost the processor.
 const LATE_NS: u64 = 2_000_000_000;
 
-/// Whether a unit that nobody is known to have asked for waits for a request. Not where a person's own manager made it: who elevates in
-/// there begins a session, which a wait would keep from him; and what others ask of it is done with that person's rights.
-pub(super) fn may_be_late(made: &KernelEvent) -> bool {
-    made.task.euid == 0
+/// Whether a unit that nobody is known to have asked for waits for a request that was on its way. Not where people log in, or a person's
+/// own manager made it: who logs in or elevates in there begins a session, which a wait would keep from him.
+pub(super) fn may_be_late(made: &KernelEvent, branch: &Branch) -> bool {
+    let path = branch.path.as_utf8().unwrap_or_default();
+    branch.is_ahead && made.task.euid == 0 && !path.split('/').any(lets_people_in)
 }
 
 impl Handover {
