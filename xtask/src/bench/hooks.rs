@@ -135,7 +135,10 @@ const FAMILIES: [(&str, &[&str]); 11] = [
         ],
     ),
     ("credentials, capabilities", &["sys_exit_cred", "commit_creds", "on_capable", "security_capable"]),
-    ("delegation, sockets", &["on_cgroup", "on_attach", "on_data_ready", "def_readable"]),
+    (
+        "delegation, sockets",
+        &["on_cgroup", "on_attach", "on_data_ready", "def_readable", "unix_send", "sys_enter_send"],
+    ),
     (
         "control of others",
         &["sys_exit_ptrace", "sys_exit_process_vm", "sys_exit_pidfd_getfd", "ptrace_access"],
