@@ -62,6 +62,20 @@ pub struct GuardPlaces {
     pub config: Option<PathBuf>,
 }
 
+impl GuardPlaces {
+    /// Files of the journal, as deep as they are guarded.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut all = Vec::new();
+        for dir in &self.journal {
+            tree(dir, LEVELS, &mut all);
+        }
+        all.into_iter().filter(|(_, what)| *what == Guarded::JOURNAL).map(|(path, _)| path).collect()
+    }
+}
+
+/// Levels of directories below the journal's.
+const LEVELS: u8 = 3;
+
 /// Programs and their hooks. The first list has to be there for the guard to be any.
 const NEEDED: [(&str, &str); 22] = [
     ("guard_file", "file_open"),
@@ -311,7 +325,7 @@ fn list(places: &GuardPlaces) -> Vec<(PathBuf, u32)> {
                 .filter(|a| a.parent().is_some())
                 .map(|above| (above.to_owned(), Guarded::JOURNAL | Guarded::ABOVE)),
         );
-        tree(&dir, 3, &mut all);
+        tree(&dir, LEVELS, &mut all);
     }
     if let Some(config) = &places.config {
         all.push((config.clone(), Guarded::CONFIG));

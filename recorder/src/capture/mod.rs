@@ -45,5 +45,5 @@ pub use managers::Standing;
 pub use marks::Marks;
 pub use ring::{Capture, Counts, Waiting};
 pub use rounds::CanaryRound;
-pub use seed::Seeded;
+pub use seed::{Seeded, found};
 pub use support::{Support, probe};

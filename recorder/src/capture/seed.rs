@@ -12,10 +12,7 @@ use recorder_common::{MarkFlag, TaskMark};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::{
-    model::{
-        Act, BootNanos, Bytes, Caps, Captured, Elevated, Flags, Ids, KernelEvent, Lived, Mark, Task, TaskId,
-        Via,
-    },
+    model::{Act, Bytes, Caps, Captured, Elevated, Flags, Ids, KernelEvent, Lived, Mark, Task, TaskId, Via},
     sys::{
         bpf, clock,
         process::{self, Process},
@@ -249,6 +246,11 @@ fn member(p: &Process, mark: u64) -> Captured {
 }
 
 fn event(p: &Process, mark: u64, act: Act) -> Captured {
+    Captured::Event(Box::new(found(p, Mark::new(mark), act)))
+}
+
+/// What is known of a process that was found running, as an event of its own.
+pub fn found(p: &Process, mark: Mark, act: Act) -> KernelEvent {
     let [uid, euid, ..] = p.uids;
     let task = Task {
         id: p.id,
@@ -259,16 +261,15 @@ fn event(p: &Process, mark: u64, act: Act) -> Captured {
         uid,
         euid,
     };
-    let boot_ns: BootNanos = clock::boot();
-    Captured::Event(Box::new(KernelEvent {
-        boot_ns,
+    KernelEvent {
+        boot_ns: clock::boot(),
         cpu: u16::MAX,
-        mark: Mark::new(mark),
+        mark,
         flags: Flags::SEEDED,
         task: Arc::new(task),
         place: crate::model::Place::default(),
         act,
-    }))
+    }
 }
 
 #[cfg(test)]
@@ -277,7 +278,7 @@ mod tests {
 
     fn process(pid: u32, ppid: u32, loginuid: u32, uid: u32, euid: u32, leads: bool) -> Process {
         Process {
-            id: TaskId { pid, start: BootNanos::new(u64::from(pid)) },
+            id: TaskId { pid, start: crate::model::BootNanos::new(u64::from(pid)) },
             ppid,
             loginuid,
             audit_session: 1,

@@ -86,7 +86,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Looks from now on, and for what was held before.
     pub(super) fn start(config: &Config, capture: &Capture) -> Self {
-        let look = || held::look(places(config).journal, capture.marks().ok());
+        let look = || held::look(places(config), capture.marks().ok());
         let held = (config.guard != GuardKey::Off).then(look);
         Self { held, ..Self::new(Instant::now()) }
     }

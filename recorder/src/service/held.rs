@@ -7,14 +7,14 @@ use std::{
     io::Read as _,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::mpsc,
 };
 
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 
 use crate::{
-    capture::Marks,
-    model::{Act, Bytes, Flags, Guard, GuardAct, GuardObject, KernelEvent, Mark, Place, SessionId, Task},
+    capture::{GuardPlaces, Marks, found},
+    model::{Act, Bytes, Guard, GuardAct, GuardObject, KernelEvent, Mark, SessionId},
     sys::{
         clock,
         process::{self, Process},
@@ -23,8 +23,6 @@ use crate::{
 
 /// Bytes of what the kernel says of a descriptor that are read; what is looked for stands in its first lines (fs/proc/fd.c).
 const HEAD: u64 = 128;
-/// Levels of directories in the journal.
-const LEVELS: u8 = 3;
 /// Files of processes that are told; nobody has so many by accident.
 const MOST: usize = 1024;
 
@@ -33,14 +31,11 @@ type Identity = (u32, u32, u64);
 
 /// Looks in a thread of its own: a process whose memory is being mapped from a file system that never answers can't be looked at until it
 /// does, and nobody's start waits for that.
-pub(super) fn look(journal: Vec<PathBuf>, marks: Option<Marks>) -> mpsc::Receiver<KernelEvent> {
+pub(super) fn look(places: GuardPlaces, marks: Option<Marks>) -> mpsc::Receiver<KernelEvent> {
     let (tell, told) = mpsc::channel();
     let thread = std::thread::Builder::new().name("held".to_owned());
     let begun = thread.spawn(move || {
-        let mut files = HashMap::new();
-        for dir in &journal {
-            tree(dir, LEVELS, &mut files);
-        }
+        let files = places.files().into_iter().filter_map(|path| Some((identity(&path)?, path))).collect();
         for event in search(&files, marks.as_ref()).into_iter().take(MOST) {
             if tell.send(event).is_err() {
                 return;
@@ -71,21 +66,6 @@ fn search(files: &HashMap<Identity, PathBuf>, marks: Option<&Marks>) -> Vec<Kern
         out.extend(held.into_iter().map(|(path, count)| event(&by, mark, path, count)));
     }
     out
-}
-
-fn tree(dir: &Path, levels: u8, files: &mut HashMap<Identity, PathBuf>) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() && levels > 0 => tree(&path, levels - 1, files),
-            Ok(kind) if kind.is_file() => {
-                if let Some(identity) = identity(&path) {
-                    files.insert(identity, path);
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
 /// What lies behind a link of procfs, without a question to its file system: one that never answers is not asked.
@@ -126,7 +106,6 @@ fn mappings(pid: u32) -> Vec<PathBuf> {
 
 fn event(by: &Process, mark: Mark, path: &Path, count: u64) -> KernelEvent {
     let now = clock::boot();
-    let [uid, euid, ..] = by.uids;
     let guard = Guard {
         act: GuardAct::Held,
         object: GuardObject::Journal,
@@ -140,24 +119,7 @@ fn event(by: &Process, mark: Mark, path: &Path, count: u64) -> KernelEvent {
         first: now,
         last: now,
     };
-    let task = Task {
-        id: by.id,
-        tid: by.id.pid,
-        ppid: by.ppid,
-        comm: Bytes::new(by.comm.clone()),
-        auid: by.loginuid,
-        uid,
-        euid,
-    };
-    KernelEvent {
-        boot_ns: now,
-        cpu: u16::MAX,
-        mark,
-        flags: Flags::SEEDED,
-        task: Arc::new(task),
-        place: Place::default(),
-        act: Act::Guard(Box::new(guard)),
-    }
+    found(by, mark, Act::Guard(Box::new(guard)))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::{secrets::leave, stage::Stage};
 const SHOWN_BYTES: u32 = 400_000;
 /// A relay that lags behind acts of the session for more than a moment is stored twice: here one in thirty does, where others use the
 /// processors. Of so many one does not.
-const TIMES: usize = 3;
+const TRIES: usize = 3;
 
 /// `script`, where there is one, and a relay of our own: the outer terminal is there whole, of the inner one what was left out stands on
 /// the outer, byte for byte; every byte of both is accounted for.
@@ -22,7 +22,7 @@ pub(crate) fn relay_is_folded(stage: &mut Stage) -> Result<()> {
     let script = ["/usr/bin/script", "/bin/script"].into_iter().find(|path| Path::new(path).exists());
     let mut done = Vec::new();
     let programs = script.into_iter().chain(std::iter::once("relay"));
-    for (program, time) in programs.flat_map(|program| (0..TIMES).map(move |time| (program, time))) {
+    for (program, time) in programs.flat_map(|program| (0..TRIES).map(move |time| (program, time))) {
         let (tag, truth) = (format!("inside-{}-{time}", program.len()), stage.path("truth"));
         // Acts between what is shown: nothing may pass anything.
         let inside = format!(
@@ -50,7 +50,7 @@ pub(crate) fn relay_is_folded(stage: &mut Stage) -> Result<()> {
     let events = stage.finish(running)?;
     // Emulated ones lag more often.
     let enough = if stage.is_emulated() { 50 } else { 95 };
-    for of_one in done.chunks(TIMES) {
+    for of_one in done.chunks(TRIES) {
         let mut most = 0;
         for (program, tag, shown) in of_one {
             let part =
