@@ -57,6 +57,8 @@ impl Guarded {
     pub const PROGRAM: u32 = 8;
     /// A block device that the journal lies on.
     pub const DEVICE: u32 = 9;
+    /// Beyond the last of them.
+    pub const END: u32 = 10;
     /// A directory: what lies in it is guarded too.
     pub const TREE: u32 = 0x100;
     /// A directory above: only its name matters.
@@ -105,6 +107,10 @@ impl GuardAct {
     pub const LOCK: u16 = 17;
     /// Somebody wants to be asked before it is opened (fanotify).
     pub const WATCH: u16 = 18;
+    /// It was moved into another control group, whose path is told. 19 is said by the service alone.
+    pub const MOVE: u16 = 20;
+    /// Beyond the last of them.
+    pub const END: u16 = 21;
 }
 
 /// Key of the map that counts attempts.
@@ -129,6 +135,24 @@ pub struct GuardKey {
 impl GuardKey {
     /// Instead of a start, with the pid 0.
     pub const WITHOUT_RIGHTS: u64 = 1;
+    /// Keys with the pid and the start 0: for each act on each object, refused or not.
+    pub const REST: u32 = 2 * 21 * Guarded::END;
+    /// Other keys.
+    pub const APART: u32 = 8192;
+}
+
+/// Value of that map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct GuardUse {
+    /// How often.
+    pub count: u64,
+    /// The first time, `CLOCK_BOOTTIME` nanoseconds.
+    pub first_ns: u64,
+    /// The last time.
+    pub last_ns: u64,
+    /// The session of the process that was first; 0: none.
+    pub mark: u64,
 }
 
 /// Payload of `Kind::GUARD`, sent at the first attempt; `path_len` bytes of a walked path follow, then `to_len` of another.
@@ -145,4 +169,6 @@ pub struct GuardEvent {
 
 const _: () = assert!(size_of::<GuardSettings>() == 64);
 const _: () = assert!(size_of::<GuardKey>() == 24);
+const _: () = assert!(GuardAct::END == 21, "GuardKey::REST counts them");
+const _: () = assert!(size_of::<GuardUse>() == 32);
 const _: () = assert!(size_of::<GuardEvent>() == 32);

@@ -31,7 +31,7 @@ pub use exec::{ArgvPart, CredEvent, Creds, ExecEvent, ExitEvent, ForkEvent, Mark
 pub use file::{AllocateEvent, Attribute, FileEvent, SetattrEvent, XattrEvent};
 pub use fold::{FAILED_NAME, FAILED_NAMES, FailedEvent, FailedKey, MapEvent, MapKey, RestKey};
 pub use gate::{Allow, Gate, RefusedEvent};
-pub use guard::{GuardAct, GuardEvent, GuardKey, GuardSettings, Guarded};
+pub use guard::{GuardAct, GuardEvent, GuardKey, GuardSettings, GuardUse, Guarded};
 pub use header::{EventHeader, Flag, Hook, Kind, Ring};
 pub use limits::{
     ARGV_CORE, ARGV_PART, ARGV_PARTS, CLASSES, PATH_PARTS, PATH_ROOM, RINGS, SCRATCH, SCRATCH_SLOTS,

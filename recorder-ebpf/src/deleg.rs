@@ -10,6 +10,7 @@ use recorder_common::{
 
 use crate::{
     emit::{self, Event},
+    guard,
     kernel::{self, Place, TaskPtr, off},
     maps::{ARMED, PENDING, PLANTED, TURNS},
     scope, socket,
@@ -105,6 +106,7 @@ fn pending(cgroup: u64, task: TaskPtr) -> Option<u64> {
 /// `cgroup_attach_task(cgroup, path, task, threadgroup)`.
 #[inline(always)]
 pub fn attached(cgroup: u64, task: TaskPtr) {
+    guard::grouped(kernel::read(cgroup, off!(cgroup_node)), task);
     if emit::state(State::ARMED) == 0 {
         return;
     }

@@ -26,7 +26,7 @@ const RESTARTS: i64 = 512;
 /// Where the key lies in the scratch buffer: it would be half of the stack.
 const KEY_AT: usize = SCRATCH - 512;
 /// `BPF_NOEXIST`.
-const NO_EXIST: u64 = 1;
+pub const NO_EXIST: u64 = 1;
 
 /// `sys_exit_execve`, `sys_exit_execveat`.
 #[inline(always)]
@@ -125,10 +125,19 @@ fn count_rest(rest: &RestKey) {
 pub fn add(known: Option<*mut CapUse>) -> bool {
     let Some(known) = known else { return false };
     // SAFETY: map value.
-    atomic::fetch_add(unsafe { &raw mut (*known).count }, 1);
-    // SAFETY: map value; whoever writes last is near enough.
-    unsafe { (&raw mut (*known).last_ns).write_volatile(emit::now()) };
+    unsafe { one_more(&raw mut (*known).count, &raw mut (*known).last_ns) };
     true
+}
+
+/// Counts an attempt that is made now.
+///
+/// # Safety
+/// Both are places in a value of a map.
+#[inline(always)]
+pub unsafe fn one_more(count: *mut u64, last_ns: *mut u64) {
+    atomic::fetch_add(count, 1);
+    // SAFETY: as said; whoever writes last is near enough.
+    unsafe { last_ns.write_volatile(emit::now()) };
 }
 
 /// Begins to count by the current task; false if somebody else did, or there is no room.

@@ -4,19 +4,15 @@
 //! Files are known by device, inode and generation, never by a name: the recorder opens what is to be guarded while the service says
 //! so, and what it writes below a guarded directory is known from its first open on. Processes are known by number and start.
 
-use core::{arch::asm, ptr::addr_of};
+use core::arch::asm;
 
-use recorder_common::{
-    Class, GuardAct, GuardEvent, GuardKey, GuardSettings, Guarded, Kind, PlantKey, Ring, State,
-};
+use recorder_common::{GuardAct, GuardSettings, Guarded, PlantKey, State};
 
 use crate::{
-    deleg,
-    emit::{self, Event},
-    failed, flight, guard_kernel,
+    deleg, emit, flight, guard_kernel,
+    guard_seen::{full, guard_tell},
     kernel::{self, Place, TaskPtr, off},
-    maps::{GUARD_MAPS, GUARD_SEEN, GUARDED},
-    scope,
+    maps::{GUARD_MAPS, GUARDED},
 };
 
 /// `FMODE_WRITE`, include/linux/fs.h.
@@ -50,7 +46,7 @@ const SI_CODE: usize = 8;
 const SENT: [i32; 3] = [0, -1, -6];
 
 /// With an object: nobody is here to refuse it, whatever the mode.
-const TOLD_ONLY: u32 = 0x80;
+pub const TOLD_ONLY: u32 = 0x80;
 
 /// What the loader said, a constant for the verifier.
 macro_rules! said {
@@ -107,7 +103,7 @@ const fn what(act: u16, object: u32, detail: u32) -> u64 {
 /// What is told and never refused: who upgrades or configures the recorder has to write there, and boot loaders, volume managers and
 /// file systems' own tools to the devices.
 #[inline(always)]
-fn is_refused(object: u32) -> bool {
+pub fn is_refused(object: u32) -> bool {
     said!(mode) == GuardSettings::ENFORCE
         && object != Guarded::CONFIG
         && object != Guarded::UNIT
@@ -137,73 +133,6 @@ pub fn judge(act: u16, object: u32, detail: u32, place: Place, to: u64) -> u32 {
 }
 
 pub const NOWHERE: Place = Place { dentry: 0, mnt: 0 };
-
-/// Counts an attempt of the current task, and tells the first of its kind. Returns 1 if it is refused.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn guard_tell(what: u64, dentry: u64, mnt: u64, to: u64) -> u32 {
-    let task = kernel::current();
-    let object = (what >> 16) as u32 & 0xff & !TOLD_ONLY;
-    let told_only = (what >> 16) as u32 & TOLD_ONLY != 0;
-    let denied = u32::from(!told_only && is_refused(object));
-    let detail = (what >> 32) as u32;
-    let mut key = GuardKey {
-        start_ns: kernel::load(kernel::leader(task), off!(task_start)),
-        pid: kernel::tgid(task),
-        act: what as u16,
-        object: object as u16,
-        // Who lists maps asks for each of them.
-        detail: if object == Guarded::MAP { 0 } else { detail },
-        denied,
-    };
-    if !has_rights(task) {
-        let session = scope::session_of(task);
-        (key.start_ns, key.pid) = (if session == 0 { GuardKey::WITHOUT_RIGHTS } else { session }, 0);
-    }
-    if failed::add(GUARD_SEEN.get_ptr_mut(&key)) {
-        return denied;
-    }
-    if failed::insert(addr_of!(GUARD_SEEN).cast(), addr_of!(key).cast()) {
-        key.detail = detail;
-        tell(&key, Place { dentry, mnt }, to);
-        return denied;
-    }
-    if !failed::add(GUARD_SEEN.get_ptr_mut(&key)) {
-        // Beyond those that are counted apart.
-        (key.start_ns, key.pid, key.detail) = (0, 0, 0);
-        if !failed::add(GUARD_SEEN.get_ptr_mut(&key)) {
-            full();
-        }
-    }
-    denied
-}
-
-/// False for whom the kernel refuses it behind some of the hooks: whoever may start processes could fill the map with them. Those of a
-/// session are counted as one, and so are all others. What rights somebody has in a user namespace of his own is nothing here.
-#[inline(always)]
-fn has_rights(task: TaskPtr) -> bool {
-    let creds = kernel::creds(task);
-    creds.uid == 0
-        || creds.euid == 0
-        || creds.suid == 0
-        || creds.fsuid == 0
-        || (creds.cap_effective != 0 && kernel::user_ns_level(task) == 0)
-}
-
-#[inline(always)]
-fn full() {
-    // SAFETY: map value.
-    emit::count(|c| unsafe { &raw mut (*c).guard_full }, 1);
-}
-
-#[inline(always)]
-fn tell(key: &GuardKey, place: Place, to: u64) {
-    let Some(mut event) = Event::new::<GuardEvent>(Class::GUARD) else { return };
-    let path_len = if place.dentry == 0 { 0 } else { event.path(place) };
-    let to_len = if to == 0 { 0 } else { event.path(Place { dentry: to, mnt: place.mnt }) };
-    let payload = GuardEvent { key: *key, path_len, to_len };
-    event.send(Kind::GUARD, Ring::CRITICAL, scope::session_of(kernel::current()), payload, 0);
-}
 
 /// `task_kill(target, info, signal, cred)`. Signal 0 is a question, and HUP only has the configuration read again, which is on record.
 #[inline(always)]
@@ -239,6 +168,14 @@ pub fn witness(number: u32, info: u64, target: TaskPtr) -> i32 {
     }
     judge(GuardAct::SIGNAL, Guarded::PROCESS | TOLD_ONLY, number, NOWHERE, 0);
     0
+}
+
+/// `cgroup_attach_task(cgroup, path, task, threadgroup)`, which can't be refused: into a group that somebody froze or starves.
+#[inline(always)]
+pub fn grouped(node: u64, target: TaskPtr) {
+    if said!(mode) != GuardSettings::OFF && is_recorder(target) {
+        judge(GuardAct::MOVE, Guarded::CGROUP | TOLD_ONLY, 0, NOWHERE, node);
+    }
 }
 
 /// `file_send_sigiotask(target, owner, signal)`: what a descriptor sends when something comes, to whoever was made its owner. That comes

@@ -22,6 +22,7 @@ mod guard;
 mod guard_hooks;
 mod guard_kernel;
 mod guard_mounts;
+mod guard_seen;
 mod kernel;
 mod line;
 mod log;

@@ -7,9 +7,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use recorder_common::{
-    Allow, Armed, CapKey, CapUse, ControlKey, CpuCounters, FailedKey, Gate, GuardKey, GuardSettings, MapKey,
-    Offsets, PlantKey, RestKey, SCRATCH, SCRATCH_SLOTS, ScriptName, SendKey, SendUse, Settings, SocketName,
-    State, StreamKey, StreamState, TaskMark, TtyState, TurnKey,
+    Allow, Armed, CapKey, CapUse, ControlKey, CpuCounters, FailedKey, Gate, GuardKey, GuardSettings,
+    GuardUse, MapKey, Offsets, PlantKey, RestKey, SCRATCH, SCRATCH_SLOTS, ScriptName, SendKey, SendUse,
+    Settings, SocketName, State, StreamKey, StreamState, TaskMark, TtyState, TurnKey,
 };
 
 /// Filled by the loader from BTF; frozen, so the verifier sees constants.
@@ -167,4 +167,5 @@ pub static GUARDED: HashMap<PlantKey, u32> = HashMap::with_max_entries(16384, 0)
 pub static GUARD_MAPS: HashMap<u32, u32> = HashMap::with_max_entries(128, 0);
 /// How often who tried what with the recorder.
 #[map]
-pub static GUARD_SEEN: HashMap<GuardKey, CapUse> = HashMap::with_max_entries(8192, 0);
+pub static GUARD_SEEN: HashMap<GuardKey, GuardUse> =
+    HashMap::with_max_entries(GuardKey::APART + GuardKey::REST, 0);

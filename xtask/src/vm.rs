@@ -37,6 +37,11 @@ const OF_TRACEPOINTS: &str = "doctor-tells-the-backend,execs-all-there,files-all
     b4-planted-script,missing-links,canaries-come-back,restart-in-the-middle";
 /// Walks that every kernel has; of the others each is walked on one kernel in turn, `--whole` on all.
 const EVERYWHERE: [&str; 3] = ["service-lifecycle", "grants-enforced", "package-life"];
+/// What a host without the bpf LSM does otherwise: there is no guard, and what is not refused is ended by a signal.
+const OF_NO_LSM: &str =
+    "doctor-tells-the-backend,elevation-is-refused,e1-e4-e5-f2-attempts-on-record,e1-held-from-before";
+/// Such a host.
+const WITHOUT_LSM: &str = "lsm=lockdown,yama";
 /// What one systemd machine takes about five minutes for.
 const WALKS_A_MACHINE: usize = 2;
 /// Seconds for one machine, as a last resort behind the suites' own deadlines.
@@ -110,7 +115,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             let words: Vec<String> =
                 if run.command.is_empty() { suite("auto", "e2e", None) } else { run.command.clone() };
             let machine = Machine::prepare(&binaries)?;
-            let (code, _) = machine.run(&kernel, &Work::Suite(words), "")?;
+            let job = Job { name: String::new(), kernel, work: Work::Suite(words), append: "" };
+            let (code, _) = machine.run(&job, "")?;
             Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
         }
         Action::Host(args) => host::run(args, &binaries),
@@ -132,13 +138,15 @@ struct Job {
     name: String,
     kernel: Kernel,
     work: Work,
+    /// More words for its kernel's command line.
+    append: &'static str,
 }
 
 enum Work {
     /// This command on a machine that has a kernel, busybox and the suites.
     Suite(Vec<String>),
-    /// These walks on the systemd machine.
-    Walks(Vec<String>),
+    /// These walks on the systemd machine, with that backend.
+    Walks(&'static str, Vec<String>),
     /// So many power cuts.
     Power(u32),
     /// A snapshot, a clone, a machine that is put back.
@@ -179,7 +187,7 @@ fn run_matrix(args: &Matrix, binaries: &Binaries) -> Result<Totals> {
                 // The lock ends with the condition, so machines run side by side.
                 let next = || queue.lock().ok().and_then(|mut queue| queue.next());
                 while let Some(job) = next() {
-                    let result = machine.run(&job.kernel, &job.work, &format!("[{}] ", job.name));
+                    let result = machine.run(&job, &format!("[{}] ", job.name));
                     if let Ok(mut results) = results.lock() {
                         results.push((job.name, result));
                     }
@@ -224,7 +232,7 @@ fn jobs_for(
 ) -> Vec<Job> {
     let job = |name: &str, work| {
         let name = format!("{} {name}", kernel.version);
-        Job { name, kernel: kernel.clone(), work }
+        Job { name, kernel: kernel.clone(), work, append: "" }
     };
     let only = args.only.as_deref();
     let is_first = turn == 0;
@@ -256,8 +264,15 @@ fn jobs_for(
                 };
                 let here: Vec<_> = walks.iter().enumerate().filter(is_here).map(|(_, w)| w.clone()).collect();
                 for (n, walks) in here.chunks(WALKS_A_MACHINE).enumerate() {
-                    jobs.push(job(&format!("host {}", n + 1), Work::Walks(walks.to_vec())));
+                    jobs.push(job(&format!("host {}", n + 1), Work::Walks("trampoline", walks.to_vec())));
                 }
+                // Hosts without the bpf LSM: the suite's part on one kernel, and on another the service, with the other backend.
+                let work = if is_first {
+                    Work::Walks("tracepoint", vec!["unguarded".to_owned()])
+                } else {
+                    Work::Suite(suite("trampoline", "e2e", Some(OF_NO_LSM)))
+                };
+                jobs.push(Job { append: WITHOUT_LSM, ..job("without bpf LSM", work) });
                 // What the disk keeps is the same on every kernel.
                 if is_first {
                     jobs.push(job("power", Work::Power(power::ROUNDS)));
@@ -309,23 +324,23 @@ impl Machine {
     }
 
     /// Boots, shows every line behind `prefix`, gives the exit code and what the closing line counted.
-    fn run(&self, kernel: &Kernel, work: &Work, prefix: &str) -> Result<(i32, Totals)> {
+    fn run(&self, job: &Job, prefix: &str) -> Result<(i32, Totals)> {
+        let kernel = &job.kernel.version;
         let limit = std::env::var("VM_TIMEOUT").unwrap_or_else(|_| MACHINE_LIMIT.to_owned());
-        match work {
-            Work::Suite(words) => follow(
-                script("boot.sh").arg(&kernel.version).arg(&self.files).args(words).env("VM_TIMEOUT", limit),
-                prefix,
-            ),
-            Work::Power(rounds) => follow(&mut power::cuts(&self.binaries, &kernel.version, *rounds), prefix),
-            Work::Snapshots => follow(&mut snapshots::taken(&self.binaries, &kernel.version), prefix),
-            Work::Walks(walks) => {
-                // The backend that only stock kernels have; the others' walks would tell the same story.
-                follow(
-                    &mut host::walk(&self.binaries, &self.host, &kernel.version, "trampoline", walks),
-                    prefix,
-                )
+        let mut command = match &job.work {
+            Work::Suite(words) => {
+                let mut boot = script("boot.sh");
+                boot.arg(kernel).arg(&self.files).args(words).env("VM_TIMEOUT", limit);
+                boot
             }
+            Work::Power(rounds) => power::cuts(&self.binaries, kernel, *rounds),
+            Work::Snapshots => snapshots::taken(&self.binaries, kernel),
+            Work::Walks(backend, walks) => host::walk(&self.binaries, &self.host, kernel, backend, walks),
+        };
+        if !job.append.is_empty() {
+            command.env("VM_APPEND", job.append);
         }
+        follow(&mut command, prefix)
     }
 }
 

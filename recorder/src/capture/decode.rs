@@ -8,7 +8,7 @@ use recorder_common::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{arguments::Arguments, change, folds, guard, handed, sends, system, terminal};
+use super::{arguments::Arguments, attempts, change, folds, handed, sends, system, terminal};
 use crate::model::{
     Act, ArgvExtent, BootNanos, Bytes, Caps, Elevated, EnforcementAct, Exec, Exit, Flags, Ids, KernelEvent,
     Mark, Passed, Place, Task, TaskId,
@@ -133,7 +133,7 @@ impl Decoder {
             }
             Kind::ALLOCATE => change::allocate(&mut r)?,
             Kind::CALL => system::call_of(&mut r)?,
-            Kind::GUARD => guard::first(head.boot_ns, &mut r)?,
+            Kind::GUARD => attempts::first(head.boot_ns, &mut r)?,
             Kind::SENT => sends::first(head.boot_ns, &mut r)?,
             Kind::SOCKET => system::socket(&mut r)?,
             Kind::TTY_OUTPUT | Kind::TTY_INPUT | Kind::TTY_RESIZE => {

@@ -6,29 +6,25 @@
 use std::{
     collections::HashMap,
     fs, io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
 use aya::{
     Btf, Ebpf,
-    maps::{Array, HashMap as BpfHashMap, MapData, MapInfo},
+    maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, MapInfo},
     programs::{Program, links::FdLink},
 };
-use recorder_common::{CapUse, GuardEvent, GuardKey, GuardSettings, Guarded, PlantKey, State};
+use recorder_common::{GuardSettings, Guarded, PlantKey, State};
 use rustix::fs::{Mode, OFlags};
 use zerocopy::transmute;
 
 use super::{
-    backend::Backend,
-    decode::{DecodeError, Reader, joined},
-    devices::devices,
-    load::Loaded,
-    programs::Typed,
-    ring::Capture,
+    attempts::Seen, backend::Backend, devices::devices, load::Loaded, programs::Typed, ring::Capture,
 };
 use crate::{
-    model::{Act, BootNanos, Bytes, Guard, GuardAct, GuardObject, SessionId, TaskId},
-    sys::process,
+    model::{Guard, Mark, TaskId},
+    sys::{bpf, process},
 };
 
 /// What follows from an attempt on the recorder.
@@ -207,14 +203,18 @@ fn tell_maps(ebpf: &mut Ebpf, maps: &HashMap<u32, String>) -> Result<(), String>
 /// What the kernel side knows of the guard.
 pub(super) struct Guards {
     guarded: BpfHashMap<MapData, [u8; 16], u32>,
-    seen: BpfHashMap<MapData, [u8; 24], [u8; 40]>,
+    seen: Seen,
+    seen_id: u32,
 }
 
 impl Guards {
     pub(super) fn open(ebpf: &mut Ebpf) -> Option<Self> {
         let guarded = BpfHashMap::try_from(ebpf.take_map("GUARDED")?).ok()?;
-        let seen = BpfHashMap::try_from(ebpf.take_map("GUARD_SEEN")?).ok()?;
-        Some(Self { guarded, seen })
+        let Some(Map::HashMap(seen)) = ebpf.take_map("GUARD_SEEN") else { return None };
+        let seen_id = seen.info().ok()?.id();
+        let mut seen = Seen::of(seen).ok()?;
+        seen.prepare().ok()?;
+        Some(Self { guarded, seen, seen_id })
     }
 
     /// Opens what is to be guarded; why nothing is.
@@ -224,7 +224,7 @@ impl Guards {
         places: &GuardPlaces,
     ) -> Result<(), String> {
         let told = list(places);
-        let io = |e: aya::maps::MapError| e.to_string();
+        let io = |e: MapError| e.to_string();
         let me = u32::try_from(rustix::thread::gettid().as_raw_nonzero().get()).unwrap_or(0);
         state.set(State::LEARNS, me, 0).map_err(io)?;
         let opened = told.iter().try_for_each(|(path, what)| {
@@ -245,28 +245,6 @@ impl Guards {
         let tree = Guarded::JOURNAL | Guarded::TREE;
         let sees = self.guarded.iter().filter_map(Result::ok).any(|(_, what)| what == tree);
         if sees { Ok(()) } else { Err("its programs are attached and see no open of the journal".to_owned()) }
-    }
-
-    /// All that was counted so far, without paths.
-    pub(super) fn counts(&self, names: &HashMap<u32, String>) -> Vec<Guard> {
-        let all = self.seen.iter().filter_map(Result::ok);
-        all.map(|(key, value)| attempt(&transmute!(key), &transmute!(value), names)).collect()
-    }
-
-    /// Makes room: nobody counts for these any more.
-    pub(super) fn forget(&mut self, gone: impl Fn(TaskId) -> bool) {
-        let stale: Vec<[u8; 24]> = self
-            .seen
-            .keys()
-            .filter_map(Result::ok)
-            .filter(|key| {
-                let key: GuardKey = transmute!(*key);
-                key.pid != 0 && gone(TaskId { pid: key.pid, start: BootNanos::new(key.start_ns) })
-            })
-            .collect();
-        for key in stale {
-            let _ = self.seen.remove(&key);
-        }
     }
 }
 
@@ -303,14 +281,22 @@ impl Capture {
         }
     }
 
-    /// Attempts on the recorder so far, with exact counts and without paths.
-    pub fn attempts(&self) -> Vec<Guard> {
-        self.guards.counts(&self.loaded.guard_maps)
+    /// A descriptor of these counts, for who outlives this process: nothing can be changed through it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn counts_of_attempts(&self) -> io::Result<OwnedFd> {
+        bpf::open_map_to_read(self.guards.seen_id)
+    }
+
+    /// Attempts on the recorder so far, with exact counts and without paths, and the sessions of who tried.
+    pub fn attempts(&self) -> Vec<(Guard, Mark)> {
+        self.guards.seen.counts(&self.loaded.guard_maps)
     }
 
     /// The same of processes that are gone need no room any more.
     pub fn forget_attempts(&mut self, gone: impl Fn(TaskId) -> bool) {
-        self.guards.forget(gone);
+        self.guards.seen.forget(gone);
     }
 }
 
@@ -373,81 +359,9 @@ fn units(cgroup: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-fn attempt(key: &GuardKey, value: &CapUse, names: &HashMap<u32, String>) -> Guard {
-    let object = GuardObject::from_code(key.object);
-    let name = (object == GuardObject::Map).then(|| names.get(&key.detail)).flatten();
-    Guard {
-        act: GuardAct::from_code(key.act),
-        object,
-        denied: u8::from(key.denied != 0),
-        detail: key.detail,
-        path: name.map_or_else(Bytes::default, |name| Bytes::from(name.as_str())),
-        to: Bytes::default(),
-        session: SessionId::NOBODY,
-        by: TaskId { pid: key.pid, start: BootNanos::new(key.start_ns) },
-        count: value.count,
-        first: BootNanos::new(value.first_ns),
-        last: BootNanos::new(value.last_ns),
-    }
-}
-
-/// The first attempt of its kind.
-pub(super) fn first(at: u64, r: &mut Reader<'_>) -> Result<Act, DecodeError> {
-    let e: GuardEvent = r.get()?;
-    let (path, to) = (r.take(e.path_len)?, r.take(e.to_len)?);
-    let once = CapUse { count: 1, first_ns: at, last_ns: at, ..CapUse::default() };
-    let walked = |names: &[u8]| if names.is_empty() { Bytes::default() } else { joined(names) };
-    let mut guard = attempt(&e.key, &once, &HashMap::new());
-    (guard.path, guard.to) = (walked(path), walked(to));
-    Ok(Act::Guard(Box::new(guard)))
-}
-
 #[cfg(test)]
 mod tests {
-    use recorder_common::{EventHeader, Kind};
-    use zerocopy::IntoBytes;
-
-    use super::{super::decode::Decoder, *};
-
-    #[test]
-    fn an_attempt_is_told_with_its_paths() {
-        let key = GuardKey {
-            pid: 7,
-            start_ns: 5,
-            act: recorder_common::GuardAct::RENAME,
-            object: 2,
-            denied: 1,
-            ..GuardKey::default()
-        };
-        let e = GuardEvent { key, path_len: 4, to_len: 6 };
-        let head = EventHeader { kind: Kind::GUARD, boot_ns: 9, ..EventHeader::default() };
-        let raw = [head.as_bytes(), e.as_bytes(), b"b\0a\0xx\0y\0\0".get(..10).unwrap()].concat();
-        for len in size_of::<EventHeader>()..raw.len() {
-            assert_eq!(Decoder::new(32).decode(raw.get(..len).unwrap()), Err(DecodeError::Cut), "{len}");
-        }
-        let Act::Guard(guard) = Decoder::new(32).decode(&raw).unwrap().unwrap().act else { panic!() };
-        assert_eq!((guard.act, guard.object, guard.denied), (GuardAct::Rename, GuardObject::Journal, 1));
-        assert_eq!((guard.path.escaped(), guard.by.pid, guard.count), ("/a/b".to_owned(), 7, 1));
-        assert!(guard.to.escaped().contains("xx"), "{guard:?}");
-    }
-
-    #[test]
-    fn the_kernel_side_has_the_words_of_the_journal() {
-        use recorder_common as kernel;
-        assert_eq!(GuardAct::from_code(kernel::GuardAct::SIGNAL), GuardAct::Signal);
-        assert_eq!(GuardAct::from_code(kernel::GuardAct::UMOUNT), GuardAct::Umount);
-        assert_eq!(GuardAct::from_code(kernel::GuardAct::LOCK), GuardAct::Lock);
-        assert_eq!(GuardAct::from_code(kernel::GuardAct::WATCH), GuardAct::Watch);
-        assert_eq!(GuardAct::from_code(kernel::GuardAct::IOCTL), GuardAct::Ioctl);
-        for (number, word) in [
-            (Guarded::PROCESS, GuardObject::Process),
-            (Guarded::SWITCH, GuardObject::Switch),
-            (Guarded::CGROUP, GuardObject::Cgroup),
-            (Guarded::DEVICE, GuardObject::Device),
-        ] {
-            assert_eq!(u32::from(word.code()), number);
-        }
-    }
+    use super::*;
 
     #[test]
     fn what_is_above_the_journal_is_opened_before_what_is_in_it() {

@@ -3,6 +3,7 @@
 //! `docs/kernel.md` is the law. Output is [`Captured`](crate::model::Captured) in the order of the boot clock.
 
 mod arguments;
+mod attempts;
 mod backend;
 mod btf;
 mod canary;
@@ -36,6 +37,7 @@ mod system;
 mod tables;
 mod terminal;
 
+pub use attempts::Bequest;
 pub use backend::{Backend, BackendChoice};
 pub(crate) use canary::EXIT_ARGUMENT;
 pub use gate::{GateKey, GateLimit, GateWindow};
@@ -45,5 +47,5 @@ pub use managers::Standing;
 pub use marks::Marks;
 pub use ring::{Capture, Counts, Waiting};
 pub use rounds::CanaryRound;
-pub use seed::{Seeded, found};
+pub use seed::{Seeded, task_of};
 pub use support::{Support, probe};

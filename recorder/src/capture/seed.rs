@@ -250,26 +250,23 @@ fn event(p: &Process, mark: u64, act: Act) -> Captured {
 }
 
 /// What is known of a process that was found running, as an event of its own.
-pub fn found(p: &Process, mark: Mark, act: Act) -> KernelEvent {
-    let [uid, euid, ..] = p.uids;
-    let task = Task {
-        id: p.id,
-        tid: p.id.pid,
-        ppid: p.ppid,
-        comm: Bytes::new(p.comm.clone()),
-        auid: p.loginuid,
-        uid,
-        euid,
-    };
+fn found(p: &Process, mark: Mark, act: Act) -> KernelEvent {
     KernelEvent {
         boot_ns: clock::boot(),
         cpu: u16::MAX,
         mark,
         flags: Flags::SEEDED,
-        task: Arc::new(task),
+        task: Arc::new(task_of(p)),
         place: crate::model::Place::default(),
         act,
     }
+}
+
+/// A process that was found running, as the task of a record.
+pub fn task_of(p: &Process) -> Task {
+    let [uid, euid, ..] = p.uids;
+    let (comm, auid) = (Bytes::new(p.comm.clone()), p.loginuid);
+    Task { id: p.id, tid: p.id.pid, ppid: p.ppid, comm, auid, uid, euid }
 }
 
 #[cfg(test)]

@@ -125,10 +125,11 @@ fn kernel(release: &str, started: &Result<Capture, capture::LoadError>) -> Findi
 
 /// Whether what is tried with the recorder itself is seen here (docs/guard.md).
 fn guard(mode: GuardMode, backend: Option<&str>, lsm: &[String]) -> Finding {
-    let advice = "what is tried with the recorder itself is neither refused nor told: docs/guard.md";
     if mode == GuardMode::Off {
+        let advice = "what is tried with the recorder itself is neither refused nor told: docs/guard.md";
         return look("guard", "switched off (guard.mode)".to_owned(), advice);
     }
+    let advice = "nothing that is tried with the recorder itself is refused; signals to it, and what sessions do to its files, are on record: docs/guard.md";
     if !lsm.iter().any(|name| name == "bpf") {
         return look("guard", "there is none: it needs the bpf LSM".to_owned(), advice);
     }

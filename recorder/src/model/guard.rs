@@ -45,6 +45,8 @@ codes! {
         Watch = 18, "watch";
         /// It had it open to write, or mapped to be written, when the recorder began to look.
         Held = 19, "held";
+        /// It was moved into another control group.
+        Move = 20, "move";
     }
 }
 

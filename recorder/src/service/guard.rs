@@ -10,11 +10,15 @@ use std::{
 
 use super::{alarm, held};
 use crate::{
-    capture::{Capture, GuardMode, GuardPlaces},
+    capture::{Capture, GuardMode, GuardPlaces, Marks, task_of},
     config::{Config, GuardKey},
     model::{
-        Act, Body, BootNanos, Captured, Flags, Guard, GuardAct, GuardObject, KernelEvent, Mark, Record,
-        SessionId, Task, TaskId,
+        Act, Body, BootNanos, Captured, Flags, Guard, GuardAct, GuardObject, KernelEvent, Lived, Mark,
+        Record, SessionId, Task, TaskId,
+    },
+    sys::{
+        clock,
+        process::{self, Process},
     },
 };
 
@@ -24,6 +28,8 @@ const COUNT: Duration = Duration::from_secs(10);
 const LINES: u64 = 64;
 /// Attempts whose counts are compared; the kernel side keeps no more apart.
 const MOST: usize = 16 * 1024;
+/// What was tried so long before the last seal of a run was told by it: counts are read twice as often.
+const TOLD_NS: u64 = 20_000_000_000;
 
 /// What the configuration asks for.
 pub(super) const fn mode(config: &Config) -> GuardMode {
@@ -62,6 +68,27 @@ fn key(guard: &Guard) -> Key {
     (guard.by, guard.act, guard.object, detail, guard.denied)
 }
 
+/// What was there before this run looked.
+pub(super) struct Earlier {
+    /// Whose doing it is, if he still lives.
+    pub(super) by: Option<Arc<Task>>,
+    /// His session now.
+    mark: Mark,
+    /// With the session that he was in then, if that is known.
+    pub(super) guard: Guard,
+}
+
+impl Earlier {
+    pub(super) fn of(by: &Process, marks: Option<&Marks>, guard: Guard) -> Self {
+        let mark = marks.and_then(|marks| marks.session_of(by.id.pid).ok()?).unwrap_or_default();
+        Self { by: Some(Arc::new(task_of(by))), mark, guard }
+    }
+
+    pub(super) fn nobodys(guard: Guard) -> Self {
+        Self { by: None, mark: Mark::default(), guard }
+    }
+}
+
 /// What was told of it.
 struct Told {
     count: u64,
@@ -74,8 +101,10 @@ struct Told {
 /// What was tried, and how much of it was told.
 pub(super) struct Watch {
     fresh: Vec<KernelEvent>,
+    /// Told as it is: what an earlier guard counted is no beginning of our counts.
+    earlier: Vec<Earlier>,
     /// Who held what before, as it is found.
-    held: Option<mpsc::Receiver<KernelEvent>>,
+    held: Option<mpsc::Receiver<Earlier>>,
     told: HashMap<Key, Told>,
     /// Who was gone when the counts were read last: of these nothing more comes.
     gone: HashSet<TaskId>,
@@ -84,16 +113,36 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Looks from now on, and for what was held before.
-    pub(super) fn start(config: &Config, capture: &Capture) -> Self {
-        let look = || held::look(places(config), capture.marks().ok());
-        let held = (config.guard != GuardKey::Off).then(look);
-        Self { held, ..Self::new(Instant::now()) }
+    /// Looks from now on, and for what was held before; tells what a guard before counted that its recorder could not tell: since that
+    /// sealed last.
+    pub(super) fn start(
+        config: &Config,
+        capture: &Capture,
+        before: Vec<(Guard, Mark)>,
+        (sealed, lived): (Option<BootNanos>, &[Lived]),
+    ) -> Self {
+        let marks = capture.marks().ok();
+        let mut watch = Self::new(Instant::now());
+        let untold = before.into_iter().filter(|(guard, _)| is_untold(guard, sealed));
+        let found = untold.map(|(guard, mark)| {
+            let session =
+                lived.iter().find(|lived| lived.mark == mark).map_or(SessionId::NOBODY, |lived| lived.id);
+            let guard = Guard { session, ..guard };
+            let by = process::read(guard.by.pid).filter(|by| by.id == process::in_ticks(guard.by));
+            by.map_or_else(
+                || Earlier::nobodys(guard.clone()),
+                |by| Earlier::of(&by, marks.as_ref(), guard.clone()),
+            )
+        });
+        watch.earlier = found.collect();
+        let look = || held::look(places(config), marks);
+        watch.held = (config.guard != GuardKey::Off).then(look);
+        watch
     }
 
     fn new(now: Instant) -> Self {
-        let (fresh, told, gone) = (Vec::new(), HashMap::new(), HashSet::new());
-        Self { fresh, held: None, told, gone, counted: now, lines: 0 }
+        let (fresh, earlier, told, gone) = (Vec::new(), Vec::new(), HashMap::new(), HashSet::new());
+        Self { fresh, earlier, held: None, told, gone, counted: now, lines: 0 }
     }
 
     /// Takes what concerns it out of what came: it is no session's act.
@@ -104,7 +153,7 @@ impl Watch {
                 self.fresh.push(*event);
             }
         }
-        self.fresh.extend(self.held.iter().flat_map(mpsc::Receiver::try_iter));
+        self.earlier.extend(self.held.iter().flat_map(mpsc::Receiver::try_iter));
     }
 
     /// True if the kernel's counts are to be read.
@@ -115,16 +164,19 @@ impl Watch {
     /// The first ones, as soon as tracking knows whose sessions they are.
     pub(super) fn first(&mut self, of: impl Fn(Mark) -> Option<SessionId>) -> Vec<Record> {
         let mut out = Vec::new();
+        for Earlier { by: task, mark, guard } in std::mem::take(&mut self.earlier) {
+            let then = Some(guard.session).filter(|session| *session != SessionId::NOBODY);
+            let session = then.or_else(|| of(mark)).unwrap_or(SessionId::NOBODY);
+            let guard = self.tell(Guard { session, ..guard });
+            let body = Body::Guard(Box::new(guard));
+            out.push(Record { boot_ns: clock::boot(), cpu: u16::MAX, flags: Flags::SEEDED, task, body });
+        }
         for event in std::mem::take(&mut self.fresh) {
             let KernelEvent { boot_ns, cpu, mark, flags, task, act: Act::Guard(guard), .. } = event else {
                 continue;
             };
             let session = of(mark).unwrap_or(SessionId::NOBODY);
-            let guard = Guard { session, ..*guard };
-            self.lines += 1;
-            if self.lines <= LINES {
-                alarm(&guard);
-            }
+            let guard = self.tell(Guard { session, ..*guard });
             let told = Told {
                 count: guard.count,
                 last: boot_ns,
@@ -141,12 +193,21 @@ impl Watch {
         out
     }
 
+    fn tell(&mut self, guard: Guard) -> Guard {
+        self.lines += 1;
+        if self.lines <= LINES {
+            alarm(&guard);
+        }
+        guard
+    }
+
     /// What was counted beyond what was told, and who can be forgotten: he was gone before this was counted.
     pub(super) fn repeated(
         &mut self,
         at: BootNanos,
         now: Instant,
-        counts: Vec<Guard>,
+        counts: Vec<(Guard, Mark)>,
+        of: impl Fn(Mark) -> Option<SessionId>,
         is_alive: impl Fn(TaskId) -> bool,
     ) -> (Vec<Record>, HashSet<TaskId>) {
         self.counted = now;
@@ -158,9 +219,9 @@ impl Watch {
             );
         }
         let final_of = std::mem::take(&mut self.gone);
-        self.gone.extend(counts.iter().map(|guard| guard.by).filter(|by| by.pid != 0 && !is_alive(*by)));
+        self.gone.extend(counts.iter().map(|(guard, _)| guard.by).filter(|by| by.pid != 0 && !is_alive(*by)));
         let mut out = Vec::new();
-        for mut guard in counts {
+        for (mut guard, mark) in counts {
             let known = self.told.get_mut(&key(&guard));
             if known.as_ref().is_some_and(|told| told.count >= guard.count) {
                 continue;
@@ -176,15 +237,18 @@ impl Watch {
                     guard.to = told.guard.to.clone();
                     task.clone_from(&told.task);
                 }
-            } else if self.told.len() < MOST {
-                let told = Told {
-                    count: guard.count,
-                    last: guard.last,
-                    task: None,
-                    session: SessionId::NOBODY,
-                    guard: guard.clone(),
-                };
-                self.told.insert(key(&guard), told);
+            } else {
+                guard.session = of(mark).unwrap_or(SessionId::NOBODY);
+                if self.told.len() < MOST {
+                    let told = Told {
+                        count: guard.count,
+                        last: guard.last,
+                        task: None,
+                        session: guard.session,
+                        guard: guard.clone(),
+                    };
+                    self.told.insert(key(&guard), told);
+                }
             }
             let body = Body::Guard(Box::new(guard));
             out.push(Record { boot_ns: at, cpu: u16::MAX, flags: Flags::default(), task, body });
@@ -192,6 +256,11 @@ impl Watch {
         self.told.retain(|_, told| !final_of.contains(&told.guard.by));
         (out, final_of)
     }
+}
+
+/// True if the run that sealed last then may not have told it.
+fn is_untold(guard: &Guard, sealed: Option<BootNanos>) -> bool {
+    sealed.is_none_or(|sealed| guard.last.get().saturating_add(TOLD_NS) > sealed.get())
 }
 
 /// Whoever watches journald hears of it at once.
@@ -261,23 +330,78 @@ mod tests {
             !watch.is_due(start, false) && watch.is_due(start, true) && watch.is_due(start + COUNT, false)
         );
         let at = BootNanos::new(8);
-        assert!(watch.repeated(at, start, vec![guard(7, 1)], |_| true).0.is_empty());
-        let (more, _) = watch.repeated(at, start, vec![guard(7, 40)], |_| true);
+        assert!(
+            watch.repeated(at, start, vec![(guard(7, 1), Mark::default())], |_| None, |_| true).0.is_empty()
+        );
+        let (more, _) = watch.repeated(at, start, vec![(guard(7, 40), Mark::default())], |_| None, |_| true);
         let (told, who) = of(&more[0]);
         assert_eq!((told.count, told.session, told.path.escaped().as_str(), who), (40, id, "/j/1.seg", true));
-        assert!(watch.repeated(at, start, vec![guard(7, 40)], |_| true).0.is_empty());
+        assert!(
+            watch.repeated(at, start, vec![(guard(7, 40), Mark::default())], |_| None, |_| true).0.is_empty()
+        );
     }
 
     #[test]
     fn one_whose_event_was_lost_is_told_by_its_count() {
+        let id = SessionId::new([3; 16]);
         let mut watch = Watch::new(Instant::now());
-        let (told, gone) = watch.repeated(BootNanos::new(8), Instant::now(), vec![guard(8, 3)], |_| false);
-        assert_eq!((of(&told[0]).0.count, of(&told[0]).1), (3, false));
+        let (told, gone) = watch.repeated(
+            BootNanos::new(8),
+            Instant::now(),
+            vec![(guard(8, 3), Mark::new(9))],
+            |mark| (mark == Mark::new(9)).then_some(id),
+            |_| false,
+        );
+        assert_eq!((of(&told[0]).0.count, of(&told[0]).0.session, of(&told[0]).1), (3, id, false));
         // It may have tried once more before it died.
         assert!(gone.is_empty());
-        let (told, gone) = watch.repeated(BootNanos::new(9), Instant::now(), vec![guard(8, 4)], |_| false);
+        let (told, gone) = watch.repeated(
+            BootNanos::new(9),
+            Instant::now(),
+            vec![(guard(8, 4), Mark::new(9))],
+            |_| None,
+            |_| false,
+        );
         assert_eq!((of(&told[0]).0.count, gone.len()), (4, 1));
         assert!(watch.told.is_empty(), "what is gone takes no room");
+    }
+
+    #[test]
+    fn what_was_there_before_is_told_once_and_is_no_beginning_of_our_counts() {
+        let mut watch = Watch::new(Instant::now());
+        let task = Arc::new(Task { id: TaskId { pid: 7, start: BootNanos::new(0) }, ..Task::default() });
+        let lives = Earlier { by: Some(task), mark: Mark::new(9), guard: guard(7, 50) };
+        let (id, then) = (SessionId::new([3; 16]), SessionId::new([4; 16]));
+        let before = Guard { session: then, ..guard(9, 4) };
+        watch.earlier = vec![lives, Earlier::nobodys(guard(8, 2)), Earlier::nobodys(before)];
+        let told = watch.first(|mark| (mark == Mark::new(9)).then_some(id));
+        let told: Vec<_> = told
+            .iter()
+            .map(|record| (of(record).0.count, of(record).0.session, of(record).1, record.flags))
+            .collect();
+        let seeded = Flags::SEEDED;
+        assert_eq!(
+            told,
+            [(50, id, true, seeded), (2, SessionId::NOBODY, false, seeded), (4, then, false, seeded)]
+        );
+        assert!(watch.first(|_| None).is_empty());
+        // He goes on, and this guard counts from one.
+        let (more, _) = watch.repeated(
+            BootNanos::new(9),
+            Instant::now(),
+            vec![(guard(7, 1), Mark::default())],
+            |_| None,
+            |_| true,
+        );
+        assert_eq!(more.iter().map(|record| of(record).0.count).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn of_a_guard_before_only_what_its_recorder_may_not_have_told() {
+        let at = |last| Guard { last: BootNanos::new(last), ..guard(7, 1) };
+        let sealed = BootNanos::new(3 * TOLD_NS);
+        assert!(!is_untold(&at(2 * TOLD_NS), Some(sealed)) && is_untold(&at(2 * TOLD_NS + 1), Some(sealed)));
+        assert!(is_untold(&at(1), None), "a log that could not be continued says nothing");
     }
 
     #[test]
@@ -291,7 +415,13 @@ mod tests {
         }
         watch.pick(&mut vec![first]);
         assert_eq!(watch.first(|_| None).len(), 1);
-        let (told, _) = watch.repeated(BootNanos::new(8), Instant::now(), vec![map(0, 60)], |_| true);
+        let (told, _) = watch.repeated(
+            BootNanos::new(8),
+            Instant::now(),
+            vec![(map(0, 60), Mark::default())],
+            |_| None,
+            |_| true,
+        );
         assert_eq!((of(&told[0]).0.count, of(&told[0]).0.detail), (60, 33));
     }
 }

@@ -12,18 +12,16 @@ use std::{
 
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 
+use super::guard::Earlier;
 use crate::{
-    capture::{GuardPlaces, Marks, found},
-    model::{Act, Bytes, Guard, GuardAct, GuardObject, KernelEvent, Mark, SessionId},
-    sys::{
-        clock,
-        process::{self, Process},
-    },
+    capture::{GuardPlaces, Marks},
+    model::{Bytes, Guard, GuardAct, GuardObject, SessionId, TaskId},
+    sys::{clock, process},
 };
 
 /// Bytes of what the kernel says of a descriptor that are read; what is looked for stands in its first lines (fs/proc/fd.c).
 const HEAD: u64 = 128;
-/// Files of processes that are told; nobody has so many by accident.
+/// Files of processes that are told one by one; of the rest the number.
 const MOST: usize = 1024;
 
 /// A file, as the kernel tells files apart.
@@ -31,13 +29,13 @@ type Identity = (u32, u32, u64);
 
 /// Looks in a thread of its own: a process whose memory is being mapped from a file system that never answers can't be looked at until it
 /// does, and nobody's start waits for that.
-pub(super) fn look(places: GuardPlaces, marks: Option<Marks>) -> mpsc::Receiver<KernelEvent> {
+pub(super) fn look(places: GuardPlaces, marks: Option<Marks>) -> mpsc::Receiver<Earlier> {
     let (tell, told) = mpsc::channel();
     let thread = std::thread::Builder::new().name("held".to_owned());
     let begun = thread.spawn(move || {
         let files = places.files().into_iter().filter_map(|path| Some((identity(&path)?, path))).collect();
-        for event in search(&files, marks.as_ref()).into_iter().take(MOST) {
-            if tell.send(event).is_err() {
+        for earlier in search(&files, marks.as_ref(), MOST) {
+            if tell.send(earlier).is_err() {
                 return;
             }
         }
@@ -48,9 +46,9 @@ pub(super) fn look(places: GuardPlaces, marks: Option<Marks>) -> mpsc::Receiver<
     told
 }
 
-fn search(files: &HashMap<Identity, PathBuf>, marks: Option<&Marks>) -> Vec<KernelEvent> {
+fn search(files: &HashMap<Identity, PathBuf>, marks: Option<&Marks>, most: usize) -> Vec<Earlier> {
     let me = std::process::id();
-    let mut out = Vec::new();
+    let (mut out, mut rest) = (Vec::new(), 0);
     for pid in process::pids().unwrap_or_default().into_iter().filter(|pid| *pid != me) {
         // By its files, so that the same comes out whatever the order of descriptors is.
         let mut held = BTreeMap::<&Path, u64>::new();
@@ -62,8 +60,16 @@ fn search(files: &HashMap<Identity, PathBuf>, marks: Option<&Marks>) -> Vec<Kern
             continue;
         }
         let Some(by) = process::read(pid) else { continue };
-        let mark = marks.and_then(|marks| marks.session_of(pid).ok().flatten()).unwrap_or_default();
-        out.extend(held.into_iter().map(|(path, count)| event(&by, mark, path, count)));
+        for (path, count) in held {
+            if out.len() < most {
+                out.push(Earlier::of(&by, marks, guard(by.id, path, count)));
+            } else {
+                rest += 1;
+            }
+        }
+    }
+    if rest > 0 {
+        out.push(Earlier::nobodys(guard(TaskId::default(), Path::new(""), rest)));
     }
     out
 }
@@ -104,9 +110,9 @@ fn mappings(pid: u32) -> Vec<PathBuf> {
     places.map(|place| dir.join(std::ffi::OsStr::from_bytes(place))).collect()
 }
 
-fn event(by: &Process, mark: Mark, path: &Path, count: u64) -> KernelEvent {
+fn guard(by: TaskId, path: &Path, count: u64) -> Guard {
     let now = clock::boot();
-    let guard = Guard {
+    Guard {
         act: GuardAct::Held,
         object: GuardObject::Journal,
         denied: 0,
@@ -114,17 +120,41 @@ fn event(by: &Process, mark: Mark, path: &Path, count: u64) -> KernelEvent {
         path: Bytes::new(path.as_os_str().as_bytes().to_vec()),
         to: Bytes::default(),
         session: SessionId::NOBODY,
-        by: by.id,
+        by,
         count,
         first: now,
         last: now,
-    };
-    found(by, mark, Act::Guard(Box::new(guard)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_too_much_is_told_by_its_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["a", "b", "c"].map(|name| dir.path().join(name));
+        let [a, b, c] = paths.each_ref().map(|path| File::create(path).unwrap());
+        let mut child =
+            std::process::Command::new("sleep").arg("60").stdin(a).stdout(b).stderr(c).spawn().unwrap();
+        let files = paths.into_iter().map(|path| (identity(&path).unwrap(), path)).collect();
+        let begun = std::time::Instant::now();
+        // Another test's child may have them as well, until it is the program that it was made for.
+        let told = loop {
+            let found = search(&files, None, 2);
+            let of =
+                |e: &Earlier| (e.guard.by.pid, e.guard.path.escaped().rsplit('/').next().unwrap().to_owned());
+            let told: Vec<_> = found.iter().map(|e| (of(e), e.guard.count, e.by.is_some())).collect();
+            if told.len() == 3 && told[0].0.0 == child.id() || begun.elapsed().as_secs() > 9 {
+                break told;
+            }
+        };
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let one = |name: &str| ((child.id(), name.to_owned()), 1, true);
+        assert_eq!(told, [one("a"), one("b"), ((0, String::new()), 1, false)]);
+    }
 
     #[test]
     fn how_a_descriptor_was_opened_stands_in_its_flags() {

@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::redaction::Redactor;
-use crate::model::{BootId, Lived};
-use crate::session::Tracker;
+use super::{ServiceError, host_error};
+use crate::model::{Body, BootId, Lived};
+use crate::session::{Tracked, Tracker};
 use crate::sys::process;
 
 const NAME: &str = "living";
 const NEW: &str = "living.new";
 /// What was forked since is found below its parent.
 const PERIOD: Duration = Duration::from_secs(1);
+/// Where sessions begin all the time one part of so many is spent here.
+const SHARE: u32 = 20;
 const MAX_LEN: u64 = 16 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -33,19 +36,26 @@ pub(super) struct Living {
     boot: BootId,
     written: Vec<Lived>,
     looked: Instant,
+    /// How long that look took.
+    took: Duration,
+    /// A session has begun since.
+    begun: bool,
     failed: bool,
 }
 
 impl Living {
-    /// Beside that socket.
-    pub(super) fn beside(socket: &Path) -> io::Result<Self> {
+    /// Beside that socket; and what the run before left there.
+    pub(super) fn and_before(socket: &Path) -> Result<(Self, Vec<Lived>), ServiceError> {
         let dir = socket.parent().unwrap_or_else(|| Path::new("/")).to_owned();
-        let (boot, looked) = (process::boot_id()?, Instant::now());
-        Ok(Self { dir, boot, written: Vec::new(), looked, failed: false })
+        let boot = process::boot_id().map_err(host_error("cannot read the boot's id"))?;
+        let (looked, took) = (Instant::now(), Duration::ZERO);
+        let living = Self { dir, boot, written: Vec::new(), looked, took, begun: false, failed: false };
+        let before = living.of_before();
+        Ok((living, before))
     }
 
     /// Sessions of the run before, if it was in this boot. What can't be read is told, and as good as nothing.
-    pub(super) fn of_before(&self) -> Vec<Lived> {
+    fn of_before(&self) -> Vec<Lived> {
         match self.read() {
             Ok(Some(written)) if written.boot == self.boot => written.sessions,
             Ok(_) => Vec::new(),
@@ -75,12 +85,22 @@ impl Living {
         serde_json::from_slice(&text).map(Some).map_err(io::Error::other)
     }
 
-    /// Writes down what changed, now and then; with `last`, at once.
-    pub(super) fn tend(&mut self, tracker: &Tracker, redactor: &Redactor, last: bool) {
-        if !last && self.looked.elapsed() < PERIOD {
+    /// Writes down what changed, now and then; with `last`, and when a session has begun, at once: what it does first may end this
+    /// process. So many begin that this would be all that is done: seldomer.
+    pub(super) fn tend(&mut self, tracker: &Tracker, redactor: &Redactor, (came, last): (&[Tracked], bool)) {
+        let begins = |item: &Tracked| matches!(item, Tracked::Event { record, .. } if matches!(record.body, Body::SessionStart(_)));
+        self.begun |= came.iter().any(begins);
+        let pause = if self.begun { self.took.saturating_mul(SHARE) } else { PERIOD };
+        if !last && self.looked.elapsed() < pause {
             return;
         }
+        self.look(tracker, redactor);
+        self.took = self.looked.elapsed();
+    }
+
+    fn look(&mut self, tracker: &Tracker, redactor: &Redactor) {
         self.looked = Instant::now();
+        self.begun = false;
         let mut sessions = tracker.living();
         redactor.living(&mut sessions);
         if sessions == self.written {

@@ -59,7 +59,7 @@ use self::{
     credentials::Credentials,
     ending::Ending,
     grants::{Desk, Enforcer},
-    heirs::Heirs,
+    heirs::{Heirs, Taken},
     kept::Kept,
     living::Living,
     metrics::{Around, Meter, Offer, Ring, Sizes},
@@ -196,7 +196,7 @@ fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceErr
     // A key that is none is told before anything is written.
     let hands = Hands::new(config).map_err(|(url, source)| ServiceError::Witness { url, source })?;
     let boot = process::boot_id().map_err(host_error("cannot read the boot id"))?;
-    let (mut capture, is_kept) = capture(config, observer)?;
+    let (mut capture, taken) = capture(config, observer)?;
     // Before the journal is opened for writing: what it remembers is read as it lies there.
     let host = String::from_utf8_lossy(&boot::host_name()).into_owned();
     let mut kept = Kept::at(&config.grants.memory);
@@ -218,9 +218,9 @@ fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceErr
     )?;
     let (mut journal, opened) =
         Writer::open(writer_config(config, encryption.clone()), RealDisk, OsEntropy, boot, clock::pair())?;
-    tell_opened(&opened, (config, &mut capture, is_kept), observer);
-    let living = Living::beside(&config.socket).map_err(host_error("cannot read the boot's id"))?;
-    let seeded = capture.seed(&living.of_before());
+    tell_opened(&opened, (config, &mut capture, taken.is_kept), observer);
+    let (living, lived) = Living::and_before(&config.socket)?;
+    let seeded = capture.seed(&lived);
     let record = boot::record(config, &capture, opened.previous_end, boot);
     journal.append(crate::model::StreamNo::LOG, record);
     journal.commit(clock::pair())?;
@@ -257,7 +257,7 @@ fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceErr
     let beat = Beat::default();
     let mut listener = Listener::new(beat.clone(), gauge.clone(), std::time::Instant::now());
     let redactor = Redactor::new(config, encryption.is_on())?;
-    let watch = guard::Watch::start(config, &capture);
+    let watch = guard::Watch::start(config, &capture, taken.attempts, (opened.sealed, &lived));
     let settings =
         pump_settings(config, first.control, (ending, pause, gauge, beat), (living, redactor, watch));
     let pump = std::thread::Builder::new()
@@ -326,13 +326,13 @@ fn rings(config: &Config, capture: &Capture) -> Vec<Ring> {
     rings.map(|(fill, (name, room))| Ring { name, room, waits: Box::new(move || fill.bytes()) }).collect()
 }
 
-/// True beside it if its guard is kept by systemd already.
-fn capture(config: &Config, observer: &mut dyn Observer) -> Result<(Capture, bool), ServiceError> {
+/// Beside it what came of taking the guard of before over.
+fn capture(config: &Config, observer: &mut dyn Observer) -> Result<(Capture, Taken), ServiceError> {
     let heirs = Heirs::take();
     let mut capture = Capture::start(&capture_config(config))?;
     tell_backend(&capture, observer);
-    let is_kept = heirs.succeed(config, &mut capture);
-    Ok((capture, is_kept))
+    let taken = heirs.succeed(config, &mut capture);
+    Ok((capture, taken))
 }
 
 fn tell_backend(capture: &Capture, observer: &mut dyn Observer) {

@@ -168,7 +168,7 @@ pub(super) fn run(
             counted = Instant::now();
         }
         tracker.tick(now.boot, &mut batch.tracked);
-        settings.living.tend(&tracker, &settings.redactor, last);
+        settings.living.tend(&tracker, &settings.redactor, (&batch.tracked, last));
         if last {
             tracker.stop(now.boot, &mut batch.tracked);
         }
@@ -295,7 +295,8 @@ fn watched(
     let mut out = watch.first(|mark| tracker.id_of(mark));
     let now = Instant::now();
     if watch.is_due(now, last) {
-        let (told, gone) = watch.repeated(at, now, capture.attempts(), process::is_alive);
+        let (told, gone) =
+            watch.repeated(at, now, capture.attempts(), |mark| tracker.id_of(mark), process::is_alive);
         out.extend(told);
         capture.forget_attempts(|by| gone.contains(&by));
     }

@@ -11,7 +11,10 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
+const BPF_MAP_GET_FD_BY_ID: libc::c_int = 14;
 const BPF_LINK_GET_FD_BY_ID: libc::c_int = 30;
+/// include/uapi/linux/bpf.h: a descriptor that only reads.
+const BPF_F_RDONLY: u32 = 1 << 3;
 
 #[repr(C)]
 struct ElementAttr {
@@ -49,16 +52,24 @@ fn element(
 
 /// A descriptor of a link; `NotFound` if there is none of that number any more.
 pub fn open_link(id: u32) -> io::Result<OwnedFd> {
+    open(BPF_LINK_GET_FD_BY_ID, id, 0)
+}
+
+/// A descriptor of a map through which nothing can be changed.
+pub fn open_map_to_read(id: u32) -> io::Result<OwnedFd> {
+    open(BPF_MAP_GET_FD_BY_ID, id, BPF_F_RDONLY)
+}
+
+fn open(command: libc::c_int, id: u32, flags: u32) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct IdAttr {
         id: u32,
         next: u32,
         flags: u32,
     }
-    let attr = IdAttr { id, next: 0, flags: 0 };
-    // SAFETY: `attr` is what this command reads, and outlives the call.
-    let r =
-        unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_GET_FD_BY_ID, &raw const attr, size_of::<IdAttr>()) };
+    let attr = IdAttr { id, next: 0, flags };
+    // SAFETY: `attr` is what these commands read, and outlives the call.
+    let r = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const attr, size_of::<IdAttr>()) };
     let fd = RawFd::try_from(r).ok().filter(|fd| *fd >= 0).ok_or_else(io::Error::last_os_error)?;
     // SAFETY: the kernel made it for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })

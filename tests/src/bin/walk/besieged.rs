@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::Walk;
 
 /// What every line may use: the recorder, its control group, its journal, a segment.
-const WORDS: &str = "P=$(systemctl show recorder -P MainPID); G=/sys/fs/cgroup/system.slice/recorder.service; J=/var/lib/recorder/journal; \
+pub(crate) const WORDS: &str = "P=$(systemctl show recorder -P MainPID); G=/sys/fs/cgroup/system.slice/recorder.service; J=/var/lib/recorder/journal; \
                      S=$(ls -t $J/*/*.rj | head -1)";
 
 /// A name, a line of shell, and by which act on which object it is known.
@@ -59,7 +59,13 @@ const ENDING: [Attack; 6] = [
     ("freeze-files", "fsfreeze -f / && fsfreeze -u /", "ioctl", "journal"),
 ];
 /// Told and let happen in either mode.
-const TOLD: [Attack; 6] = [
+const TOLD: [Attack; 7] = [
+    (
+        "regroup",
+        "mkdir $G/his && echo $P >$G/his/cgroup.procs && echo $P >$G/cgroup.procs && rmdir $G/his",
+        "move",
+        "cgroup",
+    ),
     ("config", "touch /etc/recorder/recorder.toml", "attributes", "config"),
     ("unit", "touch /etc/systemd/system/recorder.service", "attributes", "unit"),
     (
@@ -85,6 +91,9 @@ pub(crate) fn besieged(walk: &Walk) -> Result<()> {
     told(walk)?;
     refused(walk)
 }
+
+/// What ends it where the guard only tells: by himself, through the manager, and by its control group.
+const KILLS: [&str; 3] = ["kill -KILL $P", "systemctl kill -s KILL recorder", "echo 1 >$G/cgroup.kill"];
 
 /// Has him try all of them in one session; exit codes by name.
 fn attack(walk: &Walk, attacks: &[&[Attack]]) -> Result<HashMap<String, i32>> {
@@ -126,8 +135,20 @@ fn recorded(events: &Events, attacks: &[Attack], denied: bool) -> Result<()> {
     Ok(())
 }
 
+/// Whoever ended it is told by the next one: he himself in his session, and the manager.
+fn killed(events: &Events) -> Result<()> {
+    let all = || events.of_kind("guard").filter(|e| number(e, &["guard", "signal"]) == Some(9));
+    let his = |e: &&Value| field(e, &["guard", "session"]).is_some_and(Value::is_string);
+    ensure!(all().any(|e| his(&e)), "nobody killed it by himself");
+    ensure!(all().any(|e| number(e, &["guard", "pid"]) == Some(1)), "it was not killed through the manager");
+    let mut groups = events.of_kind("guard").filter(|e| text(e, &["guard", "object"]) == "cgroup");
+    let by_group = |e: &Value| field(e, &["flags"]).is_some_and(|f| f.to_string().contains("seeded"));
+    ensure!(groups.any(|e| his(&e) && by_group(e)), "it was not killed by its group");
+    Ok(())
+}
+
 /// The service's process is another one, and it runs.
-fn another(walk: &Walk, than: &str) -> Result<()> {
+pub(crate) fn another(walk: &Walk, than: &str) -> Result<()> {
     let line = "systemctl show recorder -P MainPID; systemctl show recorder -P ActiveState";
     walk.machine.until("systemd started it again", line, |out| {
         let told = String::from_utf8_lossy(&out.stdout);
@@ -136,7 +157,7 @@ fn another(walk: &Walk, than: &str) -> Result<()> {
     })
 }
 
-fn pid(walk: &Walk) -> Result<String> {
+pub(crate) fn pid(walk: &Walk) -> Result<String> {
     Ok(walk.machine.ok("root", "systemctl show recorder -P MainPID")?.trim().to_owned())
 }
 
@@ -157,13 +178,14 @@ fn told(walk: &Walk) -> Result<()> {
         ensure!(code(&came, name)? == 0, "{name} did not go through: {}", said(walk, name)?);
     }
     walk.step("what he tried went through");
-    // By himself: e2e `kill-9-under-load`.
-    for line in ["systemctl kill -s KILL recorder", "echo 1 >$G/cgroup.kill"] {
+    for line in KILLS {
         let before = pid(walk)?;
         walk.machine.ok("oncall1", &format!("sudo -n sh -c '{WORDS}; {line}'"))?;
         another(walk, &before)?;
     }
-    walk.step("it was killed in two ways, and systemd started it again");
+    walk.step("it was killed in three ways, and systemd started it again");
+    // What is said of that begins the newest segment.
+    service.systemctl("restart")?;
     walk.machine.ok("oncall1", &format!("sudo -n sh -c '{WORDS}; rm $S'"))?;
     service.systemctl("stop")?;
     let site = walk.take_journal()?;
@@ -173,7 +195,8 @@ fn told(walk: &Walk) -> Result<()> {
     let events = Events::parse(&site.read(&["events", "--format", "ndjson"])?.stdout)?;
     recorded(&events, &REFUSED, false)?;
     recorded(&events, &TOLD, false)?;
-    walk.step("its journal tells who tried what, and that a part of it was removed");
+    killed(&events)?;
+    walk.step("its journal tells who tried what and who killed it, and that a part of it was removed");
     std::fs::remove_dir_all(&site.journal).context("the copied journal")
 }
 
@@ -197,7 +220,7 @@ fn refused(walk: &Walk) -> Result<()> {
     }
     ensure!(pid(walk)? == before, "it is another process");
     walk.step("nothing of it went through");
-    nobody_there(walk)?;
+    let tried = nobody_there(walk)?;
     walk.machine.ok("root", "systemctl reload recorder")?;
     service.systemctl("restart")?;
     let seconds = walk.machine.reboot()?.as_secs();
@@ -217,6 +240,11 @@ fn refused(walk: &Walk) -> Result<()> {
     recorded(&events, &REFUSED, true)?;
     recorded(&events, &ENDING, true)?;
     recorded(&events, &TOLD, false)?;
+    let told = opens(&events);
+    ensure!(
+        told == (tried, true),
+        "of {tried} opens while nobody was there, and before and after, on record: {told:?}"
+    );
     let signals: Vec<_> = events.of_kind("stop").map(|e| number(e, &["stop", "signal"])).collect();
     ensure!(signals == [Some(15); 5], "it stopped by {signals:?}");
     walk.step("its journal is whole");
@@ -224,8 +252,8 @@ fn refused(walk: &Walk) -> Result<()> {
 }
 
 /// The one way that is left to end it is the kernel's own, which its manager can be asked for. Until the next one is there, and while it
-/// begins, somebody tries all the time to open its journal for writing; and again over a restart.
-fn nobody_there(walk: &Walk) -> Result<()> {
+/// begins, somebody tries all the time to open its journal for writing; and again over a restart. How often he did.
+fn nobody_there(walk: &Walk) -> Result<u64> {
     let begin = "systemd-run --quiet --unit=attempts sh -c 'cd /var/lib/recorder/journal; n=0; while test ! -e /run/enough; do for s in */*.rj; do n=$((n+1)); \
                  (: >>$s) 2>/dev/null && echo through $s; done; done; echo tried $n'";
     walk.machine.ok("root", begin)?;
@@ -251,7 +279,29 @@ fn nobody_there(walk: &Walk) -> Result<()> {
     walk.step(&format!(
         "ended by the kernel and started again, and restarted: none of {tried} opens went through"
     ));
-    Ok(())
+    tried.trim().parse().context("he did not count")
+}
+
+/// How many opens of the journal were refused to who is recorded by nobody, and whether some were told by a recorder that was not there.
+fn opens(events: &Events) -> (u64, bool) {
+    let mut counts = HashMap::<_, u64>::new();
+    let mut from_before = false;
+    let are = |e: &&Value| {
+        text(e, &["guard", "act"]) == "open"
+            && text(e, &["guard", "object"]) == "journal"
+            && field(e, &["guard", "session"]).is_some_and(Value::is_null)
+            && field(e, &["guard", "denied"]).and_then(Value::as_bool) == Some(true)
+    };
+    for e in events.of_kind("guard").filter(are) {
+        let of = |what: &str| number(e, &["guard", what]).unwrap_or_default();
+        // Those beyond what is counted apart: each guard has its own number.
+        let who = if of("pid") == 0 { (0, of("first_ns")) } else { (of("pid"), of("start_ns")) };
+        let most = counts.entry(who).or_default();
+        *most = (*most).max(of("count"));
+        from_before |=
+            field(e, &["flags"]).and_then(Value::as_array).is_some_and(|f| f.iter().any(|f| f == "seeded"));
+    }
+    (counts.values().sum(), from_before)
 }
 
 fn said(walk: &Walk, name: &str) -> Result<String> {
