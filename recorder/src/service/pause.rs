@@ -28,8 +28,13 @@ use crate::{
 /// Stopped from a quarter of the ring on, continued below a sixteenth.
 const FULL: usize = 4;
 const FREE: usize = 16;
-/// Who made less than this part of what came is not what fills it.
+/// Who made less than this part of what came of late is not what fills it.
 const PART: usize = 8;
+/// Nor who made less than what would fill it with so many bytes each, or so many acts: of three that came somebody made a third.
+const EACH: usize = 256;
+const ENOUGH: usize = 1024;
+/// Of late: what is older by this counts half.
+const HALF: Duration = Duration::from_millis(100);
 /// A flood is over when nothing was stopped for so long; then it is told how often that was.
 const QUIET: Duration = Duration::from_secs(2);
 /// One that lasts is told so often.
@@ -139,8 +144,7 @@ pub(super) struct Pause {
     /// Of open sessions.
     coverage: HashMap<Mark, Coverage>,
     floods: BTreeMap<Mark, Flood>,
-    /// Who made what came last.
-    makers: Vec<Mark>,
+    makers: Makers,
     /// What was done and is not told yet.
     acts: Vec<Tracked>,
 }
@@ -153,7 +157,7 @@ impl Pause {
 
     fn with(reach: Box<dyn Reach + Send>, file: PathBuf) -> Self {
         let (coverage, floods) = (HashMap::new(), BTreeMap::new());
-        Self { reach, file, coverage, floods, makers: Vec::new(), acts: Vec::new() }
+        Self { reach, file, coverage, floods, makers: Makers::default(), acts: Vec::new() }
     }
 
     /// Sees what happened. What is not told yet of a session that ends is told before its end.
@@ -190,9 +194,7 @@ impl Pause {
         came: &[Captured],
         (at, now): (ClockPair, Instant),
     ) -> Vec<Tracked> {
-        if !came.is_empty() {
-            self.makers = busy(came);
-        }
+        self.makers.see(came, now);
         self.press(waiting, (at, now));
         self.tell(at, now);
         std::mem::take(&mut self.acts)
@@ -201,7 +203,7 @@ impl Pause {
     /// Looks at what waits while nothing is taken.
     pub(super) fn press(&mut self, waiting: Waiting, (at, now): (ClockPair, Instant)) {
         if waiting.bytes > waiting.room / FULL {
-            for mark in self.makers.clone() {
+            for mark in self.makers.of(waiting.room) {
                 self.stop(mark, (at, now));
             }
         } else if waiting.bytes < waiting.room / FREE {
@@ -371,16 +373,41 @@ fn relent(file: &Path) {
     let _ = fs::remove_file(file);
 }
 
-/// Whose events make up a good part of what came.
-fn busy(came: &[Captured]) -> Vec<Mark> {
-    let mut counts: HashMap<Mark, usize> = HashMap::new();
-    for item in came {
-        if let Captured::Event(event) = item {
-            *counts.entry(event.mark).or_default() += 1;
+/// Who made what came of late.
+#[derive(Debug, Default)]
+struct Makers {
+    counts: HashMap<Mark, usize>,
+    all: usize,
+    halved: Option<Instant>,
+}
+
+impl Makers {
+    fn see(&mut self, came: &[Captured], now: Instant) {
+        let since = now.saturating_duration_since(*self.halved.get_or_insert(now));
+        if since >= HALF {
+            let times = u32::try_from(since.as_millis() / HALF.as_millis()).unwrap_or(u32::MAX);
+            let halved = |count: usize| count.checked_shr(times).unwrap_or(0);
+            self.counts.values_mut().for_each(|count| *count = halved(*count));
+            self.counts.retain(|_, count| *count > 0);
+            (self.all, self.halved) = (halved(self.all), Some(now));
+        }
+        self.all = self.all.saturating_add(came.len());
+        for item in came {
+            if let Captured::Event(event) = item
+                && event.mark.get() != 0
+            {
+                let count = self.counts.entry(event.mark).or_default();
+                *count = count.saturating_add(1);
+            }
         }
     }
-    counts.retain(|mark, count| mark.get() != 0 && *count * PART >= came.len().max(1));
-    counts.into_keys().collect()
+
+    /// Who fills a ring of so many bytes.
+    fn of(&self, room: usize) -> Vec<Mark> {
+        let enough = (room / FULL / EACH).min(ENOUGH);
+        let much = |count: usize| count >= enough && count.saturating_mul(PART) >= self.all;
+        self.counts.iter().filter(|(_, count)| much(**count)).map(|(mark, _)| *mark).collect()
+    }
 }
 
 /// Who is to be stopped, in its place.

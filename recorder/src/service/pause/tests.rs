@@ -114,6 +114,27 @@ fn parents_are_stopped_first_and_go_on_last() {
 }
 
 #[test]
+fn who_made_little_is_not_what_fills_it_however_little_came() {
+    let mut scene = Scene::new(vec![one(10, 5)]);
+    let full = Waiting { bytes: 600 << 10, room: 2 << 20 };
+    let at = |millis| (clock::pair(), scene.start + Duration::from_millis(millis));
+    // All that was taken before it filled, and all for a while.
+    assert_eq!(told(&scene.pause.step(full, &[came(OTHER)], at(0))), []);
+    scene.pause.press(full, at(1));
+    assert!(scene.pause.floods.is_empty(), "he was looked for");
+    let flood: Vec<Captured> = (0..5_000).map(|_| came(FLOODS)).collect();
+    assert_eq!(told(&scene.pause.step(full, &flood, at(2))).len(), 1);
+    // A flood is over, and somebody works.
+    let free = Waiting { bytes: 0, ..full };
+    let work: Vec<Captured> = (0..200).map(|_| came(OTHER)).collect();
+    for millis in [900, 1_000, 1_100] {
+        assert_eq!(told(&scene.pause.step(free, &work, at(millis))), []);
+    }
+    assert_eq!(told(&scene.pause.step(full, &[], at(1_101))), [], "nobody makes that much now");
+    assert!(!scene.pause.floods.contains_key(&OTHER));
+}
+
+#[test]
 fn who_is_traced_is_left_alone_and_what_is_below() {
     let traced = Candidate { is_traced: true, ..one(20, 10) };
     let mut scene = Scene::new(vec![one(30, 20), one(10, 5), traced, one(15, 10)]);
