@@ -8,7 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{alarm, held};
+use super::{
+    alarm,
+    heirs::{self, Taken},
+    held,
+};
 use crate::{
     capture::{Capture, GuardMode, GuardPlaces, Marks, task_of},
     config::{Config, GuardKey},
@@ -103,6 +107,8 @@ pub(super) struct Watch {
     fresh: Vec<KernelEvent>,
     /// Told as it is: what an earlier guard counted is no beginning of our counts.
     earlier: Vec<Earlier>,
+    /// By which systemd knows those counts, until they are on record.
+    counts: Vec<String>,
     /// Who held what before, as it is found.
     held: Option<mpsc::Receiver<Earlier>>,
     told: HashMap<Key, Told>,
@@ -118,12 +124,12 @@ impl Watch {
     pub(super) fn start(
         config: &Config,
         capture: &Capture,
-        before: Vec<(Guard, Mark)>,
+        taken: Taken,
         (sealed, lived): (Option<BootNanos>, &[Lived]),
     ) -> Self {
         let marks = capture.marks().ok();
         let mut watch = Self::new(Instant::now());
-        let untold = before.into_iter().filter(|(guard, _)| is_untold(guard, sealed));
+        let untold = taken.attempts.into_iter().filter(|(guard, _)| is_untold(guard, sealed));
         let found = untold.map(|(guard, mark)| {
             let session =
                 lived.iter().find(|lived| lived.mark == mark).map_or(SessionId::NOBODY, |lived| lived.id);
@@ -135,14 +141,16 @@ impl Watch {
             )
         });
         watch.earlier = found.collect();
+        watch.counts = taken.counts;
         let look = || held::look(places(config), marks);
         watch.held = (config.guard != GuardKey::Off).then(look);
         watch
     }
 
     fn new(now: Instant) -> Self {
-        let (fresh, earlier, told, gone) = (Vec::new(), Vec::new(), HashMap::new(), HashSet::new());
-        Self { fresh, earlier, held: None, told, gone, counted: now, lines: 0 }
+        let (fresh, earlier, counts) = (Vec::new(), Vec::new(), Vec::new());
+        let (told, gone) = (HashMap::new(), HashSet::new());
+        Self { fresh, earlier, counts, held: None, told, gone, counted: now, lines: 0 }
     }
 
     /// Takes what concerns it out of what came: it is no session's act.
@@ -211,6 +219,7 @@ impl Watch {
         is_alive: impl Fn(TaskId) -> bool,
     ) -> (Vec<Record>, HashSet<TaskId>) {
         self.counted = now;
+        heirs::forget(&mut self.counts);
         let more = std::mem::take(&mut self.lines).saturating_sub(LINES);
         if more > 0 {
             tracing::warn!(
