@@ -32,6 +32,10 @@ const COUNT: Duration = Duration::from_secs(10);
 const LINES: u64 = 64;
 /// Attempts whose counts are compared; the kernel side keeps no more apart.
 const MOST: usize = 16 * 1024;
+/// The kernel's counts of who is gone are kept for so long: what was told of him is on disk by then, whoever ends this process.
+const SURE: Duration = Duration::from_mins(1);
+/// Unless so many are.
+const CROWD: usize = 4096;
 /// What was tried so long before the last seal of a run was told by it: counts are read twice as often.
 const TOLD_NS: u64 = 20_000_000_000;
 
@@ -112,8 +116,8 @@ pub(super) struct Watch {
     /// Who held what before, as it is found.
     held: Option<mpsc::Receiver<Earlier>>,
     told: HashMap<Key, Told>,
-    /// Who was gone when the counts were read last: of these nothing more comes.
-    gone: HashSet<TaskId>,
+    /// Who is gone, and since when that is known: of these nothing more comes.
+    gone: HashMap<TaskId, Instant>,
     counted: Instant,
     lines: u64,
 }
@@ -149,7 +153,7 @@ impl Watch {
 
     fn new(now: Instant) -> Self {
         let (fresh, earlier, counts) = (Vec::new(), Vec::new(), Vec::new());
-        let (told, gone) = (HashMap::new(), HashSet::new());
+        let (told, gone) = (HashMap::new(), HashMap::new());
         Self { fresh, earlier, counts, held: None, told, gone, counted: now, lines: 0 }
     }
 
@@ -227,8 +231,16 @@ impl Watch {
                 "{more} more attempts on the recorder itself are on record"
             );
         }
-        let final_of = std::mem::take(&mut self.gone);
-        self.gone.extend(counts.iter().map(|(guard, _)| guard.by).filter(|by| by.pid != 0 && !is_alive(*by)));
+        let crowd = self.gone.len() > CROWD;
+        let is_sure = |since: Instant| crowd || now.saturating_duration_since(since) >= SURE;
+        let final_of: HashSet<TaskId> =
+            self.gone.extract_if(|_, since| is_sure(*since)).map(|(by, _)| by).collect();
+        for by in counts.iter().map(|(guard, _)| guard.by).filter(|by| by.pid != 0 && !final_of.contains(by))
+        {
+            if !self.gone.contains_key(&by) && !is_alive(by) {
+                self.gone.insert(by, now);
+            }
+        }
         let mut out = Vec::new();
         for (mut guard, mark) in counts {
             let known = self.told.get_mut(&key(&guard));
@@ -366,7 +378,7 @@ mod tests {
         assert!(gone.is_empty());
         let (told, gone) = watch.repeated(
             BootNanos::new(9),
-            Instant::now(),
+            Instant::now() + SURE,
             vec![(guard(8, 4), Mark::new(9))],
             |_| None,
             |_| false,
