@@ -134,6 +134,7 @@ impl Watch {
         let marks = capture.marks().ok();
         let mut watch = Self::new(Instant::now());
         let untold = taken.attempts.into_iter().filter(|(guard, _)| is_untold(guard, sealed));
+        let untold = taken.older.into_iter().chain(untold);
         let found = untold.map(|(guard, mark)| {
             let session =
                 lived.iter().find(|lived| lived.mark == mark).map_or(SessionId::NOBODY, |lived| lived.id);

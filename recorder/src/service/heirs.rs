@@ -33,8 +33,10 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) struct Taken {
     /// This guard is left with systemd already.
     pub(super) is_kept: bool,
-    /// What the guards of before counted, up to their ends.
+    /// What the guard of before counted, up to its end.
     pub(super) attempts: Vec<(Guard, Mark)>,
+    /// The same of those before it: what they left is still there only because the next one ended before it had told it.
+    pub(super) older: Vec<(Guard, Mark)>,
     /// By which systemd knows these counts.
     pub(super) counts: Vec<String>,
 }
@@ -71,8 +73,10 @@ impl Heirs {
         leave_counts(config, capture);
         let is_kept = !self.links.is_empty() && replace(self.links, config, capture);
         // Nothing is added to them any more.
-        let (names, counts): (Vec<_>, Vec<_>) = self.counts.into_iter().unzip();
-        Taken { is_kept, attempts: counts.into_iter().flat_map(read).collect(), counts: names }
+        let (names, mut counts): (Vec<_>, Vec<_>) = self.counts.into_iter().unzip();
+        let attempts = counts.pop().map(read).unwrap_or_default();
+        let older = counts.into_iter().flat_map(read).collect();
+        Taken { is_kept, attempts, older, counts: names }
     }
 }
 
