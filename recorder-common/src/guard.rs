@@ -139,6 +139,8 @@ impl GuardKey {
     pub const REST: u32 = 2 * 21 * Guarded::END;
     /// Other keys.
     pub const APART: u32 = 8192;
+    /// No attempt: what was tried up to `last_ns` of its value is on disk. Written by the service alone.
+    pub const TOLD: Self = Self { start_ns: 0, pid: 0, act: 0, object: 0, detail: 0, denied: 0 };
 }
 
 /// Value of that map.

@@ -37,13 +37,13 @@ pub extern "C" fn guard_tell(what: u64, dentry: u64, mnt: u64, to: u64) -> u32 {
         denied,
     };
     if !has_rights(task) {
-        let session = scope::session_of(task);
+        let session = scope::session_near();
         (key.start_ns, key.pid) = (if session == 0 { GuardKey::WITHOUT_RIGHTS } else { session }, 0);
     }
     if add(&key) {
         return denied;
     }
-    if insert(&key, task) {
+    if insert(&key) {
         key.detail = detail;
         tell(&key, Place { dentry, mnt }, to);
         return denied;
@@ -88,7 +88,7 @@ fn tell(key: &GuardKey, place: Place, to: u64) {
         (path_len, to_len)
     };
     let payload = GuardEvent { key: *key, path_len, to_len };
-    event.send(Kind::GUARD, Ring::CRITICAL, scope::session_of(kernel::current()), payload, 0);
+    event.send(Kind::GUARD, Ring::CRITICAL, scope::session_near(), payload, 0);
 }
 
 #[inline(always)]
@@ -108,9 +108,9 @@ fn add(key: &GuardKey) -> bool {
 
 /// False if somebody else did, or there is no room.
 #[inline(always)]
-fn insert(key: &GuardKey, task: TaskPtr) -> bool {
+fn insert(key: &GuardKey) -> bool {
     let now = emit::now();
-    let first = GuardUse { count: 1, first_ns: now, last_ns: now, mark: scope::session_of(task) };
+    let first = GuardUse { count: 1, first_ns: now, last_ns: now, mark: scope::session_near() };
     let map = addr_of!(GUARD_SEEN).cast::<c_void>().cast_mut();
     // SAFETY: key and value are initialised and of the map's sizes.
     unsafe { bpf_map_update_elem(map, addr_of!(*key).cast(), addr_of!(first).cast(), failed::NO_EXIST) == 0 }

@@ -92,6 +92,25 @@ pub fn session_of(task: TaskPtr) -> u64 {
     mark_of(task).map_or(0, |m| m.mark)
 }
 
+/// Ancestors that are asked for their session.
+const NEAR: u32 = 8;
+
+/// The session of the current task, or of the nearest of its ancestors that is in one: while no recorder is there, nobody marks what is
+/// forked. Global: one path for the verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn session_near() -> u64 {
+    let mut task = kernel::current();
+    for _ in 0..NEAR {
+        let session = session_of(task);
+        if session != 0 {
+            return session;
+        }
+        task = kernel::load(task, off!(task_parent));
+    }
+    0
+}
+
 /// True for the service's own canary thread.
 #[inline(always)]
 pub fn is_canary(task: TaskPtr) -> bool {

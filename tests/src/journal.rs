@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
@@ -40,6 +40,15 @@ impl Events {
     /// The sum of all declared losses.
     pub fn lost(&self) -> u64 {
         self.of_kind("loss").map(|event| number(event, &["loss", "count"]).unwrap_or(1)).sum()
+    }
+
+    /// # Errors
+    /// What was lost, if anything was.
+    pub fn nothing_lost(&self) -> Result<()> {
+        let losses: Vec<_> =
+            self.of_kind("loss").filter_map(|event| field(event, &["loss"])).map(Value::to_string).collect();
+        ensure!(self.lost() == 0, "{} events were lost: {}", self.lost(), losses.join(", "));
+        Ok(())
     }
 
     /// How often each argument of a successful exec occurs.

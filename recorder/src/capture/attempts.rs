@@ -10,6 +10,9 @@ use zerocopy::transmute;
 use super::decode::{DecodeError, Reader, joined};
 use crate::model::{Act, BootNanos, Bytes, Guard, GuardAct, GuardObject, Mark, SessionId, TaskId};
 
+/// Who tries something looks at the clock and counts it a moment later, or in between earlier ones are read.
+const MOMENT_NS: u64 = 1_000_000_000;
+
 /// The kernel's counts of attempts.
 pub(super) struct Seen(BpfHashMap<MapData, [u8; 24], [u8; 32]>);
 
@@ -28,7 +31,20 @@ impl Seen {
             let key: [u8; 24] = transmute!(GuardKey { act, object, denied, ..GuardKey::default() });
             self.0.insert(key, [0; 32], 0)?;
         }
-        Ok(())
+        self.tell(BootNanos::default())
+    }
+
+    /// All that was tried until then is on disk.
+    pub(super) fn tell(&mut self, until: BootNanos) -> Result<(), MapError> {
+        let key: [u8; 24] = transmute!(GuardKey::TOLD);
+        let value: [u8; 32] = transmute!(GuardUse { last_ns: until.get(), ..GuardUse::default() });
+        self.0.insert(key, value, 0)
+    }
+
+    fn told(&self) -> u64 {
+        let key: [u8; 24] = transmute!(GuardKey::TOLD);
+        let value = self.0.get(&key, 0).map(|value| -> GuardUse { transmute!(value) });
+        value.map_or(0, |value| value.last_ns)
     }
 
     /// Makes room: nobody counts for these any more.
@@ -68,10 +84,17 @@ impl Bequest {
         Seen::of(MapData::from_fd(counts)?).map(Self)
     }
 
-    /// All that it counted, without paths, and in which sessions.
-    pub fn counts(&self) -> Vec<(Guard, Mark)> {
-        self.0.counts(&HashMap::new())
+    /// What it counted and may not have on disk, without paths, and in which sessions.
+    pub fn untold(&self) -> Vec<(Guard, Mark)> {
+        let told = self.0.told();
+        let mut counts = self.0.counts(&HashMap::new());
+        counts.retain(|(guard, _)| is_untold(guard, told));
+        counts
     }
+}
+
+fn is_untold(guard: &Guard, told: u64) -> bool {
+    guard.last.get().saturating_add(MOMENT_NS) > told
 }
 
 fn attempt(key: &GuardKey, value: &GuardUse, names: &HashMap<u32, String>) -> Guard {
@@ -130,6 +153,17 @@ mod tests {
         assert_eq!((guard.act, guard.object, guard.denied), (GuardAct::Rename, GuardObject::Journal, 1));
         assert_eq!((guard.path.escaped(), guard.by.pid, guard.count), ("/a/b".to_owned(), 7, 1));
         assert!(guard.to.escaped().contains("xx"), "{guard:?}");
+    }
+
+    #[test]
+    fn what_was_tried_about_when_it_was_told_is_told_again() {
+        let last = |ns| {
+            let value = GuardUse { count: 1, last_ns: ns, ..GuardUse::default() };
+            attempt(&GuardKey::default(), &value, &HashMap::new())
+        };
+        assert!(is_untold(&last(1), 0), "nothing was told yet");
+        let told = 5 * MOMENT_NS;
+        assert!(is_untold(&last(told - MOMENT_NS + 1), told) && !is_untold(&last(told - MOMENT_NS), told));
     }
 
     #[test]

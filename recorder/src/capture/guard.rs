@@ -23,7 +23,7 @@ use super::{
     attempts::Seen, backend::Backend, devices::devices, load::Loaded, programs::Typed, ring::Capture,
 };
 use crate::{
-    model::{Guard, Mark, TaskId},
+    model::{BootNanos, Guard, Mark, TaskId},
     sys::{bpf, process},
 };
 
@@ -292,6 +292,13 @@ impl Capture {
     /// Attempts on the recorder so far, with exact counts and without paths, and the sessions of who tried.
     pub fn attempts(&self) -> Vec<(Guard, Mark)> {
         self.guards.seen.counts(&self.loaded.guard_maps)
+    }
+
+    /// All that was tried until then is on disk: whoever reads the counts after this process needs no word of it.
+    pub fn attempts_told(&mut self, until: BootNanos) {
+        if let Err(error) = self.guards.seen.tell(until) {
+            tracing::error!(%error, "what was tried with the recorder is told again by the next one");
+        }
     }
 
     /// The same of processes that are gone need no room any more.

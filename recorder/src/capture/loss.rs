@@ -26,6 +26,12 @@ struct Hole {
     since: Instant,
 }
 
+impl Hole {
+    const fn len(&self) -> u64 {
+        self.to - self.from + 1
+    }
+}
+
 #[derive(Default)]
 struct Lane {
     next: u64,
@@ -64,6 +70,23 @@ impl LossTracker {
     /// True if there is a hole that may have to be declared.
     pub(super) fn has_holes(&self) -> bool {
         self.undecodable > 0 || self.lanes.values().any(|l| !l.holes.is_empty())
+    }
+
+    /// True if something that was numbered by then has not arrived and is not known to have found no room.
+    pub(super) fn awaits(&self, counters: &[CpuCounters]) -> bool {
+        let none = CpuCounters::default();
+        counters.iter().enumerate().any(|(cpu, then)| {
+            let (cpu, old) = (u16::try_from(cpu).unwrap_or(u16::MAX), self.last.get(cpu).unwrap_or(&none));
+            let rings = (0_u16..).zip(then.seq).zip(then.ring_full.iter().zip(&old.ring_full));
+            let mut missing = rings.map(|((ring, end), (new, old))| {
+                let lane = self.lanes.get(&(cpu, ring));
+                let holes: u64 = lane.iter().flat_map(|lane| &lane.holes).map(Hole::len).sum();
+                let coming = end.saturating_sub(lane.map_or(0, |lane| lane.next));
+                let full: u64 = new.iter().zip(old).map(|(new, old)| new.saturating_sub(*old)).sum();
+                (holes + coming).saturating_sub(full)
+            });
+            missing.any(|count| count > 0)
+        })
     }
 
     /// Declares the holes that stayed (all of them if `all`) and whatever the counters say beyond them.
@@ -142,7 +165,7 @@ fn classed(
 ) -> Vec<Loss> {
     let from = holes.iter().map(|h| h.from).min().unwrap_or(0);
     let to = holes.iter().map(|h| h.to).max().unwrap_or(0);
-    let mut missing: u64 = holes.iter().map(|h| h.to - h.from + 1).sum();
+    let mut missing: u64 = holes.iter().map(Hole::len).sum();
     let mut out = Vec::new();
     let entry = |class: &str, count| Loss {
         ring: Bytes::from(ring),
@@ -240,6 +263,30 @@ mod tests {
         c[0].seq[1] = 4;
         let out = l.declare(&c, t0, true);
         assert_eq!((out[0].from, out[0].to, out[0].count, out.len()), (1, 3, 3, 1));
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_awaited_and_what_found_no_room_is_not() {
+        let t0 = Instant::now();
+        let mut l = LossTracker::default();
+        let mut c = counters(0, 0);
+        assert!(!l.awaits(&c));
+        c[0].seq[1] = 5;
+        for seq in [0, 2, 3] {
+            l.seen(0, 1, seq, t0);
+        }
+        assert!(l.awaits(&c));
+        l.seen(0, 1, 4, t0);
+        assert!(l.awaits(&c), "1 is missing");
+        let mut full = c.clone();
+        full[0].ring_full[1][Class::FILE] = 1;
+        assert!(!l.awaits(&full));
+        // One that was told as lost accounts for nothing else.
+        assert_eq!(l.declare(&full, t0 + PATIENCE * 2, false).len(), 1);
+        full[0].seq[1] = 6;
+        assert!(l.awaits(&full));
+        l.seen(0, 1, 5, t0);
+        assert!(!l.awaits(&full));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     os::fd::AsFd as _,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -45,6 +46,10 @@ const TURN: usize = 64 * 1024;
 const PART: usize = 4 * 1024;
 /// Between looks at what the kernel left out.
 const SKIPS: Duration = Duration::from_secs(5);
+
+/// At the end what is still on its way to a ring is waited for, with looks in between.
+const LATE: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(1);
 
 /// What was seen so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -285,6 +290,13 @@ impl Capture {
             emptied = turn.emptied;
             if !turn.any {
                 break;
+            }
+        }
+        // A processor may stand still between number and ring, and what comes behind it in the ring waits with it.
+        let end = now + LATE;
+        while last && self.losses.awaits(&numbered) && Instant::now() < end {
+            if !self.turn(now).any {
+                thread::sleep(LOOK);
             }
         }
         if emptied {

@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::{BootNanos, Bytes, ClockPair, Digest, LogId, PreviousEnd};
+use crate::model::{Bytes, ClockPair, Digest, LogId, PreviousEnd};
 
 mod body;
 pub mod bytes;
@@ -78,8 +78,6 @@ pub struct Opened {
     pub enrolled: bool,
     /// How the last run on this log ended.
     pub previous_end: PreviousEnd,
-    /// When it sealed last, by the clock of its boot.
-    pub sealed: Option<BootNanos>,
     /// Bytes behind the last seal that the restart left where they are.
     pub set_aside: Option<SetAside>,
     /// Incarnation of the log, from 1.

@@ -136,7 +136,7 @@ impl<D: Disk, E: Entropy> Opening<D, E> {
         incarnation: u32,
         note: String,
     ) -> Result<(Writer<D, E>, Opened), JournalError> {
-        let Found { identity, number, next_stream, stopped, set_aside, sealed, .. } = *found;
+        let Found { identity, number, next_stream, stopped, set_aside, .. } = *found;
         let at = &found.at;
         let mut keys = match KeyFile::open(&self.disk, &dir) {
             Ok((keys, _)) => keys,
@@ -186,7 +186,6 @@ impl<D: Disk, E: Entropy> Opening<D, E> {
             log: identity.log,
             enrolled: false,
             previous_end: if stopped { PreviousEnd::Stop } else { PreviousEnd::Crash },
-            sealed: Some(sealed),
             set_aside: (set_aside.bytes > 0).then_some(set_aside),
             incarnation,
             abandoned: None,
@@ -256,7 +255,6 @@ impl<D: Disk, E: Entropy> Opening<D, E> {
             log,
             enrolled: true,
             previous_end: PreviousEnd::None,
-            sealed: None,
             set_aside: None,
             incarnation,
             abandoned: before.map(|(k, why)| (k.log, why)),

@@ -8,7 +8,7 @@ use super::keyfile::{self, KeyFile};
 use super::segment::{LastSeal, SetAside, leaf_of};
 use super::walk::{Event, Unreadable, Walk};
 use super::{Abandoned, JournalError};
-use crate::model::{BootNanos, LogId};
+use crate::model::LogId;
 
 /// Where a log goes on.
 #[derive(Debug)]
@@ -21,8 +21,6 @@ pub(super) struct Found {
     /// The last commit was a stop.
     pub(super) stopped: bool,
     pub(super) set_aside: SetAside,
-    /// When the last seal was made.
-    pub(super) sealed: BootNanos,
     /// The key that alone may restart the chain here.
     pub(super) recovery_key: PublicKey,
 }
@@ -93,7 +91,6 @@ pub(super) fn find<D: Disk>(disk: &D, dirs: &[&D::Dir], log: LogId) -> Result<Ou
         number: walk.first.header.stream_seq,
         next_stream: readable.next_stream,
         stopped: committed.footer.is_some_and(|f| f.stopped == 1),
-        sealed: point.seal.clock.boot,
         set_aside: SetAside { offset: point.end, bytes, sha256 },
         recovery_key: point.seal.recovery_key,
     })))

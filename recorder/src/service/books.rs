@@ -56,6 +56,8 @@ pub(super) struct Books<D: Disk, E: Entropy> {
     waits: Option<Instant>,
     /// Up to when everything was taken from the kernel, once nothing more comes.
     until: Option<ClockPair>,
+    /// Up to when attempts on the recorder were told in what came.
+    attempts: Option<BootNanos>,
 }
 
 /// What everybody may see of a configuration that was read again: which keys differ, and not in what.
@@ -122,6 +124,7 @@ impl<D: Disk, E: Entropy> Books<D, E> {
             meter,
             waits: None,
             until: None,
+            attempts: None,
         }
     }
 
@@ -143,6 +146,11 @@ impl<D: Disk, E: Entropy> Books<D, E> {
     /// True if records were counted as lost and it is time to say so.
     pub(super) fn must_declare(&self, last: Instant, now: Instant) -> bool {
         self.journal.owes() && self.strain.declares(last, now)
+    }
+
+    /// Until when attempts on the recorder were told in what was taken.
+    pub(super) const fn attempts(&self) -> Option<BootNanos> {
+        self.attempts
     }
 
     /// Sessions that are not over.
@@ -169,6 +177,7 @@ impl<D: Disk, E: Entropy> Books<D, E> {
     pub(super) fn take(&mut self, batch: Batch, now: Instant) {
         self.look();
         self.until = batch.until.or(self.until);
+        self.attempts = batch.attempts.or(self.attempts);
         // Before the sessions' ends that may follow.
         self.unkept(batch.unkept);
         // The log's own records first: a document stands before the coverage that it brings.

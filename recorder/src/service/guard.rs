@@ -32,12 +32,6 @@ const COUNT: Duration = Duration::from_secs(10);
 const LINES: u64 = 64;
 /// Attempts whose counts are compared; the kernel side keeps no more apart.
 const MOST: usize = 16 * 1024;
-/// The kernel's counts of who is gone are kept for so long: what was told of him is on disk by then, whoever ends this process.
-const SURE: Duration = Duration::from_mins(1);
-/// Unless so many are.
-const CROWD: usize = 4096;
-/// What was tried so long before the last seal of a run was told by it: counts are read twice as often.
-const TOLD_NS: u64 = 20_000_000_000;
 
 /// What the configuration asks for.
 pub(super) const fn mode(config: &Config) -> GuardMode {
@@ -116,26 +110,22 @@ pub(super) struct Watch {
     /// Who held what before, as it is found.
     held: Option<mpsc::Receiver<Earlier>>,
     told: HashMap<Key, Told>,
-    /// Who is gone, and since when that is known: of these nothing more comes.
-    gone: HashMap<TaskId, Instant>,
+    /// Who is gone, and when that was seen: of these nothing more comes.
+    gone: HashMap<TaskId, BootNanos>,
     counted: Instant,
+    /// What was tried until then was told.
+    told_until: Option<BootNanos>,
+    /// And is on disk.
+    on_disk: Option<BootNanos>,
     lines: u64,
 }
 
 impl Watch {
-    /// Looks from now on, and for what was held before; tells what a guard before counted that its recorder could not tell: since that
-    /// sealed last.
-    pub(super) fn start(
-        config: &Config,
-        capture: &Capture,
-        taken: Taken,
-        (sealed, lived): (Option<BootNanos>, &[Lived]),
-    ) -> Self {
+    /// Looks from now on, and for what was held before; tells what a guard before counted and its recorder had not on disk.
+    pub(super) fn start(config: &Config, capture: &Capture, taken: Taken, lived: &[Lived]) -> Self {
         let marks = capture.marks().ok();
         let mut watch = Self::new(Instant::now());
-        let untold = taken.attempts.into_iter().filter(|(guard, _)| is_untold(guard, sealed));
-        let untold = taken.older.into_iter().chain(untold);
-        let found = untold.map(|(guard, mark)| {
+        let found = taken.attempts.into_iter().map(|(guard, mark)| {
             let session =
                 lived.iter().find(|lived| lived.mark == mark).map_or(SessionId::NOBODY, |lived| lived.id);
             let guard = Guard { session, ..guard };
@@ -155,7 +145,8 @@ impl Watch {
     fn new(now: Instant) -> Self {
         let (fresh, earlier, counts) = (Vec::new(), Vec::new(), Vec::new());
         let (told, gone) = (HashMap::new(), HashMap::new());
-        Self { fresh, earlier, counts, held: None, told, gone, counted: now, lines: 0 }
+        let (told_until, on_disk) = (None, None);
+        Self { fresh, earlier, counts, held: None, told, gone, counted: now, told_until, on_disk, lines: 0 }
     }
 
     /// Takes what concerns it out of what came: it is no session's act.
@@ -214,7 +205,25 @@ impl Watch {
         guard
     }
 
-    /// What was counted beyond what was told, and who can be forgotten: he was gone before this was counted.
+    /// What was tried until then was told.
+    pub(super) const fn told_until(&self) -> Option<BootNanos> {
+        self.told_until
+    }
+
+    /// What was told is on disk up to then. `Some` if that is news: whose counts nobody needs any more, because they were read once more
+    /// when he was gone.
+    pub(super) fn is_on_disk(&mut self, until: BootNanos) -> Option<HashSet<TaskId>> {
+        if self.on_disk.is_some_and(|known| known >= until) {
+            return None;
+        }
+        self.on_disk = Some(until);
+        heirs::forget(&mut self.counts);
+        let gone: HashSet<_> = self.gone.extract_if(|_, seen| *seen < until).map(|(by, _)| by).collect();
+        self.told.retain(|_, told| !gone.contains(&told.guard.by));
+        Some(gone)
+    }
+
+    /// What was counted beyond what was told.
     pub(super) fn repeated(
         &mut self,
         at: BootNanos,
@@ -222,9 +231,8 @@ impl Watch {
         counts: Vec<(Guard, Mark)>,
         of: impl Fn(Mark) -> Option<SessionId>,
         is_alive: impl Fn(TaskId) -> bool,
-    ) -> (Vec<Record>, HashSet<TaskId>) {
-        self.counted = now;
-        heirs::forget(&mut self.counts);
+    ) -> Vec<Record> {
+        (self.counted, self.told_until) = (now, Some(at));
         let more = std::mem::take(&mut self.lines).saturating_sub(LINES);
         if more > 0 {
             tracing::warn!(
@@ -232,14 +240,9 @@ impl Watch {
                 "{more} more attempts on the recorder itself are on record"
             );
         }
-        let crowd = self.gone.len() > CROWD;
-        let is_sure = |since: Instant| crowd || now.saturating_duration_since(since) >= SURE;
-        let final_of: HashSet<TaskId> =
-            self.gone.extract_if(|_, since| is_sure(*since)).map(|(by, _)| by).collect();
-        for by in counts.iter().map(|(guard, _)| guard.by).filter(|by| by.pid != 0 && !final_of.contains(by))
-        {
+        for by in counts.iter().map(|(guard, _)| guard.by).filter(|by| by.pid != 0) {
             if !self.gone.contains_key(&by) && !is_alive(by) {
-                self.gone.insert(by, now);
+                self.gone.insert(by, at);
             }
         }
         let mut out = Vec::new();
@@ -275,14 +278,8 @@ impl Watch {
             let body = Body::Guard(Box::new(guard));
             out.push(Record { boot_ns: at, cpu: u16::MAX, flags: Flags::default(), task, body });
         }
-        self.told.retain(|_, told| !final_of.contains(&told.guard.by));
-        (out, final_of)
+        out
     }
-}
-
-/// True if the run that sealed last then may not have told it.
-fn is_untold(guard: &Guard, sealed: Option<BootNanos>) -> bool {
-    sealed.is_none_or(|sealed| guard.last.get().saturating_add(TOLD_NS) > sealed.get())
 }
 
 /// Whoever watches journald hears of it at once.
@@ -353,13 +350,13 @@ mod tests {
         );
         let at = BootNanos::new(8);
         assert!(
-            watch.repeated(at, start, vec![(guard(7, 1), Mark::default())], |_| None, |_| true).0.is_empty()
+            watch.repeated(at, start, vec![(guard(7, 1), Mark::default())], |_| None, |_| true).is_empty()
         );
-        let (more, _) = watch.repeated(at, start, vec![(guard(7, 40), Mark::default())], |_| None, |_| true);
+        let more = watch.repeated(at, start, vec![(guard(7, 40), Mark::default())], |_| None, |_| true);
         let (told, who) = of(&more[0]);
         assert_eq!((told.count, told.session, told.path.escaped().as_str(), who), (40, id, "/j/1.seg", true));
         assert!(
-            watch.repeated(at, start, vec![(guard(7, 40), Mark::default())], |_| None, |_| true).0.is_empty()
+            watch.repeated(at, start, vec![(guard(7, 40), Mark::default())], |_| None, |_| true).is_empty()
         );
     }
 
@@ -367,25 +364,35 @@ mod tests {
     fn one_whose_event_was_lost_is_told_by_its_count() {
         let id = SessionId::new([3; 16]);
         let mut watch = Watch::new(Instant::now());
-        let (told, gone) = watch.repeated(
-            BootNanos::new(8),
-            Instant::now(),
-            vec![(guard(8, 3), Mark::new(9))],
-            |mark| (mark == Mark::new(9)).then_some(id),
-            |_| false,
-        );
+        let mut round = |at, count| {
+            let counts = vec![(guard(8, count), Mark::new(9))];
+            let of = |mark| (mark == Mark::new(9)).then_some(id);
+            watch.repeated(BootNanos::new(at), Instant::now(), counts, of, |_| false)
+        };
+        let told = round(8, 3);
         assert_eq!((of(&told[0]).0.count, of(&told[0]).0.session, of(&told[0]).1), (3, id, false));
         // It may have tried once more before it died.
-        assert!(gone.is_empty());
-        let (told, gone) = watch.repeated(
-            BootNanos::new(9),
-            Instant::now() + SURE,
-            vec![(guard(8, 4), Mark::new(9))],
-            |_| None,
-            |_| false,
-        );
-        assert_eq!((of(&told[0]).0.count, gone.len()), (4, 1));
-        assert!(watch.told.is_empty(), "what is gone takes no room");
+        assert_eq!(of(&round(9, 4)[0]).0.count, 4);
+    }
+
+    #[test]
+    fn who_is_gone_is_forgotten_when_a_count_from_after_his_end_is_on_disk() {
+        let mut watch = Watch::new(Instant::now());
+        let of_before = |watch: &mut Watch, at, count| {
+            let counts = vec![(guard(8, count), Mark::default())];
+            watch.repeated(BootNanos::new(at), Instant::now(), counts, |_| None, |_| false)
+        };
+        assert_eq!(watch.told_until(), None);
+        let _ = of_before(&mut watch, 8, 3);
+        assert_eq!(watch.told_until(), Some(BootNanos::new(8)));
+        // Read before it was seen that he is gone.
+        assert_eq!(watch.is_on_disk(BootNanos::new(8)).map(|gone| gone.len()), Some(0));
+        let _ = of_before(&mut watch, 9, 4);
+        assert!(watch.is_on_disk(BootNanos::new(8)).is_none(), "no news");
+        assert_eq!(watch.told.len(), 1);
+        let by = guard(8, 1).by;
+        assert_eq!(watch.is_on_disk(BootNanos::new(9)), Some([by].into()));
+        assert!(watch.told.is_empty() && watch.gone.is_empty(), "what is gone takes no room");
     }
 
     #[test]
@@ -408,7 +415,7 @@ mod tests {
         );
         assert!(watch.first(|_| None).is_empty());
         // He goes on, and this guard counts from one.
-        let (more, _) = watch.repeated(
+        let more = watch.repeated(
             BootNanos::new(9),
             Instant::now(),
             vec![(guard(7, 1), Mark::default())],
@@ -416,14 +423,6 @@ mod tests {
             |_| true,
         );
         assert_eq!(more.iter().map(|record| of(record).0.count).collect::<Vec<_>>(), [1]);
-    }
-
-    #[test]
-    fn of_a_guard_before_only_what_its_recorder_may_not_have_told() {
-        let at = |last| Guard { last: BootNanos::new(last), ..guard(7, 1) };
-        let sealed = BootNanos::new(3 * TOLD_NS);
-        assert!(!is_untold(&at(2 * TOLD_NS), Some(sealed)) && is_untold(&at(2 * TOLD_NS + 1), Some(sealed)));
-        assert!(is_untold(&at(1), None), "a log that could not be continued says nothing");
     }
 
     #[test]
@@ -437,7 +436,7 @@ mod tests {
         }
         watch.pick(&mut vec![first]);
         assert_eq!(watch.first(|_| None).len(), 1);
-        let (told, _) = watch.repeated(
+        let told = watch.repeated(
             BootNanos::new(8),
             Instant::now(),
             vec![(map(0, 60), Mark::default())],

@@ -33,10 +33,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) struct Taken {
     /// This guard is left with systemd already.
     pub(super) is_kept: bool,
-    /// What the guard of before counted, up to its end.
+    /// What those before counted, up to their ends, and had not on disk.
     pub(super) attempts: Vec<(Guard, Mark)>,
-    /// The same of those before it: what they left is still there only because the next one ended before it had told it.
-    pub(super) older: Vec<(Guard, Mark)>,
     /// By which systemd knows these counts.
     pub(super) counts: Vec<String>,
 }
@@ -73,10 +71,8 @@ impl Heirs {
         leave_counts(config, capture);
         let is_kept = !self.links.is_empty() && replace(self.links, config, capture);
         // Nothing is added to them any more.
-        let (names, mut counts): (Vec<_>, Vec<_>) = self.counts.into_iter().unzip();
-        let attempts = counts.pop().map(read).unwrap_or_default();
-        let older = counts.into_iter().flat_map(read).collect();
-        Taken { is_kept, attempts, older, counts: names }
+        let (names, counts): (Vec<_>, Vec<_>) = self.counts.into_iter().unzip();
+        Taken { is_kept, attempts: counts.into_iter().flat_map(read).collect(), counts: names }
     }
 }
 
@@ -98,13 +94,13 @@ fn replace(before: Vec<(String, OwnedFd)>, config: &Config, capture: &mut Captur
     is_kept
 }
 
-/// What was counted is on record: nobody needs it any more.
+/// What was counted is on disk: nobody needs it any more.
 pub(super) fn forget(counts: &mut Vec<String>) {
     counts.drain(..).for_each(|name| notify::forget(&name));
 }
 
 fn read(counts: OwnedFd) -> Vec<(Guard, Mark)> {
-    let read = Bequest::of(counts).map(|bequest| bequest.counts());
+    let read = Bequest::of(counts).map(|bequest| bequest.untold());
     let read = read.inspect_err(
         |error| tracing::error!(%error, "what was tried while no recorder was there is not known"),
     );

@@ -257,7 +257,7 @@ fn record(config: &Config, observer: &mut dyn Observer) -> Result<(), ServiceErr
     let beat = Beat::default();
     let mut listener = Listener::new(beat.clone(), gauge.clone(), std::time::Instant::now());
     let redactor = Redactor::new(config, encryption.is_on())?;
-    let watch = guard::Watch::start(config, &capture, taken, (opened.sealed, &lived));
+    let watch = guard::Watch::start(config, &capture, taken, &lived);
     let settings =
         pump_settings(config, first.control, (ending, pause, gauge, beat), (living, redactor, watch));
     let pump = std::thread::Builder::new()

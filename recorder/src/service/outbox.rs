@@ -201,7 +201,7 @@ impl Outbox {
         if !self.hangs(now) {
             return self.push(batch);
         }
-        let mut kept = Batch { until: batch.until, ..Batch::default() };
+        let mut kept = Batch { until: batch.until, attempts: batch.attempts, ..Batch::default() };
         let mut bytes = self.bytes;
         let mut has_room = |kind: Kind, len: usize| {
             let fits = strain::has_room(kind, bytes);
@@ -249,6 +249,7 @@ impl Outbox {
             Some((_, last)) if kept.tracked.is_empty() && kept.control.is_empty() => {
                 last.unkept.add(kept.unkept);
                 last.until = kept.until.or(last.until);
+                last.attempts = kept.attempts.or(last.attempts);
             }
             _ if !kept.is_empty() => self.push(kept),
             _ => {}

@@ -70,6 +70,8 @@ pub(super) struct Batch {
     /// What found no place on the way.
     pub(super) unkept: Unkept,
     pub(super) load: Load,
+    /// Attempts on the recorder until then are told in this one or before it. Nobody is woken for that alone.
+    pub(super) attempts: Option<BootNanos>,
     /// In the last one: everything that happened before was taken from the kernel.
     pub(super) until: Option<ClockPair>,
 }
@@ -156,7 +158,8 @@ pub(super) fn run(
             reconciled = Instant::now();
             reconcile(&mut tracker, now.boot);
         }
-        batch.control.extend(watched(&mut settings.watch, &mut capture, &tracker, now.boot, last));
+        batch.control.extend(watched(&mut settings, &mut capture, &tracker, now.boot, last));
+        batch.attempts = settings.watch.told_until();
         capture.incomplete().for_each(|mark| tracker.awaits(mark, now.boot));
         let ending = if last { tracker.open() } else { tracker.over(now.boot) };
         let due = counted.elapsed() >= COUNT;
@@ -286,19 +289,21 @@ fn drain(capture: &mut Capture, watch: &mut Watch, captured: &mut Vec<Captured>,
 
 /// What was tried with the recorder itself.
 fn watched(
-    watch: &mut Watch,
+    Settings { watch, gauge, .. }: &mut Settings,
     capture: &mut Capture,
     tracker: &Tracker,
     at: BootNanos,
     last: bool,
 ) -> Vec<Record> {
     let mut out = watch.first(|mark| tracker.id_of(mark));
+    if let Some((until, gone)) = gauge.told().and_then(|until| Some((until, watch.is_on_disk(until)?))) {
+        capture.attempts_told(until);
+        capture.forget_attempts(|by| gone.contains(&by));
+    }
     let now = Instant::now();
     if watch.is_due(now, last) {
-        let (told, gone) =
-            watch.repeated(at, now, capture.attempts(), |mark| tracker.id_of(mark), process::is_alive);
-        out.extend(told);
-        capture.forget_attempts(|by| gone.contains(&by));
+        let counts = capture.attempts();
+        out.extend(watch.repeated(at, now, counts, |mark| tracker.id_of(mark), process::is_alive));
     }
     out
 }

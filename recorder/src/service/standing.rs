@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::model::BootNanos;
+
 /// A writer that has not come back from a step for so long hangs: an idle one comes round every second.
 pub(super) const HANGS: Duration = Duration::from_secs(5);
 /// A pump that did not look for so long did not run: it waits for the writer a second at most.
@@ -70,6 +72,8 @@ struct Inner {
     watched: Instant,
     /// The writer's thread.
     writer: Option<u32>,
+    /// Attempts on the recorder until then are on disk.
+    told: Option<BootNanos>,
 }
 
 impl Inner {
@@ -84,7 +88,7 @@ impl Gauge {
     /// The journal is open.
     pub(super) fn new(now: Instant) -> Self {
         let said = Standing { state: State::Sound, since: now };
-        Self(Arc::new(Mutex::new(Inner { said, turned: now, watched: now, writer: None })))
+        Self(Arc::new(Mutex::new(Inner { said, turned: now, watched: now, writer: None, told: None })))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -109,6 +113,16 @@ impl Gauge {
         let away = now.saturating_duration_since(inner.turned).saturating_sub(inner.absent(now));
         (inner.said, inner.turned) = (standing, now);
         (away >= HANGS).then_some(away)
+    }
+
+    /// Attempts on the recorder until then are on disk.
+    pub(super) fn tell(&self, until: Option<BootNanos>) {
+        self.inner().told = until;
+    }
+
+    /// Until when they are.
+    pub(super) fn told(&self) -> Option<BootNanos> {
+        self.inner().told
     }
 
     /// How storage is doing, as the pump sees it each round.

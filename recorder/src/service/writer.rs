@@ -120,6 +120,7 @@ pub(super) fn run<D: Disk, E: Entropy>(
             pace.begins(now);
             match books.commit(clock::pair(), now) {
                 Ok(done) => {
+                    gauge.tell(books.attempts());
                     anchors.publish(books.head(), done.restarts > 0);
                     pace.done();
                 }

@@ -182,7 +182,7 @@ impl<'w> Stage<'w> {
         running.stop(self.limit(60))?;
         self.whole()?;
         let events = Events::load(&self.site)?;
-        ensure!(events.lost() == 0, "{} events were lost", events.lost());
+        events.nothing_lost()?;
         Ok(events)
     }
 

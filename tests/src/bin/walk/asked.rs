@@ -179,7 +179,7 @@ fn refused(walk: &Walk, who: &str, account: &str, tag: &str, words: &str) -> Res
 /// Whose sessions they were, by which key, and that what was refused never ran.
 fn judge(walk: &Walk, site: &Site, grant: &str) -> Result<()> {
     let events = Events::load(site)?;
-    ensure!(events.lost() == 0, "{} events were lost", events.lost());
+    events.nothing_lost()?;
     let ends: Vec<_> = events.of_kind("boot").map(|e| text(e, &["boot", "previous_end"])).collect();
     ensure!(ends == ["none", "crash", "crash"], "the starts follow on {ends:?}");
     for (login, person) in [("oncall1", ANNA), ("oncall2", BERT)] {

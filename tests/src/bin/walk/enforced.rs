@@ -113,7 +113,7 @@ pub(crate) fn grants_enforced(walk: &Walk) -> Result<()> {
     let (his, short, glass) = (his[0].id.as_str(), short[0].id.as_str(), glass.id.as_str());
     verdicts_of_grants(&site, &[(his, "active"), (short, "expired"), (glass, "revoked")])?;
     let events = Events::load(&site)?;
-    ensure!(events.lost() == 0, "{} events were lost", events.lost());
+    events.nothing_lost()?;
     coverage(walk, &site, &events, [his, short, glass])?;
     refusals(walk, &site, &events)?;
     ends(walk, &site, &events, short)?;

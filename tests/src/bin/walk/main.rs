@@ -160,7 +160,7 @@ impl<'m> Walk<'m> {
         let (code, verdict) = site.verify()?;
         ensure!(code <= 1, "verify ended with {code}: {verdict}");
         let events = Events::load(&site)?;
-        ensure!(events.lost() == 0, "{} events were lost", events.lost());
+        events.nothing_lost()?;
         Ok((site, events))
     }
 

@@ -145,7 +145,7 @@ fn overdue(walk: &Walk, service: &Service, grant: &Document) -> Result<BTreeMap<
 /// Each act has the coverage it had and is the session of who did it; nothing is said of anybody else.
 fn judge(walk: &Walk, site: &Site, acts: &[Act<'_>]) -> Result<()> {
     let events = Events::load(site)?;
-    ensure!(events.lost() == 0, "{} events were lost", events.lost());
+    events.nothing_lost()?;
     let ends: Vec<_> = events.of_kind("boot").map(|e| text(e, &["boot", "previous_end"])).collect();
     ensure!(ends == ["none", "stop"], "the starts follow on {ends:?}");
     ensure!(events.of_kind("stop").count() == 2, "a stop is not on record");
