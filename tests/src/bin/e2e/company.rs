@@ -22,19 +22,45 @@ fn company<'a>(events: &'a Events, session: &'a str) -> Vec<&'a Value> {
     events.of_kind("participant").filter(|e| text(e, &["session"]) == session).collect()
 }
 
-/// Leaves a tmux. On a busy machine its keys can come before it has made the terminal raw: then they are pressed again.
-fn detach(stage: &Stage, terminal: &mut Terminal) -> Result<()> {
-    let mark = terminal.mark();
-    let mut tries = 0;
-    loop {
-        terminal.type_bytes(b"\x02d")?;
-        tries += 1;
-        match terminal.wait_for("detached", mark, stage.limit(7)) {
-            Ok(_) => return Ok(()),
-            Err(error) if tries == 3 => return Err(error),
-            Err(_) => {}
-        }
+/// A tmux server, by its socket.
+pub(crate) struct Tmux(String);
+
+impl Tmux {
+    /// What it shows as soon as somebody sits at it, and no shell: a prompt may be the one from before.
+    const SHOWN: &str = "[0] 0:sh";
+
+    /// Not started yet; gone at the end.
+    pub(crate) fn at(stage: &mut Stage, socket: &str) -> Result<Self> {
+        let tmux = format!("tmux -S {socket} -f /dev/null");
+        stage.janitor.at_end(&format!("{tmux} kill-server 2>/dev/null"))?;
+        Ok(Self(tmux))
     }
+
+    /// The line of a shell that starts it. What is typed within a millisecond of the key before counts as pasted otherwise, and no key
+    /// means anything then.
+    fn start(&self) -> String {
+        format!("{} new -d sh \\; set -g assume-paste-time 0", self.0)
+    }
+
+    /// Starts it from a shell, and sits down.
+    pub(crate) fn begin(&self, stage: &Stage, terminal: &mut Terminal) -> Result<()> {
+        terminal.type_line(&self.start())?;
+        self.sit_down(stage, terminal)
+    }
+
+    /// Sits down at it, and looks at the screen.
+    pub(crate) fn sit_down(&self, stage: &Stage, terminal: &mut Terminal) -> Result<()> {
+        terminal.ask(&format!("{} attach", self.0), Self::SHOWN, stage.limit(20))?;
+        Ok(())
+    }
+}
+
+/// Leaves a tmux.
+pub(crate) fn detach(stage: &Stage, terminal: &mut Terminal) -> Result<()> {
+    let mark = terminal.mark();
+    terminal.type_bytes(b"\x02d")?;
+    terminal.wait_for("detached", mark, stage.limit(20))?;
+    Ok(())
 }
 
 /// One is root in a tmux of his, another one who is root too sits down at it. And a tmux of an ordinary login, at which a second login of
@@ -42,20 +68,18 @@ fn detach(stage: &Stage, terminal: &mut Terminal) -> Result<()> {
 pub(crate) fn two_at_one_tmux(stage: &mut Stage) -> Result<()> {
     let (one, two) = (stage.account("oncall", Sudo::Free)?, stage.account("other", Sudo::Free)?);
     let running = stage.record()?;
-    let tmux = |name: &str| format!("tmux -S {} -f /dev/null", stage.path(name));
-    let (roots, plain) = (tmux("roots"), format!("tmux -S /tmp/{}-t -f /dev/null", one.name));
-    for server in [&roots, &plain] {
-        stage.janitor.at_end(&format!("{server} kill-server 2>/dev/null"))?;
-    }
+    let sockets = [stage.path("roots"), format!("/tmp/{}-t", one.name)];
+    let roots = Tmux::at(stage, &sockets[0])?;
+    let plain = Tmux::at(stage, &sockets[1])?;
     let mut first = stage.shell(&one)?;
     stage.become_root(&mut first)?;
     first.ask(&format!("{}; echo did-$((40+2))", stage.noop("outside")), "did-42", stage.limit(20))?;
-    first.ask(&format!("{roots} new -d sh; {roots} attach"), "# ", stage.limit(20))?;
+    roots.begin(stage, &mut first)?;
 
     let mut second = stage.shell(&two)?;
     stage.become_root(&mut second)?;
     second.ask(&format!("{}; echo did-$((40+3))", stage.noop("guest")), "did-43", stage.limit(20))?;
-    second.type_line(&format!("{roots} attach"))?;
+    roots.sit_down(stage, &mut second)?;
     second.ask(&format!("{}; echo did-$((40+4))", stage.noop("typed-by-two")), "did-44", stage.limit(20))?;
     detach(stage, &mut second)?;
     leave(stage, second, 2)?;
@@ -66,9 +90,9 @@ pub(crate) fn two_at_one_tmux(stage: &mut Stage) -> Result<()> {
 
     // Nobody is elevated when they sit down.
     let mut third = stage.shell(&one)?;
-    third.ask(&format!("{plain} new -d sh; {plain} attach"), "$ ", stage.limit(20))?;
+    plain.begin(stage, &mut third)?;
     let mut fourth = stage.shell(&one)?;
-    fourth.ask(&format!("{plain} attach"), "$ ", stage.limit(20))?;
+    plain.sit_down(stage, &mut fourth)?;
     third.ask(&format!("sudo -n {}; echo did-$((40+5))", stage.noop("later")), "did-45", stage.limit(20))?;
     detach(stage, &mut fourth)?;
     leave(stage, fourth, 1)?;
@@ -114,22 +138,21 @@ pub(crate) fn two_at_one_tmux(stage: &mut Stage) -> Result<()> {
 pub(crate) fn older_tmux(stage: &mut Stage) -> Result<()> {
     let oncall = stage.account("oncall", Sudo::Free)?;
     let socket = stage.path("older");
-    let tmux = ["-S", socket.as_str(), "-f", "/dev/null"];
-    stage.janitor.at_end(&format!("tmux {} kill-server 2>/dev/null", tmux.join(" ")))?;
-    quiet("tmux", &[&tmux[..], &["new", "-d", "sh"]].concat())?;
+    let tmux = Tmux::at(stage, &socket)?;
+    quiet("sh", &["-c", &tmux.start()])?;
     let running = stage.record()?;
     let gate = stage.path("gate");
     let ready = stage.dir.join("ready");
     // What runs in it before he comes is nobody's.
     let before = format!("{}; : >{gate}", stage.noop("before"));
-    quiet("tmux", &[&tmux[..], &["send-keys", &before, "Enter"]].concat())?;
+    quiet("tmux", &["-S", &socket, "send-keys", &before, "Enter"])?;
     let there = stage.dir.join("gate");
     proc::until("the older tmux to work", stage.limit(20), || there.exists().then_some(()))?;
     let mut terminal = stage.shell(&oncall)?;
     stage.become_root(&mut terminal)?;
     terminal.ask(&format!("{}; echo did-$((40+2))", stage.noop("own")), "did-42", stage.limit(20))?;
     // What is typed before the server is known to be his is missed (docs/delegation.md): he looks at the screen first.
-    terminal.ask(&format!("tmux {} attach", tmux.join(" ")), "# ", stage.limit(20))?;
+    tmux.sit_down(stage, &mut terminal)?;
     thread::sleep(Duration::from_secs(1));
     let line = format!("{}; : >{}; echo did-$((40+3))", stage.noop("inside"), ready.display());
     terminal.ask(&line, "did-43", stage.limit(20))?;

@@ -18,6 +18,7 @@ use recorder_tests::{
 };
 
 use crate::{
+    company::{Tmux, detach},
     logins::{Sshd, session_is_of},
     secrets::leave,
     stage::{SIZE, Stage, quiet},
@@ -213,21 +214,19 @@ pub(crate) fn his_own_tmux(stage: &mut Stage) -> Result<()> {
     let oncall = stage.account("oncall", Sudo::Free)?;
     let running = stage.record()?;
     let socket = stage.path("tmux");
-    let tmux = format!("tmux -S {socket} -f /dev/null");
-    stage.janitor.at_end(&format!("{tmux} kill-server 2>/dev/null"))?;
+    let tmux = Tmux::at(stage, &socket)?;
     let mut terminal = stage.shell(&oncall)?;
     stage.become_root(&mut terminal)?;
     terminal.ask(&format!("{}; echo did-$((40+2))", stage.noop("outside")), "did-42", stage.limit(20))?;
-    terminal.ask(&format!("{tmux} new -d sh; {tmux} attach"), "# ", stage.limit(20))?;
+    tmux.begin(stage, &mut terminal)?;
     terminal.ask(&format!("{}; echo did-$((40+3))", stage.noop("inside")), "did-43", stage.limit(20))?;
-    terminal.type_bytes(b"\x02d")?;
-    terminal.ask("", "detached", stage.limit(20))?;
+    detach(stage, &mut terminal)?;
     leave(stage, terminal, 2)?;
     let late = format!("{}; : >{}", stage.noop("late"), stage.path("late.done"));
     let mut second = stage.shell(&oncall)?;
     stage.become_root(&mut second)?;
     second.ask(&format!("{}; echo did-$((40+4))", stage.noop("again")), "did-44", stage.limit(20))?;
-    second.type_line(&format!("{tmux} attach"))?;
+    tmux.sit_down(stage, &mut second)?;
     second.ask(&format!("{late}; echo did-$((40+5))"), "did-45", stage.limit(20))?;
     let mark = second.mark();
     second.type_line("exit")?;
